@@ -1,0 +1,1 @@
+//! `quip`, the terminal client of Quip and its scriptable command.

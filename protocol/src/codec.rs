@@ -1,0 +1,204 @@
+//! Bytes: the frame layout and the one place that knows bincode.
+//!
+//! A frame is `length: u32 (little endian)`, `kind: u8`, `body`; the length counts kind and body. Bodies are
+//! bincode 1.3 with variable-length integers. bincode ignores its limit on slices and so makes 20 million elements
+//! of 9 bytes (facts.md); here it only ever reads through a reader that is bounded by the frame, which is itself
+//! bounded before anything is allocated.
+//!
+//! What is stored of an event is its frame without the length: `kind` is the version byte. So a page copies bytes.
+
+use bincode::Options;
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::event::{Event, Notice};
+
+/// Bytes of the length prefix.
+pub const LENGTH_BYTES: usize = 4;
+
+/// What a frame's body is, and its version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FrameKind {
+    /// [`crate::frame::Hello`]
+    Hello = 1,
+    /// [`crate::frame::Welcome`]
+    Welcome = 2,
+    /// [`crate::frame::Labelled`]`<`[`crate::frame::Request`]`>`
+    Request = 3,
+    /// [`crate::frame::Labelled`]`<`[`crate::frame::Reply`]`>`
+    Reply = 4,
+    /// [`crate::frame::Push`]
+    Push = 5,
+    /// [`crate::frame::PageRequest`]
+    Page = 6,
+    /// [`crate::frame::PageEnd`]
+    PageEnd = 7,
+    /// [`crate::event::Event`], first version.
+    Event = 0x11,
+    /// [`crate::event::Notice`], first version.
+    Notice = 0x12,
+}
+
+impl FrameKind {
+    const ALL: [FrameKind; 9] = [
+        FrameKind::Hello,
+        FrameKind::Welcome,
+        FrameKind::Request,
+        FrameKind::Reply,
+        FrameKind::Push,
+        FrameKind::Page,
+        FrameKind::PageEnd,
+        FrameKind::Event,
+        FrameKind::Notice,
+    ];
+
+    fn from_byte(byte: u8) -> Option<FrameKind> {
+        FrameKind::ALL.into_iter().find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// Why bytes are not what they should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// A frame that says it is longer than its reader takes.
+    #[error("a frame of {length} bytes is over the limit of {limit}")]
+    TooLong {
+        /// What it says.
+        length: u64,
+        /// What is taken.
+        limit: usize,
+    },
+    /// A frame without a kind, or of a kind that is not known here.
+    #[error("unknown frame kind {0}")]
+    Kind(u8),
+    /// A frame of another kind than the one expected.
+    #[error("expected a frame of kind {expected:?}, got {found:?}")]
+    Unexpected {
+        /// Expected.
+        expected: FrameKind,
+        /// Found.
+        found: FrameKind,
+    },
+    /// The body is not a value of its kind.
+    #[error("malformed {0}")]
+    Malformed(&'static str),
+}
+
+fn options(limit: usize) -> impl Options {
+    bincode::DefaultOptions::new().with_varint_encoding().with_limit(limit as u64).reject_trailing_bytes()
+}
+
+/// Encodes a value without a frame, as it is kept in journal and store.
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_into(&mut bytes, value);
+    bytes
+}
+
+fn encode_into<T: Serialize>(bytes: &mut Vec<u8>, value: &T) {
+    options(usize::MAX)
+        .serialize_into(bytes, value)
+        .expect("protocol types have no maps of unknown length and writing to memory does not fail");
+}
+
+/// Decodes a value that fills `bytes`. Never allocates more than a small multiple of their length.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T, CodecError> {
+    let mut rest = bytes;
+    let value = options(bytes.len()).deserialize_from(&mut rest).map_err(|_| CodecError::Malformed(what))?;
+    // The reader functions do not look at what is left.
+    if rest.is_empty() { Ok(value) } else { Err(CodecError::Malformed(what)) }
+}
+
+/// Encodes a whole frame.
+pub fn encode_frame<T: Serialize>(kind: FrameKind, body: &T) -> Bytes {
+    let mut bytes = vec![0; LENGTH_BYTES];
+    bytes.push(kind as u8);
+    encode_into(&mut bytes, body);
+    let length = u32::try_from(bytes.len() - LENGTH_BYTES).expect("bodies are bounded far below 4 GiB");
+    bytes[..LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
+    bytes.into()
+}
+
+/// A frame as it was read: its kind, and its body yet to be decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// What it is.
+    pub kind: FrameKind,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Frame {
+    /// Decodes the body, which must be of `kind`.
+    pub fn decode<T: DeserializeOwned>(&self, kind: FrameKind, what: &'static str) -> Result<T, CodecError> {
+        if self.kind != kind {
+            return Err(CodecError::Unexpected { expected: kind, found: self.kind });
+        }
+        decode(&self.body, what)
+    }
+
+    /// The frame without its length, as events are stored.
+    pub fn from_stored(stored: &Bytes) -> Result<Frame, CodecError> {
+        let byte = *stored.first().ok_or(CodecError::Malformed("frame"))?;
+        let kind = FrameKind::from_byte(byte).ok_or(CodecError::Kind(byte))?;
+        Ok(Frame { kind, body: stored.slice(1..) })
+    }
+}
+
+/// Takes one frame from the front of `buffer` if all of it is there. A length over `limit` is an error before
+/// anything is allocated for it.
+pub fn take_frame(buffer: &mut BytesMut, limit: usize) -> Result<Option<Frame>, CodecError> {
+    let Some(length) = buffer.first_chunk::<LENGTH_BYTES>().map(|bytes| u32::from_le_bytes(*bytes)) else {
+        return Ok(None);
+    };
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    if length > limit {
+        return Err(CodecError::TooLong { length: length as u64, limit });
+    }
+    if buffer.len() < LENGTH_BYTES + length {
+        buffer.reserve(LENGTH_BYTES + length - buffer.len());
+        return Ok(None);
+    }
+    let bytes = buffer.split_to(LENGTH_BYTES + length).freeze();
+    Frame::from_stored(&bytes.slice(LENGTH_BYTES..)).map(Some)
+}
+
+/// Puts a length before stored bytes: the frame they were.
+pub fn put_stored(buffer: &mut impl BufMut, stored: &[u8]) {
+    buffer.put_u32_le(u32::try_from(stored.len()).expect("stored events are bounded by MAX_EVENT_FRAME"));
+    buffer.put_slice(stored);
+}
+
+/// An event's whole frame, as feeds hold it and sessions write it.
+pub fn encode_event(event: &Event) -> Bytes {
+    encode_frame(FrameKind::Event, event)
+}
+
+/// A notice's whole frame.
+pub fn encode_notice(notice: &Notice) -> Bytes {
+    encode_frame(FrameKind::Notice, notice)
+}
+
+/// Decodes stored bytes of an event (its frame without the length).
+pub fn decode_stored_event(stored: &[u8]) -> Result<Event, CodecError> {
+    decode_stored(stored, FrameKind::Event, "event")
+}
+
+/// Decodes stored bytes of a notice (its frame without the length).
+pub fn decode_stored_notice(stored: &[u8]) -> Result<Notice, CodecError> {
+    decode_stored(stored, FrameKind::Notice, "notice")
+}
+
+fn decode_stored<T: DeserializeOwned>(
+    stored: &[u8],
+    kind: FrameKind,
+    what: &'static str,
+) -> Result<T, CodecError> {
+    match stored.split_first() {
+        Some((byte, body)) if *byte == kind as u8 => decode(body, what),
+        Some((byte, _)) => Err(CodecError::Kind(*byte)),
+        None => Err(CodecError::Malformed(what)),
+    }
+}

@@ -1,0 +1,93 @@
+//! Frames on byte streams, and the limits of a QUIC connection that both ends share.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::codec::{CodecError, Frame, take_frame};
+
+/// A connection without a packet for this long is dead.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a client says that it is there.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// How much a reader takes from its stream at once.
+const READ_CHUNK: usize = 16 * 1024;
+
+/// Why reading a frame ended.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The stream or connection broke.
+    #[error("the connection broke: {0}")]
+    Io(#[from] std::io::Error),
+    /// The peer sent what is no frame.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// A frame was begun and not ended in time.
+    #[error("a frame was not complete within {0:?}")]
+    Deadline(Duration),
+    /// The stream ended within a frame.
+    #[error("the stream ended within a frame")]
+    Cut,
+}
+
+/// Reads frames from a byte stream. Dropping a future of it loses no byte.
+#[derive(Debug)]
+pub struct FrameReader<R> {
+    stream: R,
+    buffer: BytesMut,
+    limit: usize,
+}
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    /// Takes frames of at most `limit` bytes.
+    pub fn new(stream: R, limit: usize) -> FrameReader<R> {
+        FrameReader { stream, buffer: BytesMut::new(), limit }
+    }
+
+    /// From now on takes frames of at most `limit` bytes.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// The next frame; `None` when the stream ended behind one.
+    ///
+    /// # Errors
+    /// See [`FrameError`].
+    pub async fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+        loop {
+            if let Some(frame) = take_frame(&mut self.buffer, self.limit)? {
+                return Ok(Some(frame));
+            }
+            if !self.fill().await? {
+                return if self.buffer.is_empty() { Ok(None) } else { Err(FrameError::Cut) };
+            }
+        }
+    }
+
+    /// Like [`FrameReader::next`], but a frame that has begun must be complete within `deadline`: a peer that
+    /// sends a byte now and then holds nothing open.
+    ///
+    /// # Errors
+    /// See [`FrameError`].
+    pub async fn next_within(&mut self, deadline: Duration) -> Result<Option<Frame>, FrameError> {
+        if self.buffer.is_empty() && !self.fill().await? {
+            return Ok(None);
+        }
+        tokio::time::timeout(deadline, self.next()).await.map_err(|_| FrameError::Deadline(deadline))?
+    }
+
+    async fn fill(&mut self) -> Result<bool, FrameError> {
+        self.buffer.reserve(READ_CHUNK);
+        Ok(self.stream.read_buf(&mut self.buffer).await? > 0)
+    }
+}
+
+/// Writes a whole frame.
+///
+/// # Errors
+/// When the stream or connection is gone.
+pub async fn write_frame(stream: &mut quinn::SendStream, frame: Bytes) -> Result<(), quinn::WriteError> {
+    stream.write_chunk(frame).await
+}

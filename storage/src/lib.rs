@@ -1,0 +1,2 @@
+//! The storage of Quip.
+pub mod record;
