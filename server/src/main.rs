@@ -1,2 +1,7 @@
-//! placeholder
-fn main() {}
+//! `quipd`: the server of Quip as a program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    quip_server::cli::main()
+}

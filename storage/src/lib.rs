@@ -1,2 +1,22 @@
-//! The storage of Quip.
+//! The storage of Quip: the journal that makes a command durable, and the store that is queried.
+//!
+//! Knows the types of `quip-protocol` and nothing of servers, sockets or terminals. Everything here blocks.
+
+pub mod data_dir;
+pub mod journal;
+pub mod problem;
 pub mod record;
+pub mod store;
+
+mod check;
+mod database;
+mod draft;
+mod durable;
+mod keys;
+mod message_index;
+mod timeline;
+
+pub use data_dir::{DataDir, DataDirError};
+pub use journal::{Journal, JournalError, JournalOptions, Replay};
+pub use problem::Problem;
+pub use store::{Frames, Opened, Store, StoreError, StoreOptions};

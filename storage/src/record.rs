@@ -79,6 +79,8 @@ pub struct Room {
     pub id: RoomId,
     /// Unique; `None` for a direct room.
     pub name: Option<RoomName>,
+    /// The two members of a direct room, the lesser id first; the same one twice for notes to oneself.
+    pub direct: Option<(AccountId, AccountId)>,
     /// Who may enter.
     pub kind: RoomKind,
     /// What it is about.

@@ -1,1 +1,236 @@
-//! The async client.
+//! The async client, for bots, scripts and the terminal client. Knows the protocol's types, QUIC and tokio; never a
+//! terminal, a disk or (but for `from_env`) the environment.
+//!
+//! A [`Client`] is a [`Handle`], which asks, and a receiver of [`Event`]s. A task of its own keeps the connection:
+//! it reconnects with backoff, watches every room again from where the user is, and drops what comes twice. What
+//! [`Client::next`] returns of a room has no hole.
+
+mod backoff;
+mod bulk;
+mod config;
+mod connection;
+mod driver;
+mod error;
+mod handle;
+mod requests;
+mod resume;
+mod tls;
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::cursor::{Cursor, Seq};
+use crate::error::Refusal;
+use crate::event::{EventBody, Notice};
+use crate::frame::Welcome;
+use crate::message::Message;
+use crate::name::{AccountName, Target};
+use crate::room::{RoomId, RoomSummary};
+use crate::safe_text::SafeLine;
+
+pub use bulk::{Page, PageStream};
+pub use config::{CONNECT_TIMEOUT, Config, Trust};
+pub use error::Error;
+pub use handle::{Handle, MemberList, Post};
+
+use connection::Connection;
+use driver::{Driver, Item, Link};
+
+/// Events that wait for the user; beyond it QUIC holds the server back.
+const EVENTS: usize = 256;
+/// Commands that wait for the driver.
+const COMMANDS: usize = 64;
+
+/// A connection to a server that keeps itself up. Dropping it ends the connection, also for its handles.
+#[derive(Debug)]
+pub struct Client {
+    handle: Handle,
+    events: mpsc::Receiver<Item>,
+    driver: JoinHandle<()>,
+}
+
+/// What happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A message in a watched room.
+    Message(Received),
+    /// Anything else that took a place in a watched room's log: an edit, a reaction, a join.
+    Other(crate::Event),
+    /// A notice of the watched inbox.
+    Notice(Notice),
+    /// The server's log is not the one the cursor was of: what is behind `keep` is not true any more. The events
+    /// behind it follow.
+    Reset {
+        /// The room.
+        room: RoomId,
+        /// The last event that is surely the same.
+        keep: Cursor,
+    },
+    /// No more events of this room.
+    Unwatched {
+        /// The room.
+        room: RoomId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Connected; every room is watched again.
+    Up(Welcome),
+    /// Disconnected.
+    Down {
+        /// In a few words.
+        why: SafeLine,
+        /// When the next attempt is made.
+        retry_in: Option<Duration>,
+    },
+}
+
+impl Event {
+    fn of(event: crate::Event) -> Event {
+        match event.body {
+            EventBody::Message(_) => Event::Message(Received { event }),
+            _ => Event::Other(event),
+        }
+    }
+}
+
+/// A message and its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// Always a message.
+    event: crate::Event,
+}
+
+impl Received {
+    /// The whole event.
+    pub fn event(&self) -> &crate::Event {
+        &self.event
+    }
+
+    /// The whole event, to keep.
+    pub fn into_event(self) -> crate::Event {
+        self.event
+    }
+
+    /// The message.
+    pub fn message(&self) -> &Message {
+        self.event.message().expect("only made of events that are messages")
+    }
+
+    /// What it says.
+    pub fn text(&self) -> &str {
+        self.message().text()
+    }
+
+    /// Who wrote it.
+    pub fn author(&self) -> &AccountName {
+        &self.event.author
+    }
+
+    /// Its place in the room.
+    pub fn seq(&self) -> Seq {
+        self.event.seq
+    }
+
+    /// The room.
+    pub fn room(&self) -> RoomId {
+        self.event.room
+    }
+}
+
+/// A room that was joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Room {
+    /// The room.
+    pub id: RoomId,
+    /// `#name` or `@name`.
+    pub target: Target,
+    /// As it was when it was joined.
+    pub summary: RoomSummary,
+}
+
+/// What a message can be sent to.
+pub trait ToTarget {
+    /// Where that is.
+    fn to_target(&self) -> Target;
+}
+
+impl ToTarget for Target {
+    fn to_target(&self) -> Target {
+        self.clone()
+    }
+}
+
+impl ToTarget for Room {
+    fn to_target(&self) -> Target {
+        self.target.clone()
+    }
+}
+
+impl ToTarget for RoomSummary {
+    fn to_target(&self) -> Target {
+        self.target.clone()
+    }
+}
+
+impl Client {
+    /// Connects. Later connections are made by themselves, if so configured.
+    ///
+    /// # Errors
+    /// Why the first connection failed.
+    pub async fn connect(config: Config) -> Result<Client, Error> {
+        let connection = Connection::dial(&config).await?;
+        Ok(Client::spawn(config, Some(connection)))
+    }
+
+    /// Begins to connect and returns: [`Event::Up`] or [`Event::Down`] follow. Needs a tokio runtime.
+    pub fn start(config: Config) -> Client {
+        Client::spawn(config, None)
+    }
+
+    /// Connects as `QUIP_SERVER` and `QUIP_TOKEN` say.
+    ///
+    /// # Errors
+    /// As [`Config::from_env`] and [`Client::connect`].
+    pub async fn from_env() -> Result<Client, Error> {
+        Client::connect(Config::from_env()?).await
+    }
+
+    fn spawn(config: Config, connection: Option<Connection>) -> Client {
+        let (to_user, events) = mpsc::channel(EVENTS);
+        let (commands, from_handles) = mpsc::channel(COMMANDS);
+        let (link, seen) = watch::channel(Link::new(connection.as_ref()));
+        let handle = Handle::new(seen, commands, config.reconnect);
+        let driver = tokio::spawn(Driver::new(config, from_handles, to_user, link).run(connection));
+        Client { handle, events, driver }
+    }
+
+    /// What happened next. An error is final; `None` follows it.
+    pub async fn next(&mut self) -> Option<Result<Event, Error>> {
+        self.events.recv().await
+    }
+
+    /// Asks, apart from the events. The client derefs to it.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Says goodbye, so that the server knows at once. Wait for receipts first: what is unanswered is lost.
+    pub async fn close(self) {
+        let Client { handle, events, driver } = self;
+        handle.say_close().await;
+        drop(events);
+        // It ends only by ending.
+        let _ = driver.await;
+    }
+}
+
+impl Deref for Client {
+    type Target = Handle;
+    fn deref(&self) -> &Handle {
+        &self.handle
+    }
+}

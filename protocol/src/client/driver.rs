@@ -1,0 +1,502 @@
+//! The task that owns a client: it connects, watches again what was watched, reads the live stream, reports.
+//!
+//! Live frames are read only while the user takes events and no watch is unanswered: so a slow user costs no
+//! memory (QUIC holds the server back), and no event meets a cursor that is about to change. Requests have tasks
+//! of their own and go on.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::backoff::Backoff;
+use super::connection::{Connection, Live, Lost};
+use super::resume::{Change, Resume, Verdict};
+use super::{Config, Error, Event};
+use crate::codec::{Frame, FrameKind};
+use crate::cursor::Cursor;
+use crate::error::Refusal;
+use crate::frame::{Push, Reply, Request, Welcome, WatchState};
+use crate::room::RoomId;
+use crate::safe_text::SafeLine;
+
+/// A connection that held for this long was a good one: the next wait is short again.
+const LASTED: Duration = Duration::from_secs(5);
+/// The server may take this long to answer a watch.
+const WATCH_WITHIN: Duration = Duration::from_secs(30);
+/// The longest wait that a server may ask for.
+const LONGEST_HINT: Duration = Duration::from_secs(60);
+
+/// What handles see of the connection.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Link {
+    pub(super) state: State,
+    /// Of the current or last connection.
+    pub(super) welcome: Option<Arc<Welcome>>,
+}
+
+impl Link {
+    /// At the start; up at once if the first connection is there.
+    pub(super) fn new(connection: Option<&Connection>) -> Link {
+        match connection {
+            None => Link::default(),
+            Some(connection) => Link {
+                state: State::Up(connection.clone()),
+                welcome: Some(Arc::clone(&connection.welcome)),
+            },
+        }
+    }
+}
+
+/// Where the connection is.
+#[derive(Debug, Clone, Default)]
+pub(super) enum State {
+    #[default]
+    Down,
+    Up(Connection),
+    /// There will be none again, and why.
+    Over(Error),
+}
+
+/// What handles ask of the driver rather than of the server: what changes which events come.
+#[derive(Debug)]
+pub(super) enum Command {
+    Watch(Vec<(RoomId, Option<Cursor>)>, Answer<Vec<WatchState>>),
+    Unwatch(RoomId, Answer<()>),
+    WatchInbox(Option<Cursor>, Answer<()>),
+    Close,
+}
+
+/// Who waits for a command; `None` for the driver's own.
+pub(super) type Answer<T> = Option<oneshot::Sender<Result<T, Error>>>;
+/// What the user's end of the channel gets.
+pub(super) type Item = Result<Event, Error>;
+
+/// Owns all there is of a client.
+#[derive(Debug)]
+pub(super) struct Driver {
+    config: Config,
+    commands: mpsc::Receiver<Command>,
+    events: mpsc::Sender<Item>,
+    link: watch::Sender<Link>,
+    resume: Resume,
+    /// What the user has yet to take; live frames wait until it is empty.
+    queue: VecDeque<Event>,
+    /// Commands that have yet to be asked of the server, and the one that is being asked.
+    waiting: VecDeque<Command>,
+    asking: Option<Asking>,
+    backoff: Backoff,
+    /// The server said when to come back.
+    hint: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Asking {
+    command: Command,
+    until: Instant,
+    reply: oneshot::Receiver<Reply>,
+}
+
+/// Why serving a connection ended.
+enum End {
+    /// The user closed or dropped the client.
+    Closed,
+    Lost(Lost),
+}
+
+impl<E: Into<Error>> From<E> for End {
+    fn from(error: E) -> End {
+        End::Lost(error.into().into())
+    }
+}
+
+impl Driver {
+    pub(super) fn new(
+        config: Config,
+        commands: mpsc::Receiver<Command>,
+        events: mpsc::Sender<Item>,
+        link: watch::Sender<Link>,
+    ) -> Driver {
+        Driver {
+            config,
+            commands,
+            events,
+            link,
+            resume: Resume::default(),
+            queue: VecDeque::new(),
+            waiting: VecDeque::new(),
+            asking: None,
+            backoff: Backoff::default(),
+            hint: None,
+        }
+    }
+
+    /// Runs until the client is closed or dropped, or something final happens.
+    pub(super) async fn run(mut self, first: Option<Connection>) {
+        let error = self.live(first).await;
+        let state = State::Over(error.clone().unwrap_or(Error::Disconnected));
+        self.link.send_modify(|link| link.state = state);
+        self.commands.close();
+        while let Ok(command) = self.commands.try_recv() {
+            refuse(command);
+        }
+        let Some(error) = error else { return };
+        for item in self.queue.drain(..).map(Ok).chain([Err(error)]) {
+            if self.events.send(item).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Connection after connection; `None` if the user ended it.
+    async fn live(&mut self, mut first: Option<Connection>) -> Option<Error> {
+        loop {
+            let end = match first.take() {
+                Some(connection) => self.serve(connection).await,
+                None => self.connect().await,
+            };
+            let End::Lost(Lost { error, why }) = end else { return None };
+            if !self.config.reconnect || error.is_final() {
+                return Some(error);
+            }
+            if let End::Closed = self.pause(why).await {
+                return None;
+            }
+        }
+    }
+
+    /// Connects, watches what was watched, and serves.
+    async fn connect(&mut self) -> End {
+        let (config, rooms, inbox) = (self.config.clone(), self.resume.to_watch(), self.resume.inbox());
+        let restored = async move {
+            let connection = Connection::dial(&config).await?;
+            match restore(&connection, &rooms, inbox).await {
+                Ok(states) => Ok((connection, rooms, states)),
+                Err(error) => {
+                    connection.close().await;
+                    Err(error)
+                }
+            }
+        };
+        match self.meanwhile(restored).await {
+            None => End::Closed,
+            Some(Err(RestoreError::Inbox)) => {
+                self.resume.restart_inbox();
+                Error::Disconnected.into()
+            }
+            Some(Err(RestoreError::Other(error))) => error.into(),
+            Some(Ok((connection, rooms, states))) => {
+                self.resume.connected();
+                match self.watching(&rooms.concat(), &states, true) {
+                    Ok(()) => self.serve(connection).await,
+                    Err(end) => end,
+                }
+            }
+        }
+    }
+
+    /// Waits before the next attempt.
+    async fn pause(&mut self, why: SafeLine) -> End {
+        let random = getrandom::u32().unwrap_or(u32::MAX / 2);
+        let wait = self.backoff.next(random).max(self.hint.take().unwrap_or_default());
+        tracing::info!(server = self.config.address(), %why, ?wait, "disconnected");
+        self.report(Event::Down { why, retry_in: Some(wait) });
+        match self.meanwhile(tokio::time::sleep(wait)).await {
+            Some(()) => Error::Disconnected.into(),
+            None => End::Closed,
+        }
+    }
+
+    /// Runs `future` while there is no connection; `None` if the user ended it.
+    async fn meanwhile<T>(&mut self, future: impl Future<Output = T>) -> Option<T> {
+        let events = self.events.clone();
+        tokio::pin!(future);
+        loop {
+            tokio::select! {
+                output = &mut future => return Some(output),
+                () = events.closed() => return None,
+                permit = events.reserve(), if !self.queue.is_empty() => {
+                    if let (Ok(permit), Some(event)) = (permit, self.queue.pop_front()) {
+                        permit.send(Ok(event));
+                    }
+                }
+                command = self.commands.recv() => match command {
+                    None | Some(Command::Close) => return None,
+                    Some(command) => refuse(command),
+                },
+            }
+        }
+    }
+
+    /// Serves one connection to its end.
+    async fn serve(&mut self, connection: Connection) -> End {
+        let began = Instant::now();
+        self.report(Event::Up(connection.welcome.as_ref().clone()));
+        self.link.send_replace(Link::new(Some(&connection)));
+        let end = match self.events_of(&connection).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        };
+        self.link.send_modify(|link| link.state = State::Down);
+        self.abandon();
+        match &end {
+            End::Closed => connection.close().await,
+            End::Lost(_) => connection.abort(),
+        }
+        if began.elapsed() >= LASTED {
+            self.backoff.reset();
+        }
+        end
+    }
+
+    async fn events_of(&mut self, connection: &Connection) -> Result<std::convert::Infallible, End> {
+        let events = self.events.clone();
+        let mut live = Live::of(connection);
+        let lost = connection.lost();
+        tokio::pin!(lost);
+        loop {
+            self.ask_next(connection);
+            let quiet = self.queue.is_empty() && self.asking.is_none();
+            tokio::select! {
+                lost = &mut lost => return Err(End::Lost(lost)),
+                () = events.closed() => return Err(End::Closed),
+                permit = events.reserve(), if !self.queue.is_empty() => {
+                    if let (Ok(permit), Some(event)) = (permit, self.queue.pop_front()) {
+                        permit.send(Ok(event));
+                    }
+                }
+                command = self.commands.recv() => match command {
+                    None | Some(Command::Close) => return Err(End::Closed),
+                    Some(command) => self.waiting.push_back(command),
+                },
+                reply = answer(&mut self.asking) => self.answered(reply)?,
+                frame = live.next(), if quiet => match frame {
+                    Err(Error::Disconnected) => return Err(End::Lost(connection.ending().await)),
+                    frame => self.take(&frame?)?,
+                },
+            }
+        }
+    }
+
+    /// A frame of the live stream.
+    fn take(&mut self, frame: &Frame) -> Result<(), End> {
+        match frame.kind {
+            FrameKind::Event => {
+                let event: crate::Event = frame.decode(FrameKind::Event, "event")?;
+                let (verdict, room) = (self.resume.check(&event), event.room);
+                self.deliver(verdict, || Event::of(event), |cursor| again(room, cursor))
+            }
+            FrameKind::Notice => {
+                let notice: crate::Notice = frame.decode(FrameKind::Notice, "notice")?;
+                let verdict = self.resume.check_notice(&notice);
+                self.deliver(verdict, || Event::Notice(notice), inbox_again)
+            }
+            _ => self.pushed(frame.decode(FrameKind::Push, "push")?),
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        verdict: Verdict,
+        event: impl FnOnce() -> Event,
+        again: impl FnOnce(Cursor) -> Command,
+    ) -> Result<(), End> {
+        match verdict {
+            Verdict::Deliver => self.push(event()),
+            Verdict::Drop => {}
+            Verdict::Ask(cursor) => {
+                tracing::warn!(?cursor, "the server left a hole; asking for it again");
+                self.waiting.push_back(again(cursor));
+            }
+            Verdict::Broken => return Err(Error::protocol("a hole in the live events").into()),
+        }
+        Ok(())
+    }
+
+    fn pushed(&mut self, push: Push) -> Result<(), End> {
+        match push {
+            Push::Unwatched { room, refusal } => {
+                if self.resume.forget(room) {
+                    self.push(Event::Unwatched { room, refusal });
+                }
+            }
+            Push::Stopping { retry_after_ms } => {
+                self.hint = Some(Duration::from_millis(retry_after_ms.into()).min(LONGEST_HINT));
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the server the next command, if none is being asked.
+    fn ask_next(&mut self, connection: &Connection) {
+        if self.asking.is_none()
+            && let Some(command) = self.waiting.pop_front()
+        {
+            let request = match &command {
+                Command::Watch(rooms, _) => Request::Watch { rooms: rooms.clone() },
+                Command::Unwatch(room, _) => Request::Unwatch { room: *room },
+                Command::WatchInbox(from, _) => Request::WatchInbox { from: *from },
+                Command::Close => return,
+            };
+            let reply = connection.requests.ask_now(request);
+            self.asking = Some(Asking { command, until: Instant::now() + WATCH_WITHIN, reply });
+        }
+    }
+
+    /// The server answered the command that was being asked.
+    fn answered(&mut self, reply: Result<Reply, Error>) -> Result<(), End> {
+        let Some(Asking { command, .. }) = self.asking.take() else { return Ok(()) };
+        match (command, reply?) {
+            (Command::Watch(rooms, to), Reply::Watching { rooms: states }) => {
+                self.watching(&rooms, &states, to.is_none())?;
+                tell(to, Ok(states));
+            }
+            (Command::Unwatch(room, to), Reply::Done) => {
+                self.resume.forget(room);
+                tell(to, Ok(()));
+            }
+            (Command::WatchInbox(from, to), Reply::Done) => {
+                self.resume.watching_inbox(from);
+                tell(to, Ok(()));
+            }
+            // One of the driver's own: a new connection tries again.
+            (Command::Watch(_, None) | Command::WatchInbox(_, None), Reply::Refused(_)) => {
+                return Err(Error::Disconnected.into());
+            }
+            (command, Reply::Refused(refusal)) => answer_with(command, Error::Refused(refusal)),
+            _ => return Err(Error::protocol("a reply of another kind than asked").into()),
+        }
+        Ok(())
+    }
+
+
+    fn watching(
+        &mut self,
+        rooms: &[(RoomId, Option<Cursor>)],
+        states: &[WatchState],
+        own: bool,
+    ) -> Result<(), End> {
+        let changes = self
+            .resume
+            .watching(rooms, states)
+            .map_err(|_| Error::protocol("a watch answered otherwise than asked"))?;
+        for change in changes {
+            match change {
+                Change::Reset { room, keep } => self.push(Event::Reset { room, keep }),
+                Change::Unwatched { room, refusal } if own => self.push(Event::Unwatched { room, refusal }),
+                Change::Unwatched { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, event: Event) {
+        self.queue.push_back(event);
+    }
+
+    /// Puts an `Up` or `Down` in place of those before it that nobody has taken: a user who takes nothing for days
+    /// must not cost memory with each attempt.
+    fn report(&mut self, event: Event) {
+        while matches!(self.queue.back(), Some(Event::Up(_) | Event::Down { .. })) {
+            self.queue.pop_back();
+        }
+        self.push(event);
+    }
+
+    /// Tells everyone who waits that the connection is gone.
+    fn abandon(&mut self) {
+        let asking = self.asking.take().map(|asking| asking.command);
+        asking.into_iter().chain(self.waiting.drain(..)).for_each(refuse);
+    }
+}
+
+/// Why a new connection could not take over.
+enum RestoreError {
+    /// The server does not know the inbox's cursor.
+    Inbox,
+    Other(Error),
+}
+
+impl From<Error> for RestoreError {
+    fn from(error: Error) -> RestoreError {
+        RestoreError::Other(error)
+    }
+}
+
+/// Watches on a new connection what was watched before, from where the user is.
+async fn restore(
+    connection: &Connection,
+    rooms: &[Vec<(RoomId, Option<Cursor>)>],
+    inbox: Option<Option<Cursor>>,
+) -> Result<Vec<WatchState>, RestoreError> {
+    let mut states = Vec::new();
+    for rooms in rooms {
+        match patiently(connection, Request::Watch { rooms: rooms.clone() }).await? {
+            Reply::Watching { rooms } => states.extend(rooms),
+            _ => return Err(Error::protocol("a watch answered otherwise than asked").into()),
+        }
+    }
+    if let Some(from) = inbox {
+        match patiently(connection, Request::WatchInbox { from }).await {
+            Ok(_) => {}
+            Err(Error::Refused(refusal)) if refusal.retry_after_ms.is_none() => {
+                return Err(RestoreError::Inbox);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(states)
+}
+
+/// Asks again for as long as the server says that it is too busy.
+async fn patiently(connection: &Connection, request: Request) -> Result<Reply, Error> {
+    loop {
+        match connection.requests.ask(request.clone()).await {
+            Err(Error::Refused(Refusal { retry_after_ms: Some(ms), .. })) => {
+                tokio::time::sleep(Duration::from_millis(ms.max(10).into()).min(LONGEST_HINT)).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// The answer to what is being asked; for ever if nothing is.
+async fn answer(asking: &mut Option<Asking>) -> Result<Reply, Error> {
+    match asking {
+        None => std::future::pending().await,
+        Some(asking) => match tokio::time::timeout_at(asking.until, &mut asking.reply).await {
+            Ok(reply) => reply.map_err(|_| Error::Disconnected),
+            Err(_) => Err(Error::TimedOut),
+        },
+    }
+}
+
+fn again(room: RoomId, cursor: Cursor) -> Command {
+    Command::Watch(vec![(room, Some(cursor))], None)
+}
+
+fn inbox_again(cursor: Cursor) -> Command {
+    Command::WatchInbox(Some(cursor), None)
+}
+
+fn refuse(command: Command) {
+    answer_with(command, Error::Disconnected);
+}
+
+fn answer_with(command: Command, error: Error) {
+    match command {
+        Command::Watch(_, to) => tell(to, Err(error)),
+        Command::Unwatch(_, to) | Command::WatchInbox(_, to) => tell(to, Err(error)),
+        Command::Close => {}
+    }
+}
+
+fn tell<T>(to: Answer<T>, result: Result<T, Error>) {
+    if let Some(to) = to {
+        // Nobody there: the caller has given up.
+        let _ = to.send(result);
+    }
+}

@@ -1,0 +1,435 @@
+//! Where a client is in each room, and what a connection that broke has to fetch again. PURE: no socket, no clock.
+//!
+//! What must hold: the events delivered of a room have dense seqs, each once, from the cursor it was watched from;
+//! only a reset, which is reported, moves a cursor back or over something.
+
+use std::collections::BTreeMap;
+
+use crate::cursor::Cursor;
+use crate::error::Refusal;
+use crate::event::{Event, Notice};
+use crate::frame::WatchState;
+use crate::limits::MAX_WATCHES;
+use crate::room::RoomId;
+
+/// Events ahead of the cursor that are taken for leftovers of a watch that was replaced. A server that still sends
+/// none in order after as many is not going to; a new connection has no leftovers.
+const MAX_LEFTOVERS: u32 = 10_000;
+
+/// The watched rooms and the inbox.
+#[derive(Debug, Default)]
+pub(super) struct Resume {
+    rooms: BTreeMap<RoomId, Place>,
+    inbox: Option<Inbox>,
+}
+
+/// Where the reader is in one log.
+#[derive(Debug)]
+struct Place {
+    cursor: Cursor,
+    /// The log was asked for again from the cursor: events ahead are leftovers, so many were seen.
+    leftovers: Option<u32>,
+}
+
+#[derive(Debug)]
+enum Inbox {
+    /// Watched from its head, which the server does not tell: the first notice says where that was.
+    FromNow,
+    At(Place),
+}
+
+/// What to do with an event or notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is the next one: the user gets it.
+    Deliver,
+    /// It was delivered before, or its log is not watched, or it comes again in order.
+    Drop,
+    /// There is a hole before it: drop it and ask again from this cursor.
+    Ask(Cursor),
+    /// Asked again, the server still leaves a hole.
+    Broken,
+}
+
+/// What the user has to know after a watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Throw away what is behind `keep`.
+    Reset { room: RoomId, keep: Cursor },
+    /// The room is no longer watched.
+    Unwatched { room: RoomId, refusal: Refusal },
+}
+
+/// The answer to a watch does not fit what was asked.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Mismatch;
+
+impl Place {
+    fn new(cursor: Cursor, asked_again: bool) -> Place {
+        Place { cursor, leftovers: asked_again.then_some(0) }
+    }
+
+    fn check(&mut self, at: Cursor) -> Verdict {
+        if at.seq <= self.cursor.seq {
+            Verdict::Drop
+        } else if at.seq == self.cursor.seq.next() && at.epoch >= self.cursor.epoch {
+            *self = Place::new(at, false);
+            Verdict::Deliver
+        } else {
+            self.ahead()
+        }
+    }
+
+    fn ahead(&mut self) -> Verdict {
+        match &mut self.leftovers {
+            Some(MAX_LEFTOVERS) => Verdict::Broken,
+            Some(count) => {
+                *count += 1;
+                Verdict::Drop
+            }
+            None => Verdict::Ask(self.cursor),
+        }
+    }
+}
+
+impl Resume {
+    /// What to do with an event from the live stream.
+    pub(super) fn check(&mut self, event: &Event) -> Verdict {
+        let at = Cursor { epoch: event.epoch, seq: event.seq };
+        self.rooms.get_mut(&event.room).map_or(Verdict::Drop, |place| place.check(at))
+    }
+
+    /// What to do with a notice from the live stream.
+    pub(super) fn check_notice(&mut self, notice: &Notice) -> Verdict {
+        let at = Cursor { epoch: notice.epoch, seq: notice.seq };
+        match &mut self.inbox {
+            None => Verdict::Drop,
+            Some(Inbox::At(place)) => place.check(at),
+            Some(inbox) => {
+                *inbox = Inbox::At(Place::new(at, false));
+                Verdict::Deliver
+            }
+        }
+    }
+
+    /// Takes the server's answer to a watch of `asked`.
+    pub(super) fn watching(
+        &mut self,
+        asked: &[(RoomId, Option<Cursor>)],
+        states: &[WatchState],
+    ) -> Result<Vec<Change>, Mismatch> {
+        if asked.len() != states.len() {
+            return Err(Mismatch);
+        }
+        let mut changes = Vec::new();
+        for ((room, from), state) in asked.iter().zip(states) {
+            changes.extend(self.watched(*room, *from, state)?);
+        }
+        Ok(changes)
+    }
+
+    fn watched(
+        &mut self,
+        asked: RoomId,
+        cursor: Option<Cursor>,
+        state: &WatchState,
+    ) -> Result<Option<Change>, Mismatch> {
+        let again = self.rooms.contains_key(&asked);
+        match state {
+            WatchState::Live { room, from, .. } => {
+                if *room != asked || cursor.is_some_and(|cursor| cursor.seq != from.seq) {
+                    return Err(Mismatch);
+                }
+                self.rooms.insert(asked, Place::new(*from, again));
+                Ok(None)
+            }
+            WatchState::Reset { room, keep, .. } => {
+                if *room != asked {
+                    return Err(Mismatch);
+                }
+                self.rooms.insert(asked, Place::new(*keep, again));
+                Ok(Some(Change::Reset { room: *room, keep: *keep }))
+            }
+            WatchState::Refused { room, refusal } => {
+                if *room != asked {
+                    return Err(Mismatch);
+                }
+                self.rooms.remove(room);
+                Ok(Some(Change::Unwatched { room: *room, refusal: refusal.clone() }))
+            }
+        }
+    }
+
+    /// The inbox is watched from `from`.
+    pub(super) fn watching_inbox(&mut self, from: Option<Cursor>) {
+        let again = self.inbox.is_some();
+        self.inbox = Some(from.map_or(Inbox::FromNow, |cursor| Inbox::At(Place::new(cursor, again))));
+    }
+
+    /// The inbox is not what the cursor was of: all of it comes again, which is better than a hole.
+    pub(super) fn restart_inbox(&mut self) {
+        if self.inbox.is_some() {
+            self.inbox = Some(Inbox::At(Place::new(Cursor::default(), false)));
+        }
+    }
+
+    /// The room is no longer watched; whether it was.
+    pub(super) fn forget(&mut self, room: RoomId) -> bool {
+        self.rooms.remove(&room).is_some()
+    }
+
+    /// What a new connection has to watch, in requests of as many rooms as one takes.
+    pub(super) fn to_watch(&self) -> Vec<Vec<(RoomId, Option<Cursor>)>> {
+        let rooms: Vec<_> = self.rooms.iter().map(|(room, place)| (*room, Some(place.cursor))).collect();
+        rooms.chunks(MAX_WATCHES).map(<[_]>::to_vec).collect()
+    }
+
+    /// From where a new connection has to watch the inbox, if it was watched.
+    pub(super) fn inbox(&self) -> Option<Option<Cursor>> {
+        self.inbox.as_ref().map(|inbox| match inbox {
+            Inbox::FromNow => None,
+            Inbox::At(place) => Some(place.cursor),
+        })
+    }
+
+    /// A new connection has no leftovers of watches before it.
+    pub(super) fn connected(&mut self) {
+        for place in self.rooms.values_mut() {
+            place.leftovers = None;
+        }
+        if let Some(Inbox::At(place)) = &mut self.inbox {
+            place.leftovers = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cursor::{Epoch, Seq, Timestamp};
+    use crate::error::ErrorCode;
+    use crate::event::EventBody;
+    use proptest::prelude::*;
+
+    const ROOM: RoomId = RoomId(7);
+
+    fn cursor(epoch: u32, seq: u64) -> Cursor {
+        Cursor { epoch: Epoch(epoch), seq: Seq(seq) }
+    }
+
+    fn event(room: RoomId, at: Cursor) -> Event {
+        Event {
+            room,
+            epoch: at.epoch,
+            seq: at.seq,
+            at: Timestamp(0),
+            ordinal: 0,
+            author: "ann".parse().unwrap(),
+            body: EventBody::Joined,
+        }
+    }
+
+    fn live(from: Cursor) -> [WatchState; 1] {
+        [WatchState::Live { room: ROOM, from, head: from }]
+    }
+
+    fn watched(from: Cursor) -> Resume {
+        let mut resume = Resume::default();
+        assert_eq!(resume.watching(&[(ROOM, Some(from))], &live(from)), Ok(vec![]));
+        resume
+    }
+
+    #[test]
+    fn duplicates_are_dropped_and_holes_asked_for() {
+        let mut resume = watched(cursor(1, 3));
+        let table = [
+            (3, Verdict::Drop),
+            (4, Verdict::Deliver),
+            (4, Verdict::Drop),
+            (6, Verdict::Ask(cursor(1, 4))),
+            (5, Verdict::Deliver),
+            (6, Verdict::Deliver),
+        ];
+        for (seq, verdict) in table {
+            assert_eq!(resume.check(&event(ROOM, cursor(1, seq))), verdict, "{seq}");
+        }
+        assert_eq!(resume.check(&event(RoomId(8), cursor(1, 1))), Verdict::Drop);
+    }
+
+    #[test]
+    fn leftovers_of_a_replaced_watch_are_dropped_until_it_is_too_many() {
+        let mut resume = watched(cursor(1, 3));
+        resume.watching(&[(ROOM, Some(cursor(1, 3)))], &live(cursor(1, 3))).unwrap();
+        for n in 0..u64::from(MAX_LEFTOVERS) {
+            assert_eq!(resume.check(&event(ROOM, cursor(1, 9 + n))), Verdict::Drop);
+        }
+        assert_eq!(resume.check(&event(ROOM, cursor(1, 9))), Verdict::Broken);
+        resume.connected();
+        assert_eq!(resume.check(&event(ROOM, cursor(1, 9))), Verdict::Ask(cursor(1, 3)));
+    }
+
+    #[test]
+    fn resets_refusals_and_mismatches() {
+        let mut resume = watched(cursor(1, 9));
+        let asked = [(ROOM, Some(cursor(1, 9)))];
+        let reset = [WatchState::Reset { room: ROOM, keep: cursor(1, 5), head: cursor(2, 8) }];
+        let change = Change::Reset { room: ROOM, keep: cursor(1, 5) };
+        assert_eq!(resume.watching(&asked, &reset), Ok(vec![change]));
+        assert_eq!(resume.check(&event(ROOM, cursor(1, 10))), Verdict::Drop, "of the old log");
+        assert_eq!(resume.check(&event(ROOM, cursor(2, 6))), Verdict::Deliver);
+        assert_eq!(resume.to_watch(), vec![vec![(ROOM, Some(cursor(2, 6)))]]);
+        assert_eq!(resume.watching(&asked, &[]), Err(Mismatch));
+        assert_eq!(resume.watching(&asked, &live(cursor(1, 8))), Err(Mismatch));
+        let refusal = Refusal::new(ErrorCode::Removed, "removed");
+        let refused = [WatchState::Refused { room: ROOM, refusal: refusal.clone() }];
+        let change = Change::Unwatched { room: ROOM, refusal };
+        assert_eq!(resume.watching(&asked, &refused), Ok(vec![change]));
+        assert!(resume.to_watch().is_empty());
+    }
+
+    #[test]
+    fn watches_go_in_requests_of_bounded_size() {
+        let mut resume = Resume::default();
+        for room in 0..=MAX_WATCHES as u64 {
+            let (room, from) = (RoomId(room), cursor(1, 0));
+            let state = WatchState::Live { room, from, head: from };
+            resume.watching(&[(room, None)], &[state]).unwrap();
+        }
+        let sizes: Vec<usize> = resume.to_watch().iter().map(Vec::len).collect();
+        assert_eq!(sizes, [MAX_WATCHES, 1]);
+    }
+
+    #[test]
+    fn the_inbox_starts_where_its_first_notice_is() {
+        let notice = |seq| Notice {
+            seq: Seq(seq),
+            epoch: Epoch::FIRST,
+            at: Timestamp(0),
+            body: crate::event::NoticeBody::Devices,
+        };
+        let mut resume = Resume::default();
+        assert_eq!((resume.check_notice(&notice(1)), resume.inbox()), (Verdict::Drop, None));
+        resume.watching_inbox(None);
+        assert_eq!(resume.inbox(), Some(None));
+        assert_eq!(resume.check_notice(&notice(5)), Verdict::Deliver);
+        assert_eq!(resume.check_notice(&notice(5)), Verdict::Drop);
+        assert_eq!(resume.check_notice(&notice(7)), Verdict::Ask(cursor(1, 5)));
+        assert_eq!(resume.inbox(), Some(Some(cursor(1, 5))));
+        resume.restart_inbox();
+        assert_eq!(resume.inbox(), Some(Some(cursor(1, 0))));
+    }
+
+    /// What a bad network and a repaired log can do to a reader.
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// The server sends what is next.
+        Next,
+        /// It sends something again.
+        Again(u64),
+        /// It leaves some out.
+        Skip(u64),
+        /// The connection breaks, and is made again.
+        Reconnect,
+        /// The log is repaired: only so many of its events are kept, the epoch is raised, others take their place.
+        Repair(u64),
+        /// More is said.
+        Grow(u64),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            6 => Just(Step::Next),
+            2 => (1u64..20).prop_map(Step::Again),
+            2 => (2u64..9).prop_map(Step::Skip),
+            1 => Just(Step::Reconnect),
+            1 => (0u64..30).prop_map(Step::Repair),
+            3 => (1u64..9).prop_map(Step::Grow),
+        ];
+        prop::collection::vec(step, 0..200)
+    }
+
+    /// A server's log of epochs (seq - 1 is the index), what it sent of it, and a user's copy.
+    struct World {
+        log: Vec<u32>,
+        sent: usize,
+        epoch: u32,
+        copy: Vec<u32>,
+        resume: Resume,
+    }
+
+    impl World {
+        fn new() -> World {
+            let resume = watched(cursor(1, 0));
+            World { log: vec![1; 5], sent: 0, epoch: 1, copy: vec![], resume }
+        }
+
+        /// The server's answer to a watch: the log match of the design.
+        fn watch(&mut self) {
+            let asked = self.resume.to_watch().concat();
+            let from = asked[0].1.unwrap();
+            let at = from.seq.0 as usize;
+            let good = at == 0 || self.log.get(at - 1) == Some(&from.epoch.0);
+            let common = self.copy.iter().zip(&self.log).take_while(|(a, b)| a == b).count();
+            let state = if good {
+                WatchState::Live { room: ROOM, from, head: from }
+            } else {
+                let keep = cursor(common.checked_sub(1).map_or(1, |i| self.log[i]), common as u64);
+                WatchState::Reset { room: ROOM, keep, head: keep }
+            };
+            self.sent = if good { at } else { common };
+            for change in self.resume.watching(&asked, &[state]).unwrap() {
+                if let Change::Reset { keep, .. } = change {
+                    self.copy.truncate(keep.seq.0 as usize);
+                }
+            }
+        }
+
+        fn send(&mut self, seq: usize) {
+            let Some(epoch) = seq.checked_sub(1).and_then(|i| self.log.get(i)).copied() else { return };
+            self.sent = self.sent.max(seq);
+            match self.resume.check(&event(ROOM, cursor(epoch, seq as u64))) {
+                Verdict::Deliver => {
+                    assert_eq!(self.copy.len() + 1, seq, "delivered past a hole or twice");
+                    self.copy.push(epoch);
+                }
+                Verdict::Ask(_) => self.watch(),
+                Verdict::Drop => {}
+                Verdict::Broken => panic!("the server did send it again"),
+            }
+        }
+
+        fn take(&mut self, step: &Step) {
+            match step {
+                Step::Next => self.send(self.sent + 1),
+                Step::Again(back) => self.send(self.sent.saturating_sub(*back as usize)),
+                Step::Skip(over) => self.send(self.sent + *over as usize),
+                Step::Grow(by) => self.log.extend(vec![self.epoch; *by as usize]),
+                Step::Reconnect => {
+                    self.resume.connected();
+                    self.watch();
+                }
+                Step::Repair(keep) => {
+                    self.log.truncate(*keep as usize);
+                    self.epoch += 1;
+                    self.log.extend([self.epoch; 3]);
+                    self.take(&Step::Reconnect);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_delivered_is_dense_and_becomes_the_log(steps in steps()) {
+            let mut world = World::new();
+            for step in &steps {
+                world.take(step);
+            }
+            world.take(&Step::Reconnect);
+            while world.sent < world.log.len() {
+                world.take(&Step::Next);
+            }
+            prop_assert_eq!(world.copy, world.log);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Subcommands that talk to the running server over its socket, or open the data directory themselves when no
+//! server runs; which one, they say.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use quip_protocol::RoomName;
+
+use crate::config::Config;
+use crate::ops::admin::{AdminReply, AdminRequest, answer, ask};
+use crate::start::open_offline;
+
+use super::{DENIED, FAILED, Failure, PlaceArgs, RoomVerb, UserVerb, print};
+
+pub fn invite(
+    place: &PlaceArgs,
+    owner: bool,
+    room: Option<RoomName>,
+    uses: u32,
+    ttl_s: u64,
+) -> Result<(), Failure> {
+    run(place, AdminRequest::Invite { owner, room, uses, ttl_s })
+}
+
+pub fn user(place: &PlaceArgs, verb: UserVerb) -> Result<(), Failure> {
+    let request = match verb {
+        UserVerb::List => AdminRequest::Users,
+        UserVerb::Suspend { name } => AdminRequest::Suspend(name),
+        UserVerb::Resume { name } => AdminRequest::Resume(name),
+        UserVerb::Devices { name } => AdminRequest::Devices(name),
+        UserVerb::RevokeDevice { key } => AdminRequest::RevokeDevice(key),
+    };
+    run(place, request)
+}
+
+pub fn room(place: &PlaceArgs, verb: RoomVerb) -> Result<(), Failure> {
+    let request = match verb {
+        RoomVerb::List => AdminRequest::Rooms,
+        RoomVerb::Archive { room } => AdminRequest::Archive(room),
+    };
+    run(place, request)
+}
+
+pub fn stats(place: &PlaceArgs) -> Result<(), Failure> {
+    run(place, AdminRequest::Stats)
+}
+
+fn run(place: &PlaceArgs, request: AdminRequest) -> Result<(), Failure> {
+    let file = place.file()?;
+    let data_dir = place.data_dir(&file)?;
+    let asked = ask(&data_dir, &request);
+    let asked =
+        asked.map_err(|e| Failure::new(FAILED, format!("the running server does not answer: {e}")))?;
+    let reply = match asked {
+        Some(reply) => {
+            say(&format!("asked the server that runs on {}", data_dir.display()));
+            reply
+        }
+        None => {
+            say(&format!("no server runs on {}: opened it directly", data_dir.display()));
+            offline(Config { public_host: file.public_host, ..Config::new(file.listen, data_dir) }, request)?
+        }
+    };
+    match reply {
+        AdminReply::Link(link) => print(&format!("{link}\n")),
+        AdminReply::Rows(rows) => print(&rows.iter().map(|row| format!("{row}\n")).collect::<String>()),
+        AdminReply::Refused(text) => Err(Failure::new(DENIED, text)),
+    }
+}
+
+fn offline(config: Config, request: AdminRequest) -> Result<AdminReply, Failure> {
+    if !Path::new(&config.data_dir).join("journal").exists() {
+        let text = format!(
+            "{} is no data directory of quipd; say which with --data-dir DIR",
+            config.data_dir.display()
+        );
+        return Err(Failure::new(super::USAGE, text));
+    }
+    let runtime =
+        tokio::runtime::Runtime::new().map_err(|e| Failure::new(FAILED, format!("cannot start: {e}")))?;
+    runtime.block_on(async {
+        let (core, link) = open_offline(&config).await.map_err(|e| Failure::new(FAILED, e))?;
+        let reply = answer(&core.shared, &link, request).await;
+        core.close().await;
+        Ok(reply)
+    })
+}
+
+fn say(text: &str) {
+    // Where the answer comes from is a diagnostic; without a stderr it is not missed.
+    let _ = writeln!(std::io::stderr(), "quipd: {text}");
+}

@@ -1,0 +1,309 @@
+//! What an operator types: flags, subcommands, their help.
+
+mod admin;
+mod check;
+mod serve;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use quip_protocol::{AccountName, RoomName};
+
+use crate::config::{DEFAULT_CONFIG, FileConfig, Registration};
+
+/// The QUIC chat server of Quip.
+#[derive(Debug, Parser)]
+#[command(
+    name = "quipd",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  quipd --data-dir /var/lib/quipd            serve on [::]:7847\n  quipd invite --data-dir /var/lib/quipd     print a link for one colleague\n  quipd check --data-dir /var/lib/quipd      verify what is stored"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Verb>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Serve until SIGTERM or Ctrl+C (the default)
+    Serve(ServeArgs),
+    /// Print a link that makes an account
+    #[command(
+        after_help = "Examples:\n  quipd invite\n  quipd invite --room '#ops' --uses 20 --ttl 7d\n  quipd invite --owner"
+    )]
+    Invite {
+        /// The account administers the server
+        #[arg(long)]
+        owner: bool,
+        /// The account is also a member of this room
+        #[arg(long, value_name = "#ROOM")]
+        room: Option<RoomName>,
+        /// How many accounts the link makes
+        #[arg(long, default_value_t = 1, value_name = "N")]
+        uses: u32,
+        /// For how long it is good: 30m, 24h, 7d
+        #[arg(long, default_value = "24h", value_parser = parse_seconds)]
+        ttl: u64,
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Accounts: list, suspend, resume, devices, revoke-device
+    User {
+        #[command(subcommand)]
+        verb: UserVerb,
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Rooms: list, archive
+    Room {
+        #[command(subcommand)]
+        verb: RoomVerb,
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Counts of the server that runs
+    Stats {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Verify journal and store; exit 0, or 1 and what is wrong where
+    Check {
+        /// Make the store anew from the journal first
+        #[arg(long)]
+        rebuild: bool,
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Print the configuration file with its defaults
+    DefaultConfig,
+    /// Print shell completions
+    #[command(hide = true)]
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page
+    #[command(hide = true)]
+    Man,
+}
+
+#[derive(Debug, Subcommand)]
+enum UserVerb {
+    /// All accounts, one JSON object a line
+    List,
+    /// The account may do nothing; its connections end
+    Suspend {
+        /// Whom
+        name: AccountName,
+    },
+    /// The account may act again
+    Resume {
+        /// Whom
+        name: AccountName,
+    },
+    /// Devices of an account, one JSON object a line
+    Devices {
+        /// Whose
+        name: AccountName,
+    },
+    /// A device may no longer connect; its connections end
+    RevokeDevice {
+        /// Its key, as `devices` shows it
+        key: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum RoomVerb {
+    /// All rooms with a name, one JSON object a line
+    List,
+    /// The room can be read, not written
+    Archive {
+        /// Which
+        room: RoomName,
+    },
+}
+
+/// Where the server keeps everything.
+#[derive(Debug, Clone, Args)]
+struct PlaceArgs {
+    /// Where everything is kept [default: $XDG_DATA_HOME/quipd]
+    #[arg(long, env = "QUIPD_DATA_DIR", value_name = "DIR", global = true)]
+    data_dir: Option<PathBuf>,
+    /// Configuration file, TOML; see `quipd default-config`
+    #[arg(long, env = "QUIPD_CONFIG", value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Args)]
+struct ServeArgs {
+    /// UDP address; may be given more than once [default: [::]:7847]
+    #[arg(long, env = "QUIPD_LISTEN", value_name = "ADDR", value_delimiter = ',')]
+    listen: Vec<SocketAddr>,
+    /// Certificate chain, PEM; else a self-signed pair is made once and kept
+    #[arg(long, env = "QUIPD_CERT", value_name = "PEM", requires = "key")]
+    cert: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, env = "QUIPD_KEY", value_name = "PEM", requires = "cert")]
+    key: Option<PathBuf>,
+    /// Who can make an account [default: invite]
+    #[arg(long, env = "QUIPD_REGISTRATION")]
+    registration: Option<Registration>,
+    /// What the server is called
+    #[arg(long, env = "QUIPD_NAME")]
+    name: Option<String>,
+    /// The host that stands in links
+    #[arg(long, env = "QUIPD_PUBLIC_HOST", value_name = "HOST")]
+    public_host: Option<String>,
+    /// Serve /metrics, /healthz and /readyz here
+    #[arg(long, env = "QUIPD_HTTP", value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// How logs are written to stderr
+    #[arg(long, env = "QUIPD_LOG_FORMAT", default_value = "text")]
+    log_format: LogFormat,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// Why a command ended badly: what it prints, and its exit code.
+struct Failure {
+    text: String,
+    code: u8,
+}
+
+impl Failure {
+    fn new(code: u8, text: impl ToString) -> Failure {
+        Failure { text: text.to_string(), code }
+    }
+}
+
+/// Wrong usage or configuration.
+const USAGE: u8 = 2;
+/// It was refused.
+const DENIED: u8 = 77;
+/// Anything else that went wrong.
+const FAILED: u8 = 1;
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        None => serve::run(cli.serve),
+        Some(Verb::Serve(args)) => serve::run(args),
+        Some(Verb::Invite { owner, room, uses, ttl, place }) => admin::invite(&place, owner, room, uses, ttl),
+        Some(Verb::User { verb, place }) => admin::user(&place, verb),
+        Some(Verb::Room { verb, place }) => admin::room(&place, verb),
+        Some(Verb::Stats { place }) => admin::stats(&place),
+        Some(Verb::Check { rebuild, place }) => check::run(&place, rebuild),
+        Some(Verb::DefaultConfig) => print(DEFAULT_CONFIG),
+        Some(Verb::Completions { shell }) => completions(shell),
+        Some(Verb::Man) => man(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(std::io::stderr(), "quipd: {}", failure.text);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Writes data to stdout. A reader that went away is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(FAILED, format!("cannot write to stdout: {e}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "quipd", &mut script);
+    print(&String::from_utf8_lossy(&script))
+}
+
+fn man() -> Result<(), Failure> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(|e| Failure::new(FAILED, e))?;
+    print(&String::from_utf8_lossy(&page))
+}
+
+impl PlaceArgs {
+    fn file(&self) -> Result<FileConfig, Failure> {
+        let Some(path) = &self.config else { return Ok(FileConfig::default()) };
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|e| Failure::new(USAGE, format!("cannot read {}: {e}", path.display())))?;
+        toml::from_str(&text).map_err(|e| {
+            let why = e.message().lines().next().unwrap_or_default().to_owned();
+            Failure::new(USAGE, format!("{}: {why}; see quipd default-config", path.display()))
+        })
+    }
+
+    fn data_dir(&self, file: &FileConfig) -> Result<PathBuf, Failure> {
+        let below_home =
+            || directories::ProjectDirs::from("", "", "quipd").map(|dirs| dirs.data_dir().to_owned());
+        let given = self.data_dir.clone().or_else(|| file.data_dir.clone());
+        given
+            .or_else(below_home)
+            .ok_or_else(|| Failure::new(USAGE, "no home directory: say where with --data-dir DIR"))
+    }
+}
+
+/// `90s`, `30m`, `24h`, `7d`; a bare number is seconds.
+fn parse_seconds(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
+        Some(at) => text.split_at(at),
+        None => (text, "s"),
+    };
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 24 * 3_600,
+        _ => return Err("say how long as 90s, 30m, 24h or 7d".into()),
+    };
+    let number: u64 = number.parse().map_err(|_| "say how long as 90s, 30m, 24h or 7d")?;
+    number.checked_mul(seconds).filter(|s| *s > 0).ok_or_else(|| "that is too long or no time at all".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations() {
+        let table = [
+            ("90s", Some(90)),
+            ("30m", Some(1_800)),
+            ("24h", Some(86_400)),
+            ("7d", Some(604_800)),
+            ("5", Some(5)),
+        ];
+        for (text, seconds) in table {
+            assert_eq!(parse_seconds(text).ok(), seconds, "{text}");
+        }
+        for text in ["", "h", "0s", "-1h", "1w", "99999999999999999999d"] {
+            assert!(parse_seconds(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! `quipd serve`.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, FileConfig};
+use crate::start::{Running, StartError, start};
+
+use super::{FAILED, Failure, LogFormat, ServeArgs, USAGE, print};
+
+pub fn run(args: ServeArgs) -> Result<(), Failure> {
+    let file = args.place.file()?;
+    let config = merge(&args, file)?;
+    logging(args.log_format);
+    let runtime =
+        tokio::runtime::Runtime::new().map_err(|e| Failure::new(FAILED, format!("cannot start: {e}")))?;
+    runtime.block_on(serve(args, config))
+}
+
+/// Flag (or environment), then file.
+fn merge(args: &ServeArgs, file: FileConfig) -> Result<Config, Failure> {
+    let data_dir = args.place.data_dir(&file)?;
+    let listen = if args.listen.is_empty() { file.listen } else { args.listen.clone() };
+    if listen.is_empty() {
+        return Err(Failure::new(USAGE, "no address to listen on: say one with --listen ADDR"));
+    }
+    let certificate = match (args.cert.clone().or(file.cert), args.key.clone().or(file.key)) {
+        (Some(cert), Some(key)) => Some((cert, key)),
+        (None, None) => None,
+        _ => return Err(Failure::new(USAGE, "a certificate needs its key: give both cert and key")),
+    };
+    Ok(Config {
+        listen,
+        data_dir,
+        certificate,
+        registration: args.registration.unwrap_or(file.registration),
+        name: args.name.clone().unwrap_or(file.name),
+        public_host: args.public_host.clone().or(file.public_host),
+        http: args.http.or(file.http),
+        limits: file.limits,
+        cache_bytes: file.cache_mib.saturating_mul(1024 * 1024),
+    })
+}
+
+fn logging(format: LogFormat) {
+    let filter =
+        EnvFilter::try_from_env("QUIPD_LOG").unwrap_or_else(|_| EnvFilter::new("info,quinn=warn,sled=warn"));
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+async fn serve(args: ServeArgs, config: Config) -> Result<(), Failure> {
+    let running = start(config).await.map_err(|e: StartError| Failure::new(FAILED, e))?;
+    print(&format!("ready {}\n", running.link().reveal()))?;
+    if let Some(link) = running.owner_link() {
+        print(&format!("owner {}\n", link.reveal()))?;
+    }
+    until_stopped(&args, &running)
+        .await
+        .map_err(|e| Failure::new(FAILED, format!("cannot listen for signals: {e}")))?;
+    running.stop().await;
+    Ok(())
+}
+
+async fn until_stopped(args: &ServeArgs, running: &Running) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(args, running),
+        }
+    }
+    info!("stopping");
+    Ok(())
+}
+
+/// SIGHUP: certificate and limits are read again. What cannot be read leaves everything as it is.
+fn reload(args: &ServeArgs, running: &Running) {
+    let config = match args.place.file().and_then(|file| merge(args, file)) {
+        Ok(config) => config,
+        Err(failure) => return warn!(why = failure.text, "nothing was reloaded"),
+    };
+    match running.reload(&config) {
+        Ok(()) => info!("reloaded certificate and limits"),
+        Err(e) => warn!(error = %e, "nothing was reloaded"),
+    }
+}

@@ -1,0 +1,221 @@
+//! Commands: what goes into the log. Variants and fields are only ever added at the end, journals carry their
+//! numbers.
+
+use quip_protocol::{
+    AccountName, DeviceKey, MessageId, MessageKind, Role, RoomId, RoomName, SafeLine, SafeText, Seq, Target,
+    Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// A change of state that somebody asks for. Everything that decides is in it: the engine has no clock and no
+/// randomness.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// When the node took it.
+    pub at: Timestamp,
+    /// Who asks. Resolved where it is applied, so that a revoked device cannot slip in before its revocation.
+    pub by: Actor,
+    /// What.
+    pub body: CommandBody,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Actor {
+    /// Whoever may use the admin socket.
+    Operator,
+    /// The holder of this key.
+    Device(DeviceKey),
+}
+
+/// One entry of the log: the commands of one group, applied in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// In order.
+    pub commands: Vec<Command>,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CommandBody {
+    /// A new message.
+    Post {
+        /// Where.
+        target: Target,
+        /// The idempotency key.
+        id: MessageId,
+        /// How it is shown.
+        kind: MessageKind,
+        /// What it says.
+        text: SafeText,
+        /// What it answers.
+        reply_to: Option<Seq>,
+    },
+    /// A change of a message.
+    Edit {
+        /// Where.
+        room: RoomId,
+        /// Which.
+        target: Seq,
+        /// The idempotency key.
+        id: MessageId,
+        /// What it says now.
+        text: SafeText,
+    },
+    /// A deletion.
+    Delete {
+        /// Where.
+        room: RoomId,
+        /// Which.
+        target: Seq,
+        /// The idempotency key.
+        id: MessageId,
+    },
+    /// A reaction put or taken away.
+    React {
+        /// Where.
+        room: RoomId,
+        /// On which.
+        target: Seq,
+        /// The idempotency key.
+        id: MessageId,
+        /// What.
+        emoji: SafeLine,
+        /// Put, or taken away.
+        on: bool,
+    },
+    /// A read marker moves forward.
+    Mark {
+        /// Where.
+        room: RoomId,
+        /// The last event read.
+        seq: Seq,
+    },
+    /// The direct room with an account, made if there is none.
+    OpenDirect {
+        /// With whom.
+        with: AccountName,
+    },
+    /// A new room with all its members.
+    CreateRoom {
+        /// Its name.
+        name: RoomName,
+        /// Private, or public.
+        private: bool,
+        /// What it is about.
+        topic: SafeLine,
+        /// Beside the maker.
+        members: Vec<AccountName>,
+    },
+    /// Enter a public room.
+    Join {
+        /// Which.
+        room: RoomName,
+    },
+    /// Leave a room.
+    Leave {
+        /// Which.
+        room: RoomName,
+    },
+    /// Make others members.
+    Invite {
+        /// Where.
+        room: RoomName,
+        /// Whom.
+        who: Vec<AccountName>,
+    },
+    /// Remove a member.
+    Kick {
+        /// From where.
+        room: RoomName,
+        /// Whom.
+        who: AccountName,
+        /// Why.
+        reason: SafeLine,
+    },
+    /// Give a role.
+    SetRole {
+        /// Where.
+        room: RoomName,
+        /// To whom.
+        who: AccountName,
+        /// Which.
+        role: Role,
+    },
+    /// Set the topic.
+    SetTopic {
+        /// Where.
+        room: RoomName,
+        /// To what.
+        topic: SafeLine,
+    },
+    /// End writing.
+    Archive {
+        /// Where.
+        room: RoomName,
+    },
+    /// The first command of an empty log: makes `#general`.
+    Bootstrap,
+    /// A code that makes accounts.
+    NewInvite {
+        /// SHA-256 of the code.
+        hash: [u8; 32],
+        /// Also a member of.
+        room: Option<RoomName>,
+        /// Administers the server. Only the operator's invites do.
+        admin: bool,
+        /// How many accounts.
+        uses: u32,
+        /// Until when.
+        expires: Timestamp,
+    },
+    /// A code that adds a device.
+    NewDeviceCode {
+        /// SHA-256 of the code.
+        hash: [u8; 32],
+        /// Until when.
+        expires: Timestamp,
+    },
+    /// The asking key is bound to an account by a code.
+    Redeem {
+        /// SHA-256 of the code.
+        hash: [u8; 32],
+        /// The new account's name; none for a device code.
+        name: Option<AccountName>,
+        /// What the owner calls the device.
+        label: SafeLine,
+    },
+    /// The asking key makes an account without a code. The session lets it pass only where registration is open.
+    Register {
+        /// The new account's name.
+        name: AccountName,
+        /// What the owner calls the device.
+        label: SafeLine,
+    },
+    /// A key may no longer connect.
+    RevokeDevice {
+        /// Which; of the asking account unless the operator asks.
+        key: DeviceKey,
+    },
+    /// A bot, or one more key of it.
+    NewToken {
+        /// The bot.
+        name: AccountName,
+        /// The key.
+        key: DeviceKey,
+        /// What the owner calls it.
+        label: SafeLine,
+    },
+    /// A bot's keys may no longer connect.
+    RevokeToken {
+        /// The bot.
+        name: AccountName,
+    },
+    /// An account may not do anything, or may again. The operator's.
+    Suspend {
+        /// Whom.
+        name: AccountName,
+        /// Suspended, or resumed.
+        on: bool,
+    },
+}

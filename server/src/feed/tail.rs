@@ -1,0 +1,166 @@
+//! The tail of one log: dense frames up to the head, at least everything that is not stored yet. Pure.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
+
+use bytes::Bytes;
+use quip_protocol::Seq;
+
+/// How much is kept of what is stored, so that readers a little behind are served from memory.
+const KEEP_BYTES: usize = 256 * 1024;
+/// How many frames are kept of what is stored.
+const KEEP_FRAMES: usize = 1024;
+
+/// Frames from some seq up to the head.
+#[derive(Debug, Default)]
+pub struct Tail {
+    /// The seq of the first frame held.
+    first: u64,
+    frames: VecDeque<Bytes>,
+    bytes: usize,
+    /// The store has everything up to here.
+    stored: u64,
+    /// Messages that the store has, but not as they are now: amended by the event at the given seq, which is not
+    /// stored yet.
+    patches: BTreeMap<u64, (u64, Bytes)>,
+}
+
+impl Tail {
+    /// Appends the frame of `seq`, which is behind everything held.
+    pub fn append(&mut self, seq: Seq, frame: Bytes) {
+        if self.frames.is_empty() {
+            self.first = seq.0;
+            // What is before the first frame ever seen here was stored before.
+            self.stored = self.stored.max(seq.0 - 1);
+        }
+        debug_assert_eq!(seq.0, self.first + self.frames.len() as u64, "seqs are dense");
+        self.bytes += frame.len();
+        self.frames.push_back(frame);
+    }
+
+    /// The message `target` now has this frame, because of the event `by`.
+    pub fn amend(&mut self, target: Seq, by: Seq, frame: Bytes) {
+        match self.index(target) {
+            Some(at) => {
+                self.bytes = self.bytes + frame.len() - self.frames[at].len();
+                self.frames[at] = frame;
+            }
+            None => {
+                self.patches.insert(target.0, (by.0, frame));
+            }
+        }
+    }
+
+    /// The store has everything up to `seq`.
+    pub fn stored(&mut self, seq: Seq) {
+        self.stored = self.stored.max(seq.0);
+        let stored = self.stored;
+        self.patches.retain(|_, (by, _)| *by > stored);
+        while self.first <= self.stored && (self.bytes > KEEP_BYTES || self.frames.len() > KEEP_FRAMES) {
+            let Some(frame) = self.frames.pop_front() else { break };
+            self.bytes -= frame.len();
+            self.first += 1;
+        }
+    }
+
+    /// Whether the store has all of it.
+    pub fn is_stored(&self) -> bool {
+        self.frames.is_empty() || self.stored + 1 >= self.first + self.frames.len() as u64
+    }
+
+    /// The first seq held, if any is.
+    pub fn first(&self) -> Option<Seq> {
+        (!self.frames.is_empty()).then_some(Seq(self.first))
+    }
+
+    /// A frame held, or a patch of one that the store has.
+    pub fn frame(&self, seq: Seq) -> Option<Bytes> {
+        match self.index(seq) {
+            Some(at) => Some(self.frames[at].clone()),
+            None => self.patches.get(&seq.0).map(|(_, frame)| frame.clone()),
+        }
+    }
+
+    /// Frames behind `after` and up to `end`, at most `max_bytes` of them but at least one, and the last one's seq.
+    /// `None` if the first of them is not held.
+    pub fn read(&self, after: Seq, end: Seq, max_bytes: usize) -> Option<(Vec<Bytes>, Seq)> {
+        let from = self.index(after.next())?;
+        let mut frames = Vec::new();
+        let mut bytes = 0;
+        let mut last = after;
+        for frame in self.frames.range(from..) {
+            if last >= end || (bytes > 0 && bytes + frame.len() > max_bytes) {
+                break;
+            }
+            bytes += frame.len();
+            last = last.next();
+            frames.push(frame.clone());
+        }
+        Some((frames, last))
+    }
+
+    /// Patches of messages in a range that was read from the store.
+    pub fn patches(&self, range: RangeInclusive<u64>) -> impl Iterator<Item = (Seq, Bytes)> + '_ {
+        self.patches.range(range).map(|(seq, (_, frame))| (Seq(*seq), frame.clone()))
+    }
+
+    fn index(&self, seq: Seq) -> Option<usize> {
+        let at = usize::try_from(seq.0.checked_sub(self.first)?).ok()?;
+        (at < self.frames.len()).then_some(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(text: &str) -> Bytes {
+        Bytes::copy_from_slice(text.as_bytes())
+    }
+
+    #[test]
+    fn what_is_unstored_is_held_and_what_is_stored_is_let_go() {
+        let mut tail = Tail::default();
+        for seq in 101..=101 + 2 * KEEP_FRAMES as u64 {
+            tail.append(Seq(seq), frame("x"));
+        }
+        tail.stored(Seq(100));
+        assert_eq!(tail.first(), Some(Seq(101)), "nothing is stored, so nothing goes");
+        tail.stored(Seq(101 + KEEP_FRAMES as u64 / 2));
+        assert_eq!(tail.first(), Some(Seq(102 + KEEP_FRAMES as u64 / 2)), "only what is stored goes");
+        assert!(!tail.is_stored());
+        tail.stored(Seq(101 + 2 * KEEP_FRAMES as u64));
+        assert!(tail.is_stored());
+        assert_eq!(tail.frames.len(), KEEP_FRAMES);
+    }
+
+    #[test]
+    fn amendments_show_at_once() {
+        let mut tail = Tail::default();
+        tail.append(Seq(5), frame("five"));
+        tail.append(Seq(6), frame("edit of 5"));
+        tail.amend(Seq(5), Seq(6), frame("FIVE"));
+        tail.append(Seq(7), frame("edit of 2"));
+        tail.amend(Seq(2), Seq(7), frame("TWO"));
+        assert_eq!(tail.frame(Seq(5)), Some(frame("FIVE")));
+        assert_eq!(tail.frame(Seq(2)), Some(frame("TWO")));
+        assert_eq!(tail.patches(1..=4).collect::<Vec<_>>(), vec![(Seq(2), frame("TWO"))]);
+        tail.stored(Seq(7));
+        assert_eq!(tail.frame(Seq(2)), None, "the store has it now");
+    }
+
+    #[test]
+    fn reading_is_bounded_by_bytes_and_by_the_end() {
+        let mut tail = Tail::default();
+        for seq in 1..=4 {
+            tail.append(Seq(seq), frame("1234"));
+        }
+        let seqs = |after, end, max| {
+            tail.read(Seq(after), Seq(end), max).map(|(frames, last)| (frames.len(), last.0))
+        };
+        assert_eq!(seqs(0, 99, 8), Some((2, 2)));
+        assert_eq!(seqs(0, 99, 1), Some((1, 1)), "at least one");
+        assert_eq!(seqs(2, 3, 99), Some((1, 3)));
+        assert_eq!(seqs(4, 99, 99), None);
+    }
+}

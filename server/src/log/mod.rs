@@ -1,0 +1,46 @@
+//! The log: where commands get their order. On one node it is the local journal's intake; nothing outside this
+//! folder and the pipeline knows what it is.
+
+pub mod local;
+
+use quip_protocol::Refusal;
+use tokio::sync::mpsc;
+
+use crate::engine::{Command, Outcome};
+
+pub use local::{Intake, LocalLog};
+
+/// A command on its way into the log, and where its result goes.
+#[derive(Debug)]
+pub struct Submission {
+    /// What is asked.
+    pub command: Command,
+    /// Who waits for it.
+    pub waiter: Waiter,
+}
+
+/// Who waits for a command's result: a session by the label of the request, or one caller.
+#[derive(Debug)]
+pub struct Waiter {
+    /// The request's label.
+    pub label: u32,
+    /// The session. Bounded by the session's permits for requests in flight.
+    pub results: mpsc::UnboundedSender<Finished>,
+}
+
+/// The result of a command. Sent when what it changed is durable.
+#[derive(Debug)]
+pub struct Finished {
+    /// The request's label.
+    pub label: u32,
+    /// What it came to.
+    pub result: Result<Outcome, Refusal>,
+}
+
+impl Waiter {
+    /// Gives the result to whoever waits, if it still does.
+    pub fn finish(&self, result: Result<Outcome, Refusal>) {
+        // A session that went away has no use for it; the command stands.
+        let _ = self.results.send(Finished { label: self.label, result });
+    }
+}

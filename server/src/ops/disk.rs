@@ -1,0 +1,9 @@
+//! How much room the disk has.
+
+use std::path::Path;
+
+/// Bytes that can still be written below `path`; `None` where that cannot be told.
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let stats = rustix::fs::statvfs(path).ok()?;
+    stats.f_bavail.checked_mul(stats.f_frsize)
+}

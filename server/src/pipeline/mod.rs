@@ -1,0 +1,222 @@
+//! The one writer: log → engine → journal → feeds, with the store behind it.
+//!
+//! The writer is a thread. It takes everything that waits in the log as one group, applies it, writes what changed
+//! something with one write and one fdatasync, and only then publishes and answers. Whoever reads the engine's
+//! state meanwhile waits for [`Durable`] before it tells anyone.
+
+pub mod behind;
+pub mod durable;
+pub mod open;
+pub mod past;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Instant;
+
+use bytes::Bytes;
+use quip_protocol::codec::encode;
+use quip_protocol::{AccountId, ErrorCode, Refusal, RoomId, Seq};
+use quip_storage::journal::Journal;
+use quip_storage::record::{Applied, Change, Standing};
+use tracing::error;
+
+use crate::engine::{Engine, Entry, NotApplied, Outcome, Unreadable};
+use crate::feed::FeedKey;
+use crate::log::{Intake, Submission, Waiter};
+use crate::node::Node;
+
+use behind::Behind;
+use past::{Applied as AppliedPast, Unpublished};
+
+/// Starts the writer. It ends when every handle of the log is gone, having written what waited.
+///
+/// # Errors
+/// When the operating system gives no thread.
+pub fn start(node: Arc<Node>, journal: Journal, intake: Intake) -> std::io::Result<thread::JoinHandle<()>> {
+    let behind = Behind::start(Arc::clone(&node))?;
+    let writer =
+        Writer { node, journal, intake, behind, unpublished: Unpublished::default(), group: 0, failed: None };
+    thread::Builder::new().name("quip-writer".into()).spawn(move || writer.run())
+}
+
+struct Writer {
+    node: Arc<Node>,
+    journal: Journal,
+    intake: Intake,
+    behind: Behind,
+    unpublished: Unpublished,
+    /// Counts groups that changed something.
+    group: u64,
+    /// Why nothing is written any more.
+    failed: Option<Refusal>,
+}
+
+/// A group that was applied and is not durable yet.
+#[derive(Default)]
+struct Group {
+    entry: Entry,
+    changes: Vec<Change>,
+    amended: Vec<(Seq, Bytes)>,
+    results: Vec<(Waiter, Result<Outcome, Refusal>)>,
+}
+
+impl Writer {
+    fn run(mut self) {
+        while let Some(submissions) = self.intake.group() {
+            let ids = self.behind.stored_ids();
+            self.unpublished.stored(ids);
+            let group = match &self.failed {
+                Some(refusal) => refuse_all(submissions, refusal),
+                None => self.commit(submissions),
+            };
+            for (waiter, result) in group {
+                waiter.finish(result);
+            }
+        }
+        self.behind.finish();
+    }
+
+    fn commit(&mut self, submissions: Vec<Submission>) -> Vec<(Waiter, Result<Outcome, Refusal>)> {
+        if let Err(refusal) = self.node.room_on_disk() {
+            return refuse_all(submissions, &refusal);
+        }
+        let group = match self.apply(submissions) {
+            Ok(group) => group,
+            Err((group, unreadable)) => return self.fail(group, &unreadable.to_string()),
+        };
+        if !group.changes.is_empty() {
+            let begun = Instant::now();
+            let position = self.journal.last().next();
+            if let Err(e) = self.journal.append(position, &encode(&group.entry)) {
+                return self.fail(group, &e.to_string());
+            }
+            self.node.metrics.journaled(group.entry.commands.len(), begun.elapsed());
+            self.publish(&group);
+            self.node.durable.advance(self.group);
+            self.behind.send(Applied { position, changes: group.changes });
+        }
+        group.results
+    }
+
+    /// Applies every command of the group. A query that sees the result waits until the group is durable.
+    fn apply(&mut self, submissions: Vec<Submission>) -> Result<Group, (Group, Unreadable)> {
+        let node = Arc::clone(&self.node);
+        let mut engine = node.engine.write();
+        let mut group = Group::default();
+        let mut submissions = submissions.into_iter();
+        while let Some(submission) = submissions.next() {
+            match self.apply_one(&mut engine, submission, &mut group) {
+                Ok(()) => {}
+                Err((waiter, unreadable)) => {
+                    let rest = std::iter::once(waiter).chain(submissions.map(|s| s.waiter));
+                    group.results.extend(rest.map(|waiter| (waiter, Err(degraded()))));
+                    return Err((group, unreadable));
+                }
+            }
+        }
+        if !group.changes.is_empty() {
+            self.group += 1;
+            node.applied.store(self.group, Ordering::Release);
+        }
+        Ok(group)
+    }
+
+    fn apply_one(
+        &mut self,
+        engine: &mut Engine,
+        submission: Submission,
+        group: &mut Group,
+    ) -> Result<(), (Waiter, Unreadable)> {
+        let Submission { command, waiter } = submission;
+        let before = group.changes.len();
+        let past =
+            AppliedPast { unpublished: &self.unpublished, feeds: &self.node.feeds, store: &self.node.store };
+        match engine.apply(&past, &command, &mut group.changes) {
+            Ok(outcome) => {
+                let changes = &group.changes[before..];
+                match self.unpublished.note(&self.node.feeds, &self.node.store, changes) {
+                    Ok(amended) => group.amended.extend(amended),
+                    Err(unreadable) => return Err((waiter, unreadable)),
+                }
+                // A command that changed nothing (a repeated one) needs no place in the log.
+                if !changes.is_empty() {
+                    group.entry.commands.push(command);
+                }
+                group.results.push((waiter, Ok(outcome)));
+                Ok(())
+            }
+            Err(NotApplied::Refused(refusal)) => {
+                group.results.push((waiter, Err(refusal)));
+                Ok(())
+            }
+            Err(NotApplied::Unreadable(unreadable)) => Err((waiter, unreadable)),
+        }
+    }
+
+    /// What is durable is shown: in the order of the log, so that a right that ends, ends before what came after it
+    /// is published.
+    fn publish(&mut self, group: &Group) {
+        let mut amended = group.amended.iter().cloned();
+        for (at, change) in group.changes.iter().enumerate() {
+            match change {
+                Change::Event(recorded) => {
+                    let event = &recorded.event;
+                    let amended = event.body.amends().and_then(|_| amended.next());
+                    self.node.feeds.publish(
+                        FeedKey::Room(event.room),
+                        event.seq,
+                        recorded.frame.clone(),
+                        amended,
+                    );
+                }
+                Change::Notice(recorded) => {
+                    let key = FeedKey::Inbox(recorded.account);
+                    self.node.feeds.publish(key, recorded.notice.seq, recorded.frame.clone(), None);
+                }
+                Change::MemberGone(room, account) => self.end_watch(*room, *account, &group.changes[..at]),
+                Change::Member(member) if matches!(member.standing, Standing::Removed(_)) => {
+                    self.end_watch(member.room, member.account, &group.changes[..at]);
+                }
+                Change::Device(device) if device.revoked => self.node.sessions.revoke_device(&device.key),
+                Change::Account(account) if account.suspended => {
+                    self.node.sessions.revoke_account(account.id)
+                }
+                _ => {}
+            }
+        }
+        self.unpublished.published();
+    }
+
+    /// A member who left or was removed sees nothing behind the event that says so, which is the last of its room
+    /// before this change.
+    fn end_watch(&self, room: RoomId, account: AccountId, before: &[Change]) {
+        let last = before.iter().rev().find_map(|change| match change {
+            Change::Event(recorded) if recorded.event.room == room => Some(recorded.event.seq),
+            _ => None,
+        });
+        if let Some(last) = last {
+            self.node.feeds.end(FeedKey::Room(room), account, last);
+        }
+    }
+
+    /// Stops writing: what was applied is not durable, so nobody is told that it is.
+    fn fail(&mut self, group: Group, why: &str) -> Vec<(Waiter, Result<Outcome, Refusal>)> {
+        error!(why, "writing stopped: restart quipd when the disk is well again; reading goes on");
+        self.failed = Some(degraded());
+        self.node.durable.fail();
+        group.results.into_iter().map(|(waiter, _)| (waiter, Err(degraded()))).collect()
+    }
+}
+
+fn refuse_all(submissions: Vec<Submission>, refusal: &Refusal) -> Vec<(Waiter, Result<Outcome, Refusal>)> {
+    submissions.into_iter().map(|submission| (submission.waiter, Err(refusal.clone()))).collect()
+}
+
+fn degraded() -> Refusal {
+    Refusal::retry(
+        ErrorCode::Degraded,
+        "the server cannot write now; it keeps serving what it has; try again later",
+        5_000,
+    )
+}

@@ -1,0 +1,152 @@
+//! Opening a data directory: the store as it was, and behind it what the journal has more.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use quip_protocol::Position;
+use quip_protocol::codec::decode;
+use quip_storage::data_dir::{DataDir, DataDirError};
+use quip_storage::journal::{Journal, JournalError, JournalOptions};
+use quip_storage::record::Applied;
+use quip_storage::store::{Opened, Store, StoreError, StoreOptions};
+use tracing::{info, warn};
+
+use crate::engine::{Engine, Entry, NotApplied};
+use crate::feed::Feeds;
+
+use super::past::{Applied as AppliedPast, Unpublished};
+
+/// Changes that are applied to the store at once while it is brought up.
+const BATCH: usize = 20_000;
+/// How often the progress of a rebuild is told.
+const PROGRESS: Duration = Duration::from_secs(2);
+
+/// Why a data directory was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The journal has an entry that this version cannot apply.
+    #[error(
+        "journal entry {position} cannot be replayed: {why}; it was written by a newer quipd, or is damaged"
+    )]
+    Replay {
+        /// Which.
+        position: Position,
+        /// Why.
+        why: String,
+    },
+}
+
+/// A data directory, opened and brought up to the end of its journal.
+#[derive(Debug)]
+pub struct OpenedDir {
+    /// Holds the lock.
+    pub dir: DataDir,
+    /// Ready to append.
+    pub journal: Journal,
+    /// Has everything in the journal.
+    pub store: Store,
+    /// Likewise.
+    pub engine: Engine,
+}
+
+/// Opens the data directory, rebuilding the store from the journal where that is needed.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn open(path: &Path, store_options: StoreOptions, rebuild: bool) -> Result<OpenedDir, OpenError> {
+    let dir = DataDir::open(path)?;
+    let journal = Journal::open(dir.journal(), JournalOptions::default())?;
+    let (mut store, opened) = Store::open(dir.store(), store_options.clone())?;
+    if let Opened::SetAside { to, why } = &opened {
+        warn!(set_aside = %to.display(), why, "the store could not be opened: rebuilding it from the journal");
+    }
+    if rebuild || store.applied() > journal.last() {
+        let to = store.set_aside()?;
+        warn!(set_aside = %to.display(), "rebuilding the store from the journal");
+        store = Store::open(dir.store(), store_options)?.0;
+    }
+    let mut engine = Engine::from_snapshot(store.load()?);
+    Replay {
+        store: &store,
+        engine: &mut engine,
+        unpublished: Unpublished::default(),
+        feeds: Feeds::default(),
+    }
+    .run(&journal)?;
+    Ok(OpenedDir { dir, journal, store, engine })
+}
+
+struct Replay<'a> {
+    store: &'a Store,
+    engine: &'a mut Engine,
+    unpublished: Unpublished,
+    /// Empty: while a directory is opened nothing is live.
+    feeds: Feeds,
+}
+
+impl Replay<'_> {
+    fn run(&mut self, journal: &Journal) -> Result<(), OpenError> {
+        let (from, last) = (self.store.applied(), journal.last());
+        if from >= last {
+            return Ok(());
+        }
+        let mut batch = Vec::new();
+        let mut changes = 0;
+        let mut told = Instant::now();
+        for record in journal.replay(from)? {
+            let (position, payload) = record?;
+            let applied = self.apply(position, &payload)?;
+            changes += applied.changes.len();
+            batch.push(applied);
+            if changes >= BATCH {
+                self.store(&mut batch)?;
+                changes = 0;
+            }
+            if told.elapsed() >= PROGRESS {
+                let percent = position.offset.saturating_mul(100) / last.offset.max(1);
+                info!(percent, position = %position, "replaying the journal into the store");
+                told = Instant::now();
+            }
+        }
+        self.store(&mut batch)?;
+        self.store.sync()?;
+        info!(from = %from, to = %last, "replayed the journal");
+        Ok(())
+    }
+
+    fn apply(&mut self, position: Position, payload: &[u8]) -> Result<Applied, OpenError> {
+        let damaged = |why: String| OpenError::Replay { position, why };
+        let entry: Entry = decode(payload, "journal entry").map_err(|e| damaged(e.to_string()))?;
+        let mut changes = Vec::new();
+        for command in &entry.commands {
+            let before = changes.len();
+            let past = AppliedPast { unpublished: &self.unpublished, feeds: &self.feeds, store: self.store };
+            match self.engine.apply(&past, command, &mut changes) {
+                Ok(_) => {}
+                Err(NotApplied::Refused(refusal)) => return Err(damaged(format!("refused: {refusal}"))),
+                Err(NotApplied::Unreadable(unreadable)) => return Err(damaged(unreadable.to_string())),
+            }
+            let noted = self.unpublished.note(&self.feeds, self.store, &changes[before..]);
+            noted.map_err(|e| damaged(e.to_string()))?;
+        }
+        Ok(Applied { position, changes })
+    }
+
+    fn store(&mut self, batch: &mut Vec<Applied>) -> Result<(), OpenError> {
+        if !batch.is_empty() {
+            self.store.apply(batch)?;
+            batch.clear();
+            self.unpublished = Unpublished::default();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,106 @@
+//! What the engine asks about the past: first what is not published yet, then the feeds, then the store.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use quip_protocol::codec::{LENGTH_BYTES, decode_stored_event, encode_event};
+use quip_protocol::{AccountId, Event, MessageId, Receipt, RoomId, Seq};
+use quip_storage::record::{Change, RecordedEvent};
+use quip_storage::store::Store;
+
+use crate::engine::{Past, Unreadable};
+use crate::feed::{FeedKey, Feeds};
+
+/// What was applied and cannot be read from feeds or store yet.
+#[derive(Debug, Default)]
+pub struct Unpublished {
+    /// Frames of events as they are now, amended.
+    frames: HashMap<(RoomId, Seq), Bytes>,
+    /// Ids that the store does not have yet.
+    ids: HashMap<MessageId, (AccountId, Receipt)>,
+}
+
+/// A view of everything applied so far.
+#[derive(Debug)]
+pub struct Applied<'a> {
+    /// The newest.
+    pub unpublished: &'a Unpublished,
+    /// Behind it.
+    pub feeds: &'a Feeds,
+    /// Behind that.
+    pub store: &'a Store,
+}
+
+impl Past for Applied<'_> {
+    fn receipt(&self, id: MessageId) -> Result<Option<(AccountId, Receipt)>, Unreadable> {
+        match self.unpublished.ids.get(&id) {
+            Some(found) => Ok(Some(*found)),
+            None => self.store.receipt(id).map_err(|e| Unreadable(e.to_string())),
+        }
+    }
+
+    fn event(&self, room: RoomId, seq: Seq) -> Result<Option<Event>, Unreadable> {
+        let held = self.unpublished.frames.get(&(room, seq)).cloned();
+        let held = held.or_else(|| self.feeds.frame(FeedKey::Room(room), seq));
+        let stored = match held {
+            Some(frame) => Some(frame.slice(LENGTH_BYTES..)),
+            None => self.store.event(room, seq).map_err(|e| Unreadable(e.to_string()))?,
+        };
+        stored.map(|stored| decode_stored_event(&stored).map_err(|e| Unreadable(e.to_string()))).transpose()
+    }
+}
+
+impl Unpublished {
+    /// Notes the changes of one command. Returns, for each event among them that amends a message, the message as
+    /// it is now.
+    ///
+    /// # Errors
+    /// When an amended message cannot be read.
+    pub fn note(
+        &mut self,
+        feeds: &Feeds,
+        store: &Store,
+        changes: &[Change],
+    ) -> Result<Vec<(Seq, Bytes)>, Unreadable> {
+        let mut amended = Vec::new();
+        for change in changes {
+            let Change::Event(recorded) = change else { continue };
+            let event = &recorded.event;
+            if let Some(id) = recorded.id() {
+                let receipt = Receipt { room: event.room, epoch: event.epoch, seq: event.seq, id };
+                self.ids.insert(id, (recorded.by, receipt));
+            }
+            if let Some(target) = self.amend(feeds, store, recorded)? {
+                self.frames.insert((event.room, target.0), target.1.clone());
+                amended.push(target);
+            }
+            self.frames.insert((event.room, event.seq), recorded.frame.clone());
+        }
+        Ok(amended)
+    }
+
+    fn amend(
+        &self,
+        feeds: &Feeds,
+        store: &Store,
+        by: &RecordedEvent,
+    ) -> Result<Option<(Seq, Bytes)>, Unreadable> {
+        let Some(seq) = by.event.body.amends() else { return Ok(None) };
+        let past = Applied { unpublished: self, feeds, store };
+        let Some(mut target) = past.event(by.event.room, seq)? else { return Ok(None) };
+        target.amend(&by.event);
+        Ok(Some((seq, encode_event(&target))))
+    }
+
+    /// Everything noted was published; ids stay until they are stored.
+    pub fn published(&mut self) {
+        self.frames.clear();
+    }
+
+    /// These ids can be read from the store now.
+    pub fn stored(&mut self, ids: impl IntoIterator<Item = MessageId>) {
+        for id in ids {
+            self.ids.remove(&id);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The door: sockets, limits on connections, handshakes.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Endpoint, EndpointConfig, IdleTimeout, TransportConfig, VarInt};
+use quip_protocol::transport::IDLE_TIMEOUT;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+use crate::node::Shared;
+use crate::ops::metrics::Metrics;
+
+use super::{serve, tls};
+
+/// A handshake must be done within this.
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+/// Bulk streams at once, and the request stream.
+const CLIENT_STREAMS: u32 = 9;
+/// What may be on its way to the server on one stream, in bytes.
+const STREAM_WINDOW: u32 = 512 * 1024;
+/// What may be on its way to the server on one connection, in bytes.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What may be on its way to a client that does not acknowledge, in bytes.
+const SEND_WINDOW: u64 = 1024 * 1024;
+/// Half-open connections that quinn holds for us.
+const MAX_INCOMING: usize = 4_096;
+/// UDP buffers: when a thousand clients acknowledge at once, the default loses packets (facts.md).
+const SOCKET_BUFFER: usize = 8 * 1024 * 1024;
+
+/// Opens one endpoint.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub fn endpoint(address: SocketAddr, crypto: &Arc<QuicServerConfig>) -> io::Result<Endpoint> {
+    let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("no async runtime"))?;
+    Endpoint::new(EndpointConfig::default(), Some(server_config(crypto)), socket(address)?, runtime)
+}
+
+/// How connections are made, with this certificate.
+pub fn server_config(crypto: &Arc<QuicServerConfig>) -> quinn::ServerConfig {
+    let mut config = quinn::ServerConfig::with_crypto(Arc::clone(crypto) as _);
+    config.transport_config(Arc::new(transport())).max_incoming(MAX_INCOMING);
+    config
+}
+
+fn socket(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        // [::] takes IPv4 too, where the system allows it.
+        socket.set_only_v6(false)?;
+    }
+    // As much as the system gives; the rest is its limit (net.core.rmem_max).
+    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+    let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn transport() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    let idle = IdleTimeout::try_from(IDLE_TIMEOUT).expect("30 s is within what QUIC can say");
+    transport
+        .max_idle_timeout(Some(idle))
+        .max_concurrent_bidi_streams(CLIENT_STREAMS.into())
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(STREAM_WINDOW.into())
+        .receive_window(CONNECTION_WINDOW.into())
+        .send_window(SEND_WINDOW)
+        .datagram_receive_buffer_size(None);
+    transport
+}
+
+/// Accepts connections until it is told to stop; then waits until the sessions have finished what they accepted.
+pub async fn run(endpoint: Endpoint, shared: Shared, mut stop: watch::Receiver<bool>) {
+    let mut sessions = JoinSet::new();
+    loop {
+        let incoming = tokio::select! {
+            incoming = endpoint.accept() => incoming,
+            Some(_) = sessions.join_next() => continue,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let Some(incoming) = incoming else { break };
+        let retry_above = shared.node.limits.read().retry_above;
+        if shared.node.sessions.total() >= retry_above
+            && !incoming.remote_address_validated()
+            && incoming.may_retry()
+        {
+            if let Err(e) = incoming.retry() {
+                debug!(error = %e, "no retry was sent");
+            }
+            continue;
+        }
+        sessions.spawn(connection(shared.clone(), incoming, stop.clone()));
+    }
+    while sessions.join_next().await.is_some() {}
+}
+
+async fn connection(shared: Shared, incoming: quinn::Incoming, stop: watch::Receiver<bool>) {
+    let node = Arc::clone(&shared.node);
+    let address = incoming.remote_address();
+    let (total, per_address) = {
+        let limits = node.limits.read();
+        (limits.connections, limits.connections_per_address)
+    };
+    let Some(_place) = node.sessions.place(address.ip(), total, per_address) else {
+        Metrics::count(&node.metrics.refused_connections);
+        warn!(peer = %address, "connection refused: a limit on connections is reached");
+        incoming.refuse();
+        return;
+    };
+    let connecting = match incoming.accept() {
+        Ok(connecting) => connecting,
+        Err(e) => return debug!(peer = %address, error = %e, "not accepted"),
+    };
+    match tokio::time::timeout(HANDSHAKE_DEADLINE, connecting).await {
+        Ok(Ok(connection)) => {
+            Metrics::count(&node.metrics.connections);
+            if let Some(key) = tls::device_key(&connection) {
+                serve(shared, connection, key, stop).await;
+            }
+        }
+        Ok(Err(e)) => debug!(peer = %address, error = %e, "handshake failed"),
+        Err(_) => debug!(peer = %address, "handshake not done in time"),
+    }
+}

@@ -1,0 +1,80 @@
+//! The live stream: what the session watches, from its cursors on, in the bytes that were encoded once.
+
+use std::sync::Arc;
+
+use quip_protocol::codec::{FrameKind, encode_frame};
+use quip_protocol::frame::Push;
+use quip_protocol::{ErrorCode, Refusal, Seq};
+use tokio::sync::watch;
+use tracing::error;
+
+use crate::feed::{FeedKey, Watch};
+use crate::ops::metrics::Metrics;
+
+use super::{Ended, Session};
+
+/// How much of one log is written before the next one has its turn, in bytes.
+const CHUNK: usize = 64 * 1024;
+/// When a client should come back after a graceful stop, in milliseconds.
+const RETRY_AFTER_MS: u32 = 1_000;
+
+/// Serves the live stream until the connection ends.
+pub async fn run(session: &Arc<Session>, stop: &mut watch::Receiver<bool>) -> Result<(), Ended> {
+    let mut send = session.connection.open_uni().await?;
+    let _ = send.set_priority(1);
+    loop {
+        let (rung, mut frames) = tokio::select! {
+            answered = session.watching.doorbell.answer() => answered,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        send.write_all_chunks(&mut frames).await?;
+        for watch in &rung {
+            serve(session, &mut send, watch).await?;
+        }
+    }
+    let stopping = Push::Stopping { retry_after_ms: RETRY_AFTER_MS };
+    quip_protocol::transport::write_frame(&mut send, encode_frame(FrameKind::Push, &stopping)).await?;
+    let _ = send.finish();
+    std::future::pending().await
+}
+
+/// Writes one chunk of one log. If there is more, the watch rings again and has its turn behind the others.
+async fn serve(session: &Session, send: &mut quinn::SendStream, watch: &Arc<Watch>) -> Result<(), Ended> {
+    let node = &session.shared.node;
+    let Some(cursor) = session.watching.cursor(watch) else { return Ok(()) };
+    let end = watch.end();
+    let mut chunk = match node.feeds.read(&node.store, watch.key(), cursor, end, CHUNK) {
+        Ok(chunk) => chunk,
+        Err(e) => {
+            error!(error = %e, log = ?watch.key(), "a log cannot be read; its watch ends");
+            unwatch(
+                session,
+                watch,
+                Refusal::new(ErrorCode::Internal, "the server cannot read this room; tell its operator"),
+            );
+            return Ok(());
+        }
+    };
+    if chunk.last > cursor {
+        let bytes: usize = chunk.frames.iter().map(bytes::Bytes::len).sum();
+        Metrics::count(&node.metrics.live_writes);
+        node.metrics.live_bytes.fetch_add(bytes as u64, std::sync::atomic::Ordering::Relaxed);
+        send.write_all_chunks(&mut chunk.frames).await?;
+        session.watching.advance(watch, chunk.last);
+        if chunk.last < end {
+            watch.ring();
+        }
+    }
+    if end != Seq(u64::MAX) && chunk.last >= end {
+        unwatch(session, watch, Refusal::new(ErrorCode::Removed, "you are no longer in this room"));
+    }
+    Ok(())
+}
+
+fn unwatch(session: &Session, watch: &Arc<Watch>, refusal: Refusal) {
+    session.watching.remove(&session.shared.node.feeds, watch.key());
+    if let FeedKey::Room(room) = watch.key() {
+        let push = Push::Unwatched { room, refusal };
+        session.watching.doorbell.push(encode_frame(FrameKind::Push, &push));
+    }
+}

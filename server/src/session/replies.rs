@@ -1,0 +1,102 @@
+//! Replies: answers and results, written to the request stream, as many at once as there are.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quip_protocol::codec::{FrameKind, encode_frame};
+use quip_protocol::frame::{Labelled, Reply};
+use quip_protocol::{ErrorCode, Refusal};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::engine::Outcome;
+use crate::log::Finished;
+use crate::ops::metrics::Metrics;
+
+use super::{Ended, Session};
+
+/// Most replies in one write.
+const BATCH: usize = 256;
+
+/// The answer to a question, told once this group is durable.
+pub struct Answer {
+    pub label: u32,
+    pub reply: Reply,
+    pub group: u64,
+}
+
+/// Writes what was answered and what was finished. Ends when both channels have.
+pub struct Replies {
+    pub session: Arc<Session>,
+    pub send: quinn::SendStream,
+    pub answered: UnboundedReceiver<Answer>,
+    pub finished: UnboundedReceiver<Finished>,
+}
+
+impl Replies {
+    pub async fn run(mut self) -> Result<(), Ended> {
+        // Replies before everything else: they are what a user waits for.
+        let _ = self.send.set_priority(2);
+        let (mut answers, mut results) = (Vec::new(), Vec::new());
+        loop {
+            tokio::select! {
+                n = self.answered.recv_many(&mut answers, BATCH) => if n == 0 && self.finished.is_closed() && self.finished.is_empty() { break },
+                n = self.finished.recv_many(&mut results, BATCH) => if n == 0 && self.answered.is_closed() && self.answered.is_empty() { break },
+            }
+            self.write(&mut answers, &mut results).await?;
+        }
+        let _ = self.send.finish();
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(1), self.send.stopped()).await;
+        Err(Ended::Stopping)
+    }
+
+    async fn write(&mut self, answers: &mut Vec<Answer>, results: &mut Vec<Finished>) -> Result<(), Ended> {
+        let mut frames = Vec::with_capacity(answers.len() + results.len());
+        for answer in answers.drain(..) {
+            let reply = match self.session.shared.node.durable.reached(answer.group).await {
+                Ok(()) => answer.reply,
+                Err(e) => Reply::Refused(Refusal::retry(ErrorCode::Degraded, e.to_string(), 5_000)),
+            };
+            frames.push(self.frame(answer.label, reply));
+        }
+        for finished in results.drain(..) {
+            let reply = self.reply(finished.result).await;
+            frames.push(self.frame(finished.label, reply));
+        }
+        let written = frames.len();
+        self.send.write_all_chunks(&mut frames).await?;
+        self.session.in_flight.add_permits(written);
+        Ok(())
+    }
+
+    fn frame(&self, label: u32, body: Reply) -> Bytes {
+        if matches!(body, Reply::Refused(_)) {
+            Metrics::count(&self.session.shared.node.metrics.refusals);
+        }
+        encode_frame(FrameKind::Reply, &Labelled { label, body })
+    }
+
+    async fn reply(&self, result: Result<Outcome, Refusal>) -> Reply {
+        let outcome = match result {
+            Ok(Outcome::Receipt(receipt)) => return Reply::Receipt(receipt),
+            Ok(Outcome::Done) => return Reply::Done,
+            Ok(outcome) => outcome,
+            Err(refusal) => return Reply::Refused(refusal),
+        };
+        let session = &self.session;
+        let known = *session.account.lock();
+        let account = match (known, outcome) {
+            (Some(account), _) => account,
+            // A code was redeemed: from now on this is its account.
+            (None, Outcome::Account(account)) => {
+                session.enter(account);
+                account
+            }
+            (None, _) => return Reply::Done,
+        };
+        let asked = session.ask(|engine| Session::render(engine, account, outcome));
+        match session.shared.node.settled(asked).await {
+            Ok(reply) => reply,
+            Err(e) => Reply::Refused(Refusal::retry(ErrorCode::Degraded, e.to_string(), 5_000)),
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Requests: which are commands for the log, and which are questions answered from the state.
+
+use quip_protocol::frame::{Reply, Request, WatchState};
+use quip_protocol::limits::MAX_WATCHES;
+use quip_protocol::{AccountId, ErrorCode, InviteCode, Refusal, Target, Timestamp};
+
+use crate::engine::{CommandBody, Engine, Outcome};
+use crate::feed::FeedKey;
+
+use super::Session;
+use super::watching::cursor_state;
+
+/// How long a device code is good, in milliseconds.
+const DEVICE_CODE_MS: u64 = 10 * 60 * 1000;
+/// The longest that an invite can be good, in seconds: thirty days.
+const MAX_INVITE_S: u32 = 30 * 24 * 3600;
+
+/// What is done about a request.
+pub enum Todo {
+    /// It goes into the log; its outcome is the reply.
+    Append(CommandBody),
+    /// It goes into the log; the reply tells a secret that only the client learns.
+    AppendCode(CommandBody, InviteCode, Timestamp),
+    /// It was answered; the answer is told once this group is durable.
+    Answer(Reply, u64),
+}
+
+impl Session {
+    /// Decides what to do about a request of a device that has an account.
+    pub(super) fn decide(
+        &self,
+        account: AccountId,
+        request: Request,
+        now: Timestamp,
+    ) -> Result<Todo, Refusal> {
+        use CommandBody as C;
+        Ok(Todo::Append(match request {
+            Request::Post { target, id, kind, text, reply_to } => {
+                C::Post { target, id, kind, text, reply_to }
+            }
+            Request::Edit { room, target, id, text } => C::Edit { room, target, id, text },
+            Request::Delete { room, target, id } => C::Delete { room, target, id },
+            Request::React { room, target, id, emoji, on } => C::React { room, target, id, emoji, on },
+            Request::Mark { room, seq } => C::Mark { room, seq },
+            Request::CreateRoom { name, private, topic, members } => {
+                C::CreateRoom { name, private, topic, members }
+            }
+            Request::Join { room } => C::Join { room },
+            Request::Leave { room } => C::Leave { room },
+            Request::Invite { room, who } => C::Invite { room, who },
+            Request::Kick { room, who, reason } => C::Kick { room, who, reason },
+            Request::SetRole { room, who, role } => C::SetRole { room, who, role },
+            Request::SetTopic { room, topic } => C::SetTopic { room, topic },
+            Request::Archive { room } => C::Archive { room },
+            Request::RevokeDevice { key } => C::RevokeDevice { key },
+            Request::NewToken { name, key, label } => C::NewToken { name, key, label },
+            Request::RevokeToken { name } => C::RevokeToken { name },
+            Request::NewInvite { room, uses, ttl_s } => {
+                let expires = now.plus_ms(u64::from(ttl_s.min(MAX_INVITE_S)) * 1_000);
+                return new_code(expires, |hash| C::NewInvite { hash, room, admin: false, uses, expires });
+            }
+            Request::NewDeviceCode => {
+                let expires = now.plus_ms(DEVICE_CODE_MS);
+                return new_code(expires, |hash| C::NewDeviceCode { hash, expires });
+            }
+            Request::Redeem { .. } | Request::Register { .. } => {
+                return Err(Refusal::new(
+                    ErrorCode::NameTaken,
+                    "this device already has an account here; `quip whoami` says which",
+                ));
+            }
+            Request::Open { target } => return self.open(account, target),
+            question => return self.answer(account, question),
+        }))
+    }
+
+    fn open(&self, account: AccountId, target: Target) -> Result<Todo, Refusal> {
+        let found = self.ask(|engine| {
+            let room = engine.resolve(account, &target)?;
+            engine.readable(account, room)?;
+            Ok::<_, Refusal>(engine.summary(account, room))
+        });
+        match (found.answer, target) {
+            (Ok(Some(summary)), _) => Ok(Todo::Answer(Reply::Room(summary), found.group)),
+            (Err(refusal), Target::Direct(with)) if refusal.code == ErrorCode::NoSuchRoom => {
+                Ok(Todo::Append(CommandBody::OpenDirect { with }))
+            }
+            (Ok(None), _) => {
+                Err(Refusal::new(ErrorCode::Internal, "the room has no state; tell the server's operator"))
+            }
+            (Err(refusal), _) => Err(refusal),
+        }
+    }
+
+    fn answer(&self, account: AccountId, question: Request) -> Result<Todo, Refusal> {
+        let sessions = &self.shared.node.sessions;
+        let asked = self.ask(|engine| match question {
+            Request::WhoAmI => account_reply(engine, account, true),
+            Request::WhoIs { name } => {
+                let id = engine.account_named(&name)?;
+                account_reply(engine, id, sessions.is_online(id))
+            }
+            Request::Rooms { after } => {
+                let (rooms, more) = engine.rooms(account, after);
+                Ok(Reply::Rooms { rooms, more })
+            }
+            Request::PublicRooms { after } => {
+                let (rooms, more) = engine.public_rooms(account, after.as_ref());
+                Ok(Reply::Rooms { rooms, more })
+            }
+            Request::Members { target, after } => self.members(engine, account, &target, after.as_ref()),
+            Request::Devices => Ok(Reply::Devices(self.devices(engine, account))),
+            Request::Tokens => {
+                let bots = engine.bots(account);
+                let bots = bots.filter_map(|bot| {
+                    let summary = engine.account_summary(bot, sessions.is_online(bot))?;
+                    Some((summary, self.devices(engine, bot)))
+                });
+                Ok(Reply::Tokens(bots.collect()))
+            }
+            Request::Watch { rooms } => self.watch(engine, account, rooms),
+            Request::Unwatch { room } => {
+                self.watching.remove(&self.shared.node.feeds, FeedKey::Room(room));
+                Ok(Reply::Done)
+            }
+            Request::WatchInbox { from } => {
+                let head = engine.account(account).map(|a| a.inbox).unwrap_or_default();
+                let from = from.map_or(head.seq, |from| from.seq.min(head.seq));
+                self.watching.add(&self.shared.node.feeds, FeedKey::Inbox(account), account, from);
+                Ok(Reply::Done)
+            }
+            _ => Err(Refusal::new(ErrorCode::BadRequest, "this request is not known here")),
+        });
+        asked.answer.map(|reply| Todo::Answer(reply, asked.group))
+    }
+
+    fn devices(&self, engine: &Engine, account: AccountId) -> Vec<quip_protocol::room::DeviceSummary> {
+        engine.devices(account, |key| self.shared.node.sessions.is_device_online(account, key))
+    }
+
+    fn members(
+        &self,
+        engine: &Engine,
+        account: AccountId,
+        target: &Target,
+        after: Option<&quip_protocol::AccountName>,
+    ) -> Result<Reply, Refusal> {
+        let room = engine.resolve(account, target)?;
+        engine.readable(account, room)?;
+        let is_online = |id| self.shared.node.sessions.is_online(id);
+        let (members, more) = engine.members(room, after, is_online);
+        let state = engine.room(room);
+        let online = state.map_or(0, |state| state.member_ids().filter(|id| is_online(*id)).count());
+        Ok(Reply::Members {
+            members,
+            total: state.map_or(0, |state| state.members),
+            online: u32::try_from(online).unwrap_or(u32::MAX),
+            more,
+        })
+    }
+
+    fn watch(
+        &self,
+        engine: &Engine,
+        account: AccountId,
+        rooms: Vec<(quip_protocol::RoomId, Option<quip_protocol::Cursor>)>,
+    ) -> Result<Reply, Refusal> {
+        if rooms.len() > MAX_WATCHES {
+            return Err(Refusal::new(
+                ErrorCode::TooMany,
+                format!("watch at most {MAX_WATCHES} rooms in one request"),
+            ));
+        }
+        let node = &self.shared.node;
+        let states = rooms.into_iter().map(|(room, cursor)| {
+            let head = match engine.readable(account, room) {
+                Ok(head) => head.cursor,
+                Err(refusal) => return WatchState::Refused { room, refusal },
+            };
+            let (state, from) = cursor_state(node, room, cursor, head);
+            self.watching.add(&node.feeds, FeedKey::Room(room), account, from.seq);
+            state
+        });
+        Ok(Reply::Watching { rooms: states.collect() })
+    }
+
+    /// The reply that tells an outcome.
+    pub(super) fn render(engine: &Engine, account: AccountId, outcome: Outcome) -> Reply {
+        let gone =
+            || Reply::Refused(Refusal::new(ErrorCode::Internal, "what was just made is gone; try again"));
+        match outcome {
+            Outcome::Done => Reply::Done,
+            Outcome::Receipt(receipt) => Reply::Receipt(receipt),
+            Outcome::Account(id) => account_reply(engine, id, true).unwrap_or_else(Reply::Refused),
+            Outcome::Room(room) => engine.summary(account, room).map_or_else(gone, Reply::Room),
+        }
+    }
+}
+
+fn account_reply(engine: &Engine, id: AccountId, online: bool) -> Result<Reply, Refusal> {
+    engine
+        .account_summary(id, online)
+        .map(Reply::Account)
+        .ok_or_else(|| Refusal::new(ErrorCode::NoSuchAccount, "there is no such account"))
+}
+
+fn new_code(expires: Timestamp, body: impl FnOnce([u8; 32]) -> CommandBody) -> Result<Todo, Refusal> {
+    let code = InviteCode::generate().map_err(|_| {
+        Refusal::retry(ErrorCode::Unavailable, "the server has no randomness now; try again", 1_000)
+    })?;
+    Ok(Todo::AppendCode(body(code.hash()), code, expires))
+}

@@ -1,0 +1,235 @@
+//! Starting and stopping a server.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use quip_protocol::error::close;
+use quip_protocol::link::DEFAULT_PORT;
+use quip_protocol::{Fingerprint, InviteCode, Refusal, SafeLine, ServerLink, Timestamp};
+use quip_storage::data_dir::DataDir;
+use quip_storage::store::StoreOptions;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::config::{Config, Registration};
+use crate::engine::{Actor, Command, CommandBody};
+use crate::feed::Feeds;
+use crate::log::LocalLog;
+use crate::node::{Node, Shared, submit};
+use crate::ops;
+use crate::ops::metrics::Metrics;
+use crate::pipeline::durable::Durable;
+use crate::pipeline::open::{OpenError, OpenedDir, open};
+use crate::session::registry::Sessions;
+use crate::session::{accept, tls};
+
+/// How long the code for the first owner is good, in milliseconds.
+const OWNER_CODE_MS: u64 = 24 * 3600 * 1000;
+/// How long a stop waits for sessions.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The certificate.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
+    /// An address.
+    #[error(
+        "cannot listen on {address}: {source}; is another server running there? choose another with --listen or --http"
+    )]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The first command was refused.
+    #[error("cannot set up the first room: {0}")]
+    Bootstrap(Refusal),
+    /// The operating system.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+    /// No randomness.
+    #[error("the operating system gives no randomness: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+/// What writes, without a door: the data directory, the writer, and what sessions would share.
+#[derive(Debug)]
+pub struct Core {
+    /// What sessions share.
+    pub shared: Shared,
+    writer: JoinHandle<()>,
+    /// Held until the writer has ended: nobody else may write.
+    dir: DataDir,
+}
+
+impl Core {
+    async fn open(config: &Config) -> Result<Core, StartError> {
+        let options = StoreOptions { cache_bytes: config.cache_bytes };
+        let path = config.data_dir.clone();
+        let opening = tokio::task::spawn_blocking(move || open(&path, options, false));
+        let OpenedDir { dir, journal, store, engine } = opening.await.map_err(io::Error::other)??;
+        let node = Arc::new(Node {
+            name: SafeLine::new(&config.name),
+            data_dir: config.data_dir.clone(),
+            open_registration: config.registration == Registration::Open,
+            limits: RwLock::new(config.limits.clone()),
+            engine: RwLock::new(engine),
+            feeds: Feeds::default(),
+            store,
+            durable: Durable::default(),
+            applied: AtomicU64::new(0),
+            sessions: Sessions::default(),
+            metrics: Metrics::default(),
+        });
+        let (log, intake) = LocalLog::new();
+        let writer = crate::pipeline::start(Arc::clone(&node), journal, intake)?;
+        Ok(Core { shared: Shared { node, log }, writer, dir })
+    }
+
+    /// Writes what waits, makes everything durable, gives the directory back.
+    pub async fn close(self) {
+        drop(self.shared);
+        let writer = self.writer;
+        // A writer that panicked has said so.
+        let _ = tokio::task::spawn_blocking(move || writer.join()).await;
+        drop(self.dir);
+    }
+}
+
+/// A server that serves.
+#[derive(Debug)]
+pub struct Running {
+    /// The addresses it listens on, with the ports that were picked.
+    pub addresses: Vec<SocketAddr>,
+    /// On the first start: redeem it to become the server's owner.
+    pub owner_code: Option<InviteCode>,
+    link: ServerLink,
+    core: Core,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    endpoints: Vec<quinn::Endpoint>,
+}
+
+/// Starts a server: opens the data directory, listens, serves in background tasks.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let core = Core::open(&config).await?;
+    let tls = tls::load(config.certificate.as_ref(), &config.data_dir)?;
+    let mut endpoints = Vec::new();
+    for address in &config.listen {
+        let listen = |source| StartError::Listen { address: *address, source };
+        endpoints.push(accept::endpoint(*address, &tls.config).map_err(listen)?);
+    }
+    let addresses = endpoints.iter().map(quinn::Endpoint::local_addr).collect::<Result<Vec<_>, _>>()?;
+    let shared = core.shared.clone();
+    let owner_code =
+        if shared.node.engine.read().is_empty() { Some(bootstrap(&shared.log).await?) } else { None };
+    let link = link(&config, addresses.first().copied(), tls.fingerprint);
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    for endpoint in &endpoints {
+        tasks.spawn(accept::run(endpoint.clone(), shared.clone(), stopped.clone()));
+    }
+    ops::admin::listen(&mut tasks, &config.data_dir, shared.clone(), link.clone(), stopped.clone())?;
+    if let Some(address) = config.http {
+        let serving = ops::http::listen(&mut tasks, address, Arc::clone(&shared.node), stopped).await;
+        serving.map_err(|source| StartError::Listen { address, source })?;
+    }
+    info!(?addresses, fingerprint = %tls.fingerprint, "serving");
+    Ok(Running { addresses, owner_code, link, core, stop, tasks, endpoints })
+}
+
+/// Opens a data directory that no server runs on, to do what an operator asks; and the link its server would have.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn open_offline(config: &Config) -> Result<(Core, ServerLink), StartError> {
+    let core = Core::open(config).await?;
+    let tls = tls::load(config.certificate.as_ref(), &config.data_dir)?;
+    Ok((core, link(config, config.listen.first().copied(), tls.fingerprint)))
+}
+
+/// The first commands of an empty log: the first room, and a code for the first owner.
+async fn bootstrap(log: &LocalLog) -> Result<InviteCode, StartError> {
+    let now = Timestamp::now();
+    let code = InviteCode::generate()?;
+    let expires = now.plus_ms(OWNER_CODE_MS);
+    let invite = CommandBody::NewInvite { hash: code.hash(), room: None, admin: true, uses: 1, expires };
+    for body in [CommandBody::Bootstrap, invite] {
+        submit(log, Command { at: now, by: Actor::Operator, body }).await.map_err(StartError::Bootstrap)?;
+    }
+    Ok(code)
+}
+
+fn link(config: &Config, address: Option<SocketAddr>, fingerprint: Fingerprint) -> ServerLink {
+    let host = match (&config.public_host, address) {
+        (Some(host), _) => host.clone(),
+        (None, Some(address)) if !address.ip().is_unspecified() => address.ip().to_string(),
+        _ => "127.0.0.1".into(),
+    };
+    let port = address.map_or(DEFAULT_PORT, |address| address.port());
+    ServerLink { host, port, fingerprint: Some(fingerprint), code: None }
+}
+
+impl Running {
+    /// The link of the server, with its fingerprint: `ready` prints it.
+    pub fn link(&self) -> ServerLink {
+        self.link.clone()
+    }
+
+    /// The link that makes the first owner, on the first start.
+    pub fn owner_link(&self) -> Option<ServerLink> {
+        self.owner_code.clone().map(|code| ServerLink { code: Some(code), ..self.link() })
+    }
+
+    /// Reads the certificate again and takes the limits of `config`. Connections that are open stay.
+    ///
+    /// # Errors
+    /// When the certificate cannot be used; then nothing has changed.
+    pub fn reload(&self, config: &Config) -> Result<(), tls::TlsError> {
+        let node = &self.core.shared.node;
+        let tls = tls::load(config.certificate.as_ref(), &node.data_dir)?;
+        if Some(tls.fingerprint) != self.link.fingerprint {
+            warn!(old = ?self.link.fingerprint, new = %tls.fingerprint, "the key has changed: clients will refuse it until they are told");
+        }
+        for endpoint in &self.endpoints {
+            endpoint.set_server_config(Some(accept::server_config(&tls.config)));
+        }
+        *node.limits.write() = config.limits.clone();
+        Ok(())
+    }
+
+    /// Stops: accepts nothing more, tells the clients, finishes what was accepted, makes everything durable.
+    pub async fn stop(mut self) {
+        // Nobody listens if every task has ended already.
+        let _ = self.stop.send(true);
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_DEADLINE, ended).await.is_err() {
+            warn!("some sessions did not end in time and are cut");
+        }
+        self.tasks.shutdown().await;
+        for endpoint in &self.endpoints {
+            endpoint.close(close::STOPPING.into(), b"the server is stopping");
+        }
+        for endpoint in self.endpoints.drain(..) {
+            // What is not acknowledged by then was not wanted.
+            let _ = tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
+        }
+        self.core.close().await;
+        info!("stopped");
+    }
+}

@@ -1,0 +1,256 @@
+//! The journal: append-only files in which a group of commands is durable before anyone hears of it. Knows positions
+//! and bytes, and nothing of what the bytes mean.
+//!
+//! A journal is a directory of segments, each named by the offset of its first record. Only the newest is written to;
+//! the others are sealed, and compressed in the background. What must stay true: a record that was acknowledged is
+//! never skipped and never rewritten, and a file with which an operation failed is never written to again.
+
+mod check;
+mod compress;
+mod entry;
+mod recover;
+mod replay;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use quip_protocol::Position;
+
+pub use entry::MAX_PAYLOAD;
+pub use replay::Replay;
+#[doc(hidden)]
+pub use segment::Fault;
+
+use crate::durable::sync_dir;
+use crate::problem::Problem;
+use compress::Compressor;
+use segment::{ActiveSegment, Segment};
+
+/// A buffer that a large group has grown is given back above this.
+const KEPT_BUFFER: usize = 1024 * 1024;
+
+/// How a journal is kept.
+#[derive(Debug, Clone)]
+pub struct JournalOptions {
+    /// A segment is sealed before it grows beyond this, in bytes. One record may be larger.
+    pub segment_bytes: u64,
+    /// Whether sealed segments are compressed.
+    pub compress: bool,
+}
+
+impl Default for JournalOptions {
+    fn default() -> Self {
+        JournalOptions { segment_bytes: 64 * 1024 * 1024, compress: true }
+    }
+}
+
+/// Why the journal did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// A record that is not the torn end of the newest segment can't be read.
+    #[error("the journal is damaged: {} byte {offset}: {why}; restore that file from a backup", file.display())]
+    Corrupt {
+        /// The segment.
+        file: PathBuf,
+        /// The byte where the bad record starts; in a compressed segment, of its uncompressed content.
+        offset: u64,
+        /// What is wrong.
+        why: String,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {}: {source}", file.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or directory.
+        file: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// An earlier write failed; nothing is retried on a file whose state is not known.
+    #[error("the journal is read-only until restarted, because writing failed: {why}")]
+    ReadOnly {
+        /// The first failure.
+        why: String,
+    },
+    /// More than a record may hold.
+    #[error("a group of {bytes} bytes is over the journal's limit of {MAX_PAYLOAD}")]
+    TooLarge {
+        /// The payload's bytes.
+        bytes: usize,
+    },
+    /// The position is not behind the last one.
+    #[error("position {position} is not behind the journal's last, {last}")]
+    OutOfOrder {
+        /// The one that was to be appended.
+        position: Position,
+        /// The journal's last.
+        last: Position,
+    },
+}
+
+impl JournalError {
+    fn io(action: &'static str, file: &Path, source: io::Error) -> JournalError {
+        JournalError::Io { action, file: file.to_owned(), source }
+    }
+
+    fn corrupt(file: &Path, offset: u64, why: impl Into<String>) -> JournalError {
+        JournalError::Corrupt { file: file.to_owned(), offset, why: why.into() }
+    }
+}
+
+/// A journal that is open for writing. One writer; [`Replay`]s of it read at the same time.
+#[derive(Debug)]
+pub struct Journal {
+    dir: PathBuf,
+    options: JournalOptions,
+    last: Position,
+    active: Option<ActiveSegment>,
+    /// All other segments, oldest first, in the form they had when they were met: a directory that is listed while
+    /// the background renames in it may show neither form of a segment.
+    sealed: Vec<Segment>,
+    compressor: Option<Compressor>,
+    /// Why nothing is written any more.
+    failed: Option<String>,
+    /// A record is laid out here, to be written at once.
+    buffer: Vec<u8>,
+    fault: Option<Fault>,
+}
+
+impl Journal {
+    /// Opens the journal in `dir`, making it if there is none. The newest segment is read; a record at its end
+    /// that was not completely written, and so never acknowledged, is cut off and kept aside in a file
+    /// `cut-<segment>-<byte>`.
+    ///
+    /// # Errors
+    /// [`JournalError::Corrupt`] for a bad record with a valid one behind it, and I/O errors.
+    pub fn open(dir: impl Into<PathBuf>, options: JournalOptions) -> Result<Journal, JournalError> {
+        let dir = dir.into();
+        let tail = recover::open_tail(&dir)?;
+        let compressor = start_compressor(&dir, &options, &tail.sealed)?;
+        Ok(Journal {
+            dir,
+            options,
+            last: tail.last,
+            active: tail.active,
+            sealed: tail.sealed,
+            compressor,
+            failed: None,
+            buffer: Vec::new(),
+            fault: None,
+        })
+    }
+
+    /// The last record; [`Position::ZERO`] if there is none.
+    pub fn last(&self) -> Position {
+        self.last
+    }
+
+    /// Makes one group of commands durable: one write, one fdatasync. After an error of the disk every further
+    /// append fails.
+    ///
+    /// # Errors
+    /// [`JournalError::TooLarge`] and [`JournalError::OutOfOrder`] change nothing; [`JournalError::Io`] is the
+    /// first failure of the disk, [`JournalError::ReadOnly`] every append after it.
+    pub fn append(&mut self, position: Position, payload: &[u8]) -> Result<(), JournalError> {
+        if let Some(why) = &self.failed {
+            return Err(JournalError::ReadOnly { why: why.clone() });
+        }
+        if payload.len() > MAX_PAYLOAD {
+            return Err(JournalError::TooLarge { bytes: payload.len() });
+        }
+        if position.offset <= self.last.offset || position.epoch < self.last.epoch {
+            return Err(JournalError::OutOfOrder { position, last: self.last });
+        }
+        self.buffer.clear();
+        entry::put(&mut self.buffer, position, payload);
+        let written = self.write(position);
+        self.buffer.shrink_to(KEPT_BUFFER);
+        match written {
+            Ok(()) => self.last = position,
+            Err(error) => {
+                self.failed = Some(error.to_string());
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything behind `behind`, up to the last record of now.
+    ///
+    /// # Errors
+    /// When the first file to be read can't be opened. Damage shows when it is met.
+    pub fn replay(&self, behind: Position) -> Result<Replay, JournalError> {
+        let sealed = self.sealed.iter().map(|segment| (segment.clone(), u64::MAX));
+        // A record that failed half written is not read.
+        let active = self.active.iter().map(|active| (active.segment.clone(), active.bytes));
+        Replay::new(sealed.chain(active).collect(), behind)
+    }
+
+    /// Verifies every record of the journal in `dir`, which nobody writes to meanwhile, and says all that is wrong,
+    /// with file and byte. Changes nothing; a record that a crash left incomplete at the very end is a problem too,
+    /// until [`Journal::open`] has cut it off.
+    ///
+    /// # Errors
+    /// When a file can't be read at all.
+    pub fn check(dir: &Path) -> Result<Vec<Problem>, JournalError> {
+        check::check(dir)
+    }
+
+    /// Makes the next append fail.
+    #[doc(hidden)]
+    pub fn fail_next(&mut self, fault: Fault) {
+        self.fault = Some(fault);
+    }
+
+    /// Writes what is in the buffer, in a new segment if the present one is full.
+    fn write(&mut self, position: Position) -> Result<(), JournalError> {
+        let fault = self.fault.take();
+        let bytes = self.buffer.len() as u64;
+        let fits = |active: &&mut ActiveSegment| active.bytes + bytes <= self.options.segment_bytes;
+        if let Some(active) = self.active.as_mut().filter(fits) {
+            return active
+                .append(&self.buffer, fault)
+                .map_err(|source| JournalError::io("write", &active.segment.path, source));
+        }
+        self.roll(position, fault)
+    }
+
+    fn roll(&mut self, position: Position, fault: Option<Fault>) -> Result<(), JournalError> {
+        let segment = Segment::plain(&self.dir, position.offset);
+        let path = segment.path.clone();
+        let created = || {
+            let mut active = ActiveSegment::create(segment.clone())?;
+            active.append(&self.buffer, fault)?;
+            sync_dir(&self.dir)?;
+            Ok(active)
+        };
+        let active = created().map_err(|source| JournalError::io("write", &path, source))?;
+        if let Some(ActiveSegment { segment, .. }) = self.active.replace(active) {
+            if let Some(compressor) = &self.compressor {
+                compressor.push(segment.clone());
+            }
+            self.sealed.push(segment);
+        }
+        Ok(())
+    }
+}
+
+fn start_compressor(
+    dir: &Path,
+    options: &JournalOptions,
+    sealed: &[Segment],
+) -> Result<Option<Compressor>, JournalError> {
+    if !options.compress {
+        return Ok(None);
+    }
+    let compressor = Compressor::start(dir.to_owned())
+        .map_err(|source| JournalError::io("start compressing", dir, source))?;
+    for segment in sealed.iter().filter(|segment| !segment.compressed) {
+        compressor.push(segment.clone());
+    }
+    Ok(Some(compressor))
+}

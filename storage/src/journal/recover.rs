@@ -1,0 +1,137 @@
+//! Opening a journal's end: finding the last entry, and cutting off what a crash left half written behind it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use quip_protocol::Position;
+
+use super::JournalError;
+use super::segment::{ActiveSegment, Segment, find_entry, list, tidy};
+use crate::durable::sync_dir;
+
+/// A journal's end.
+pub(super) struct Tail {
+    pub last: Position,
+    /// The segment that is written on; none if the journal is empty or its last segment is compressed.
+    pub active: Option<ActiveSegment>,
+    /// All other segments, oldest first.
+    pub sealed: Vec<Segment>,
+}
+
+/// Finds the end of the journal in `dir`.
+pub(super) fn open_tail(dir: &Path) -> Result<Tail, JournalError> {
+    let io = |source| JournalError::io("open", dir, source);
+    fs::create_dir_all(dir).map_err(io)?;
+    tidy(dir).map_err(io)?;
+    let mut segments = list(dir).map_err(io)?;
+    // Only the segment that was written to last can end within an entry; one before it was complete.
+    let mut torn_allowed = true;
+    while let Some(segment) = segments.pop() {
+        let (end, bytes) =
+            if segment.compressed || !torn_allowed { (scan(&segment)?, 0) } else { repair(dir, &segment)? };
+        match end {
+            Some(last) => return open_at(segment, last, bytes, segments),
+            None if segment.compressed => {
+                return Err(JournalError::corrupt(&segment.path, 0, "it holds no record"));
+            }
+            // A crash came between making the file and writing its first entry.
+            None => remove(dir, &segment)?,
+        }
+        torn_allowed = false;
+    }
+    Ok(Tail { last: Position::ZERO, active: None, sealed: segments })
+}
+
+fn open_at(
+    segment: Segment,
+    last: Position,
+    bytes: u64,
+    mut sealed: Vec<Segment>,
+) -> Result<Tail, JournalError> {
+    if bytes == 0 {
+        sealed.push(segment);
+        return Ok(Tail { last, active: None, sealed });
+    }
+    let path = segment.path.clone();
+    let active =
+        ActiveSegment::reopen(segment, bytes).map_err(|source| JournalError::io("open", &path, source))?;
+    Ok(Tail { last, active: Some(active), sealed })
+}
+
+/// The last entry of a segment of which every byte must be good.
+fn scan(segment: &Segment) -> Result<Option<Position>, JournalError> {
+    let mut reader = segment.read(u64::MAX, 0)?;
+    let mut last = None;
+    while let Some((position, _)) = reader.next()? {
+        last = Some(position);
+    }
+    Ok(last)
+}
+
+/// The last entry of the segment that was written to last, and its bytes up to there; what is behind is cut off.
+fn repair(dir: &Path, segment: &Segment) -> Result<(Option<Position>, u64), JournalError> {
+    let mut reader = segment.read(u64::MAX, 0)?;
+    let mut last = None;
+    loop {
+        match reader.next() {
+            Ok(Some((position, _))) => last = Some(position),
+            Ok(None) => break,
+            Err(JournalError::Corrupt { offset, why, .. }) => {
+                cut_torn(dir, segment, offset, &why)?;
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    // What a killed process had written and not synced is about to be shown, and must not vanish after that.
+    let synced = File::open(&segment.path).and_then(|file| file.sync_all()).and_then(|()| sync_dir(dir));
+    synced.map_err(|source| JournalError::io("sync", &segment.path, source))?;
+    Ok((last, reader.byte()))
+}
+
+fn cut_torn(dir: &Path, segment: &Segment, byte: u64, why: &str) -> Result<(), JournalError> {
+    let io = |source| JournalError::io("repair", &segment.path, source);
+    if let Some(found) = find_entry(&segment.path, byte).map_err(io)? {
+        let why = format!("{why}, but a valid record follows at byte {found}");
+        return Err(JournalError::corrupt(&segment.path, byte, why));
+    }
+    let (kept, bytes) = keep_aside(dir, segment, byte).map_err(io)?;
+    let file = OpenOptions::new().write(true).open(&segment.path).map_err(io)?;
+    file.set_len(byte).and_then(|()| file.sync_all()).map_err(io)?;
+    tracing::warn!(
+        file = %segment.path.display(), byte, bytes, why, kept = %kept.display(),
+        "the journal ended within a record that was never acknowledged; it was cut off"
+    );
+    Ok(())
+}
+
+/// Copies everything from `byte` on into a file of its own.
+fn keep_aside(dir: &Path, segment: &Segment, byte: u64) -> io::Result<(PathBuf, u64)> {
+    let name = segment.path.file_name().unwrap_or_default().to_string_lossy();
+    let (path, mut to) = create_new(&dir.join(format!("cut-{name}-{byte}")))?;
+    let mut from = File::open(&segment.path)?;
+    from.seek(SeekFrom::Start(byte))?;
+    let bytes = io::copy(&mut from, &mut to)?;
+    to.sync_all()?;
+    sync_dir(dir)?;
+    Ok((path, bytes))
+}
+
+/// Creates `path`, or `path.2`, `path.3` … if there was a cut at that byte before.
+fn create_new(path: &Path) -> io::Result<(PathBuf, File)> {
+    let mut number = 1_u32;
+    loop {
+        let path = if number == 1 { path.to_owned() } else { path.with_added_extension(number.to_string()) };
+        match File::create_new(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            created => return created.map(|file| (path, file)),
+        }
+    }
+}
+
+fn remove(dir: &Path, segment: &Segment) -> Result<(), JournalError> {
+    fs::remove_file(&segment.path)
+        .and_then(|()| sync_dir(dir))
+        .map_err(|source| JournalError::io("remove", &segment.path, source))
+}
