@@ -1,1 +1,7 @@
 //! `quip`, the terminal client of Quip and its scriptable command.
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod shell;
+pub mod view;

@@ -7,6 +7,9 @@
 //!
 //! What is stored of an event is its frame without the length: `kind` is the version byte. So a page copies bytes.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use bincode::Options;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
@@ -109,6 +112,32 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T
     let value = options(bytes.len()).deserialize_from(&mut rest).map_err(|_| CodecError::Malformed(what))?;
     // The reader functions do not look at what is left.
     if rest.is_empty() { Ok(value) } else { Err(CodecError::Malformed(what)) }
+}
+
+/// Decodes a sequence without believing its length: serde would set aside up to 1 MiB for nine bytes that claim
+/// millions of elements. For `#[serde(deserialize_with)]` on every list of the protocol.
+pub(crate) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: serde::Deserialize<'de>,
+{
+    struct Elements<T>(PhantomData<T>);
+    impl<'de, T: serde::Deserialize<'de>> serde::de::Visitor<'de> for Elements<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<T>, A::Error> {
+            let mut list = Vec::new();
+            while let Some(element) = elements.next_element()? {
+                list.push(element);
+            }
+            Ok(list)
+        }
+    }
+    deserializer.deserialize_seq(Elements(PhantomData))
 }
 
 /// Encodes a whole frame.

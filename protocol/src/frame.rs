@@ -161,6 +161,7 @@ pub enum Request {
         /// What it is about.
         topic: SafeLine,
         /// Initial members beside the maker, at most [`crate::limits::MAX_NAMES`].
+        #[serde(deserialize_with = "crate::codec::list")]
         members: Vec<AccountName>,
     },
     /// Enters a public room, or does nothing if already in. → `Room`
@@ -178,6 +179,7 @@ pub enum Request {
         /// Where.
         room: RoomName,
         /// Whom.
+        #[serde(deserialize_with = "crate::codec::list")]
         who: Vec<AccountName>,
     },
     /// Removes a member. → `Done`
@@ -221,6 +223,7 @@ pub enum Request {
     /// watch of the same room replaces the first. → `Watching`
     Watch {
         /// Which, at most [`crate::limits::MAX_WATCHES`].
+        #[serde(deserialize_with = "crate::codec::list")]
         rooms: Vec<(RoomId, Option<Cursor>)>,
     },
     /// No more events of the room. → `Done`
@@ -285,6 +288,7 @@ pub enum Reply {
     /// Rooms.
     Rooms {
         /// The page.
+        #[serde(deserialize_with = "crate::codec::list")]
         rooms: Vec<RoomSummary>,
         /// Whether there are more behind the last.
         more: bool,
@@ -292,6 +296,7 @@ pub enum Reply {
     /// Members.
     Members {
         /// The page.
+        #[serde(deserialize_with = "crate::codec::list")]
         members: Vec<MemberSummary>,
         /// How many there are.
         total: u32,
@@ -303,6 +308,7 @@ pub enum Reply {
     /// Watches, in the order asked.
     Watching {
         /// One each.
+        #[serde(deserialize_with = "crate::codec::list")]
         rooms: Vec<WatchState>,
     },
     /// A secret, said once.
@@ -313,9 +319,9 @@ pub enum Reply {
         expires: Timestamp,
     },
     /// Devices.
-    Devices(Vec<DeviceSummary>),
+    Devices(#[serde(deserialize_with = "crate::codec::list")] Vec<DeviceSummary>),
     /// Bots and their keys.
-    Tokens(Vec<(AccountSummary, Vec<DeviceSummary>)>),
+    Tokens(#[serde(deserialize_with = "crate::codec::list")] Vec<(AccountSummary, Vec<DeviceSummary>)>),
 }
 
 /// What became of one watch.

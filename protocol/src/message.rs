@@ -89,6 +89,7 @@ pub struct Reaction {
     /// The emoji.
     pub emoji: SafeLine,
     /// In the order in which they reacted.
+    #[serde(deserialize_with = "crate::codec::list")]
     pub by: Vec<AccountName>,
 }
 
@@ -108,6 +109,7 @@ pub struct Message {
     /// Whether it was deleted.
     pub deleted: bool,
     /// At most [`MAX_REACTIONS`] emoji, by at most [`MAX_REACTORS`] accounts in total.
+    #[serde(deserialize_with = "crate::codec::list")]
     pub reactions: Vec<Reaction>,
 }
 

@@ -132,7 +132,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let mut endpoints = Vec::new();
     for address in &config.listen {
         let listen = |source| StartError::Listen { address: *address, source };
-        endpoints.push(accept::endpoint(*address, &tls.config).map_err(listen)?);
+        endpoints.push(accept::endpoint(*address, &tls).map_err(listen)?);
     }
     let addresses = endpoints.iter().map(quinn::Endpoint::local_addr).collect::<Result<Vec<_>, _>>()?;
     let shared = core.shared.clone();
@@ -211,6 +211,11 @@ impl Running {
         }
         *node.limits.write() = config.limits.clone();
         Ok(())
+    }
+
+    /// Does what an operator asks, as the admin socket does. For who runs the server in the same process.
+    pub async fn operate(&self, request: ops::admin::AdminRequest) -> ops::admin::AdminReply {
+        ops::admin::answer(&self.core.shared, &self.link, request).await
     }
 
     /// Stops: accepts nothing more, tells the clients, finishes what was accepted, makes everything durable.

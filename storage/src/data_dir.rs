@@ -1,8 +1,10 @@
-//! The data directory: where everything of a server lies, and who may use it. Imports only the standard library.
+//! The data directory: where everything of a server lies, and who may use it. Knows nothing of what lies in it.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+
+use crate::durable::sync_parent;
 
 /// Why a data directory can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +75,8 @@ fn lock(dir: &Path) -> io::Result<Option<File>> {
         Err(TryLockError::WouldBlock) => return Ok(None),
         Err(TryLockError::Error(error)) => return Err(error),
     }
+    // Not everyone may read the directory above; then its name is as durable as the file system makes it.
+    let _ = sync_parent(dir);
     file.set_len(0)?;
     write!(file, "{}", std::process::id())?;
     Ok(Some(file))

@@ -245,3 +245,40 @@ fn sled_error(error: sled::Error) -> StoreError {
         error => StoreError::broken(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_sled_is_an_error_and_the_next_start_sets_it_aside() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("store");
+        let database = Database::open(&dir, 1 << 20).unwrap();
+        let panicking: Result<(), StoreError> = database.guarded(|_| panic!("sled panics, in a test"));
+        assert!(matches!(panicking, Err(StoreError::Broken { .. })));
+        assert!(matches!(database.get(b"key"), Err(StoreError::Broken { .. })));
+        database.close();
+        let (_, opened) = crate::Store::open(&dir, crate::StoreOptions::default()).unwrap();
+        assert!(matches!(opened, crate::Opened::SetAside { .. }));
+    }
+
+    #[test]
+    fn scans_have_both_their_ends() {
+        let root = tempfile::tempdir().unwrap();
+        let database = Database::open(root.path(), 1 << 20).unwrap();
+        let mut batch = Batch::default();
+        for key in [b"a1", b"b1", b"b2", b"b\xFF", b"c1"] {
+            batch.insert(key.as_slice(), b"");
+        }
+        database.apply(batch).unwrap();
+        let keys = |scan: Scan<'_>| scan.map(|pair| pair.unwrap().0.to_vec()).collect::<Vec<_>>();
+        assert_eq!(keys(database.scan_prefix(b'b')), [b"b1", b"b2", b"b\xFF"]);
+        assert_eq!(keys(database.scan(b"b1", b"b2")), [b"b1", b"b2"]);
+        assert_eq!(keys(database.scan(b"b2", b"b1")), Vec::<Vec<u8>>::new());
+        let before = |key: &[u8]| database.at_or_before(key, b"b").unwrap().map(|(key, _)| key.to_vec());
+        assert_eq!(before(b"b1"), Some(b"b1".to_vec()));
+        assert_eq!(before(b"b3"), Some(b"b2".to_vec()));
+        assert_eq!(before(b"b0"), None);
+    }
+}

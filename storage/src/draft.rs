@@ -13,6 +13,10 @@ use crate::store::StoreError;
 use crate::timeline::Block;
 use crate::{keys, store};
 
+/// A batch is closed when its events and notices have this many bytes: a larger one takes sled longer for each event,
+/// keeps readers waiting (for 1.6 s with 10,000 messages of 12 KB) and takes several times its size of memory.
+const FULL_BYTES: usize = 4 * 1024 * 1024;
+
 /// What a batch will hold.
 pub(crate) struct Draft<'a> {
     database: &'a Database,
@@ -22,6 +26,7 @@ pub(crate) struct Draft<'a> {
     blocks: BTreeMap<(RoomId, Seq), Block>,
     ids: BTreeMap<MessageId, IndexEntry>,
     position: Position,
+    bytes: usize,
 }
 
 impl<'a> Draft<'a> {
@@ -34,7 +39,13 @@ impl<'a> Draft<'a> {
             blocks: BTreeMap::new(),
             ids: BTreeMap::new(),
             position,
+            bytes: 0,
         }
+    }
+
+    /// Whether no further entry should be added.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes >= FULL_BYTES
     }
 
     /// Adds one journal entry.
@@ -44,6 +55,7 @@ impl<'a> Draft<'a> {
             return Err(StoreError::OutOfOrder(what));
         }
         for change in &applied.changes {
+            self.bytes += frame_bytes(change);
             match change {
                 Change::Event(event) => self.event(event)?,
                 change => {
@@ -180,6 +192,14 @@ fn put_ids(database: &Database, batch: &mut Batch, ids: Vec<IndexEntry>) -> Resu
         rest = behind;
     }
     Ok(())
+}
+
+fn frame_bytes(change: &Change) -> usize {
+    match change {
+        Change::Event(recorded) => recorded.frame.len(),
+        Change::Notice(recorded) => recorded.frame.len(),
+        _ => 0,
+    }
 }
 
 fn record_key(change: &Change) -> IVec {

@@ -1,1 +1,26 @@
-//! placeholder
+//! What the integration tests and the load program share: real `quipd` and `quip` processes, and clients on them.
+//!
+//! The binaries are the ones beside the running program; `tests/run` builds them first.
+
+pub mod command;
+pub mod person;
+pub mod poll;
+pub mod server;
+
+pub use command::{Quip, Ran};
+pub use person::{identity, join};
+pub use poll::{connected, eventually, within};
+pub use server::Server;
+
+use std::path::PathBuf;
+
+/// A binary of this workspace, built with the same profile as the running program.
+///
+/// # Panics
+/// When it was not built: run `tests/run`, or `cargo build --workspace --bins`.
+pub fn binary(name: &str) -> PathBuf {
+    let here = std::env::current_exe().expect("a running program has a path");
+    // target/PROFILE/quip-load, or target/PROFILE/deps/suite-HASH
+    let path = here.ancestors().skip(1).map(|dir| dir.join(name)).find(|path| path.is_file());
+    path.unwrap_or_else(|| panic!("{name} is not built: run cargo build --workspace --bins"))
+}

@@ -174,7 +174,8 @@ mod tests {
     #[test]
     fn pages_without_holes_pass_and_others_do_not() {
         use PageFrom::{After, Before, Latest};
-        let table: &[(PageFrom, u32, &[(u64, u64)], u64, bool)] = &[
+        type Case = (PageFrom, u32, &'static [(u64, u64)], u64, bool);
+        let table: &[Case] = &[
             (Latest, 3, &[(1, 7), (1, 8), (1, 9)], 9, true),
             (Latest, 3, &[], 0, true),
             (Latest, 3, &[(1, 7), (1, 9)], 9, false),

@@ -95,7 +95,10 @@ mod tests {
         let pin = Fingerprint([9; 32]);
         let server = format!("quip://chat.example:99/?fp={pin}");
         let config = Config::from_values(&server, &identity.to_token()).unwrap();
-        assert_eq!((config.host.as_str(), config.port, config.trust), ("chat.example", 99, Trust::Pinned(pin)));
+        assert_eq!(
+            (config.host.as_str(), config.port, config.trust),
+            ("chat.example", 99, Trust::Pinned(pin))
+        );
         assert_eq!(config.identity, identity);
         assert_eq!(config.address(), "quip://chat.example:99");
         assert!(!format!("{config:?}").contains(&identity.to_token()), "a token must not reach a log");

@@ -8,6 +8,7 @@ use quinn::{ConnectionError, Endpoint, RecvStream, SendStream, VarInt};
 use tokio::task::JoinSet;
 
 use super::requests::Requests;
+use super::silence::{Silence, TICK};
 use super::tls::{self, Seen, SeenCell};
 use super::{Config, Error, Trust};
 use crate::codec::{Frame, FrameKind, encode_frame};
@@ -89,9 +90,12 @@ impl Connection {
         }
     }
 
-    /// Resolves when the connection has ended.
+    /// Resolves when the connection has ended, or the server is gone without a word.
     pub(super) async fn lost(&self) -> Lost {
-        let error = self.quic.closed().await;
+        let error = tokio::select! {
+            error = self.quic.closed() => error,
+            () = silent(&self.quic) => ConnectionError::TimedOut,
+        };
         match self.fault.why.get() {
             Some(fault) => fault.clone().into(),
             None => lost(&error),
@@ -118,6 +122,19 @@ impl Connection {
     pub(super) async fn close(&self) {
         self.quic.close(VarInt::from_u32(close::DONE), b"");
         let _ = tokio::time::timeout(CLOSE_WITHIN, self.endpoint.wait_idle()).await;
+    }
+}
+
+async fn silent(quic: &quinn::Connection) {
+    let mut silence = Silence::default();
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let stats = quic.stats();
+        if silence.tick(stats.udp_tx.datagrams, stats.udp_rx.datagrams) {
+            return;
+        }
     }
 }
 
@@ -261,10 +278,10 @@ async fn greet(config: &Config, quic: quinn::Connection, endpoint: Endpoint) -> 
     let hello = Hello { oldest: VERSION, newest: VERSION, agent: config.agent.clone() };
     write_frame(&mut send, encode_frame(FrameKind::Hello, &hello)).await?;
     let mut frames = FrameReader::new(receive, MAX_HELLO_FRAME);
-    let welcome = read_welcome(&mut frames).await.inspect_err(|error| {
-        if *error != Error::Disconnected {
-            quic.close(VarInt::from_u32(close::PROTOCOL), b"");
-        }
+    let welcome = read_welcome(&mut frames).await.inspect_err(|error| match error {
+        Error::Disconnected => {}
+        Error::Refused(_) => quic.close(VarInt::from_u32(close::DONE), b""),
+        _ => quic.close(VarInt::from_u32(close::PROTOCOL), b""),
     })?;
     frames.set_limit(MAX_REPLY_FRAME);
     Ok(assemble(quic, endpoint, welcome, send, frames))
@@ -342,11 +359,11 @@ fn revoked(reason: SafeLine) -> Refusal {
 
 fn close_reason(code: u32, reason: SafeLine) -> SafeLine {
     let text = match code {
-        _ if !reason.is_empty() => return reason,
         close::STOPPING => "the server is stopping",
-        close::PROTOCOL => "the server says that this client broke the protocol",
+        close::PROTOCOL => "the server says that this client broke the protocol; are both up to date?",
         close::DEADLINE => "the server waited too long for this client",
         close::FULL => "the server is full",
+        _ if !reason.is_empty() => return reason,
         _ => "the server closed the connection",
     };
     SafeLine::new(text)

@@ -13,13 +13,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
+use super::command::{Command, again, answer_with, inbox_again, refuse, tell};
 use super::connection::{Connection, Live, Lost};
+use super::restore::{RestoreError, hint, restore};
 use super::resume::{Change, Resume, Verdict};
 use super::{Config, Error, Event};
 use crate::codec::{Frame, FrameKind};
 use crate::cursor::Cursor;
 use crate::error::Refusal;
-use crate::frame::{Push, Reply, Request, Welcome, WatchState};
+use crate::frame::{Push, Reply, WatchState, Welcome};
 use crate::room::RoomId;
 use crate::safe_text::SafeLine;
 
@@ -27,8 +29,6 @@ use crate::safe_text::SafeLine;
 const LASTED: Duration = Duration::from_secs(5);
 /// The server may take this long to answer a watch.
 const WATCH_WITHIN: Duration = Duration::from_secs(30);
-/// The longest wait that a server may ask for.
-const LONGEST_HINT: Duration = Duration::from_secs(60);
 
 /// What handles see of the connection.
 #[derive(Debug, Clone, Default)]
@@ -43,10 +43,9 @@ impl Link {
     pub(super) fn new(connection: Option<&Connection>) -> Link {
         match connection {
             None => Link::default(),
-            Some(connection) => Link {
-                state: State::Up(connection.clone()),
-                welcome: Some(Arc::clone(&connection.welcome)),
-            },
+            Some(connection) => {
+                Link { state: State::Up(connection.clone()), welcome: Some(Arc::clone(&connection.welcome)) }
+            }
         }
     }
 }
@@ -61,17 +60,6 @@ pub(super) enum State {
     Over(Error),
 }
 
-/// What handles ask of the driver rather than of the server: what changes which events come.
-#[derive(Debug)]
-pub(super) enum Command {
-    Watch(Vec<(RoomId, Option<Cursor>)>, Answer<Vec<WatchState>>),
-    Unwatch(RoomId, Answer<()>),
-    WatchInbox(Option<Cursor>, Answer<()>),
-    Close,
-}
-
-/// Who waits for a command; `None` for the driver's own.
-pub(super) type Answer<T> = Option<oneshot::Sender<Result<T, Error>>>;
 /// What the user's end of the channel gets.
 pub(super) type Item = Result<Event, Error>;
 
@@ -162,6 +150,9 @@ impl Driver {
             if !self.config.reconnect || error.is_final() {
                 return Some(error);
             }
+            if let Error::Refused(Refusal { retry_after_ms: Some(ms), .. }) = error {
+                self.hint = Some(hint(ms));
+            }
             if let End::Closed = self.pause(why).await {
                 return None;
             }
@@ -189,8 +180,9 @@ impl Driver {
             }
             Some(Err(RestoreError::Other(error))) => error.into(),
             Some(Ok((connection, rooms, states))) => {
+                let watched = self.watching(&rooms.concat(), &states, true);
                 self.resume.connected();
-                match self.watching(&rooms.concat(), &states, true) {
+                match watched {
                     Ok(()) => self.serve(connection).await,
                     Err(end) => end,
                 }
@@ -254,12 +246,12 @@ impl Driver {
 
     async fn events_of(&mut self, connection: &Connection) -> Result<std::convert::Infallible, End> {
         let events = self.events.clone();
-        let mut live = Live::of(connection);
+        let (mut live, mut ended) = (Live::of(connection), false);
         let lost = connection.lost();
         tokio::pin!(lost);
         loop {
             self.ask_next(connection);
-            let quiet = self.queue.is_empty() && self.asking.is_none();
+            let quiet = self.queue.is_empty() && self.asking.is_none() && !ended;
             tokio::select! {
                 lost = &mut lost => return Err(End::Lost(lost)),
                 () = events.closed() => return Err(End::Closed),
@@ -274,6 +266,8 @@ impl Driver {
                 },
                 reply = answer(&mut self.asking) => self.answered(reply)?,
                 frame = live.next(), if quiet => match frame {
+                    // A server that is stopping still answers what it has taken.
+                    Err(Error::Disconnected) if self.hint.is_some() => ended = true,
                     Err(Error::Disconnected) => return Err(End::Lost(connection.ending().await)),
                     frame => self.take(&frame?)?,
                 },
@@ -324,7 +318,7 @@ impl Driver {
                 }
             }
             Push::Stopping { retry_after_ms } => {
-                self.hint = Some(Duration::from_millis(retry_after_ms.into()).min(LONGEST_HINT));
+                self.hint = Some(hint(retry_after_ms));
             }
         }
         Ok(())
@@ -335,12 +329,7 @@ impl Driver {
         if self.asking.is_none()
             && let Some(command) = self.waiting.pop_front()
         {
-            let request = match &command {
-                Command::Watch(rooms, _) => Request::Watch { rooms: rooms.clone() },
-                Command::Unwatch(room, _) => Request::Unwatch { room: *room },
-                Command::WatchInbox(from, _) => Request::WatchInbox { from: *from },
-                Command::Close => return,
-            };
+            let Some(request) = command.request() else { return };
             let reply = connection.requests.ask_now(request);
             self.asking = Some(Asking { command, until: Instant::now() + WATCH_WITHIN, reply });
         }
@@ -371,7 +360,6 @@ impl Driver {
         }
         Ok(())
     }
-
 
     fn watching(
         &mut self,
@@ -413,56 +401,6 @@ impl Driver {
     }
 }
 
-/// Why a new connection could not take over.
-enum RestoreError {
-    /// The server does not know the inbox's cursor.
-    Inbox,
-    Other(Error),
-}
-
-impl From<Error> for RestoreError {
-    fn from(error: Error) -> RestoreError {
-        RestoreError::Other(error)
-    }
-}
-
-/// Watches on a new connection what was watched before, from where the user is.
-async fn restore(
-    connection: &Connection,
-    rooms: &[Vec<(RoomId, Option<Cursor>)>],
-    inbox: Option<Option<Cursor>>,
-) -> Result<Vec<WatchState>, RestoreError> {
-    let mut states = Vec::new();
-    for rooms in rooms {
-        match patiently(connection, Request::Watch { rooms: rooms.clone() }).await? {
-            Reply::Watching { rooms } => states.extend(rooms),
-            _ => return Err(Error::protocol("a watch answered otherwise than asked").into()),
-        }
-    }
-    if let Some(from) = inbox {
-        match patiently(connection, Request::WatchInbox { from }).await {
-            Ok(_) => {}
-            Err(Error::Refused(refusal)) if refusal.retry_after_ms.is_none() => {
-                return Err(RestoreError::Inbox);
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(states)
-}
-
-/// Asks again for as long as the server says that it is too busy.
-async fn patiently(connection: &Connection, request: Request) -> Result<Reply, Error> {
-    loop {
-        match connection.requests.ask(request.clone()).await {
-            Err(Error::Refused(Refusal { retry_after_ms: Some(ms), .. })) => {
-                tokio::time::sleep(Duration::from_millis(ms.max(10).into()).min(LONGEST_HINT)).await;
-            }
-            result => return result,
-        }
-    }
-}
-
 /// The answer to what is being asked; for ever if nothing is.
 async fn answer(asking: &mut Option<Asking>) -> Result<Reply, Error> {
     match asking {
@@ -471,32 +409,5 @@ async fn answer(asking: &mut Option<Asking>) -> Result<Reply, Error> {
             Ok(reply) => reply.map_err(|_| Error::Disconnected),
             Err(_) => Err(Error::TimedOut),
         },
-    }
-}
-
-fn again(room: RoomId, cursor: Cursor) -> Command {
-    Command::Watch(vec![(room, Some(cursor))], None)
-}
-
-fn inbox_again(cursor: Cursor) -> Command {
-    Command::WatchInbox(Some(cursor), None)
-}
-
-fn refuse(command: Command) {
-    answer_with(command, Error::Disconnected);
-}
-
-fn answer_with(command: Command, error: Error) {
-    match command {
-        Command::Watch(_, to) => tell(to, Err(error)),
-        Command::Unwatch(_, to) | Command::WatchInbox(_, to) => tell(to, Err(error)),
-        Command::Close => {}
-    }
-}
-
-fn tell<T>(to: Answer<T>, result: Result<T, Error>) {
-    if let Some(to) = to {
-        // Nobody there: the caller has given up.
-        let _ = to.send(result);
     }
 }

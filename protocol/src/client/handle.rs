@@ -8,8 +8,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::bulk::{Page, PageStream};
+use super::command::{Answer, Command};
 use super::connection::Connection;
-use super::driver::{Answer, Command, Link, State};
+use super::driver::{Link, State};
+use super::restore::hint;
 use super::{Error, Room, ToTarget};
 use crate::cursor::{Cursor, Receipt, Seq};
 use crate::error::{ErrorCode, Refusal};
@@ -20,10 +22,8 @@ use crate::name::Target;
 use crate::room::{MemberSummary, RoomId, RoomSummary};
 use crate::safe_text::SafeText;
 
-/// A client that does not reconnect waits for a busy server at most this long in all.
+/// How long a busy server is waited for in all; a post of a client that reconnects has no end but a receipt.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The shortest and longest wait before the same message is sent again.
-const AGAIN_AFTER: (u64, u64) = (20, 60_000);
 
 /// A message to send, with the id that makes it safe to send again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +92,8 @@ impl Handle {
     ///
     /// # Errors
     /// [`Error::Refused`] if the server said no, [`Error::Disconnected`] if there is no connection or it broke
-    /// (then the request may or may not have been carried out), [`Error::TimedOut`] after 30 s.
+    /// (then the request may or may not have been carried out), [`Error::TimedOut`] after 30 s. The methods below
+    /// that only ask wait for a busy server for up to 30 s; this one does not.
     pub async fn request(&self, request: Request) -> Result<Reply, Error> {
         self.connection()?.requests.ask(request).await
     }
@@ -156,7 +157,7 @@ impl Handle {
     }
 
     async fn room(&self, request: Request) -> Result<RoomSummary, Error> {
-        match self.request(request).await? {
+        match patiently(async || self.request(request.clone()).await).await? {
             Reply::Room(summary) => Ok(summary),
             _ => Err(unexpected()),
         }
@@ -171,7 +172,8 @@ impl Handle {
     pub async fn watch(&self, rooms: Vec<(RoomId, Option<Cursor>)>) -> Result<Vec<WatchState>, Error> {
         let mut states = Vec::with_capacity(rooms.len());
         for rooms in rooms.chunks(MAX_WATCHES) {
-            states.extend(self.command(|answer| Command::Watch(rooms.to_vec(), answer)).await?);
+            let watch = async || self.command(|answer| Command::Watch(rooms.to_vec(), answer)).await;
+            states.extend(patiently(watch).await?);
         }
         Ok(states)
     }
@@ -181,7 +183,7 @@ impl Handle {
     /// # Errors
     /// Those of [`Handle::request`].
     pub async fn unwatch(&self, room: RoomId) -> Result<(), Error> {
-        self.command(|answer| Command::Unwatch(room, answer)).await
+        patiently(async || self.command(|answer| Command::Unwatch(room, answer)).await).await
     }
 
     /// From now on the account's notices come, behind `from`, over every reconnect. `Some(Cursor::default())` is all
@@ -190,7 +192,7 @@ impl Handle {
     /// # Errors
     /// Those of [`Handle::request`].
     pub async fn watch_inbox(&self, from: Option<Cursor>) -> Result<(), Error> {
-        self.command(|answer| Command::WatchInbox(from, answer)).await
+        patiently(async || self.command(|answer| Command::WatchInbox(from, answer)).await).await
     }
 
     /// All rooms this account is in.
@@ -201,9 +203,8 @@ impl Handle {
         let mut all: Vec<RoomSummary> = Vec::new();
         loop {
             let after = all.last().map(|room| room.id);
-            let Reply::Rooms { rooms, more } = self.request(Request::Rooms { after }).await? else {
-                return Err(unexpected());
-            };
+            let page = async || self.request(Request::Rooms { after }).await;
+            let Reply::Rooms { rooms, more } = patiently(page).await? else { return Err(unexpected()) };
             let end = rooms.is_empty() || !more;
             all.extend(rooms);
             if end {
@@ -221,7 +222,8 @@ impl Handle {
         loop {
             let after = list.members.last().map(|member| member.name.clone());
             let request = Request::Members { target: target.clone(), after };
-            let Reply::Members { members, total, online, more } = self.request(request).await? else {
+            let page = async || self.request(request.clone()).await;
+            let Reply::Members { members, total, online, more } = patiently(page).await? else {
                 return Err(unexpected());
             };
             let end = members.is_empty() || !more;
@@ -308,6 +310,21 @@ fn unexpected() -> Error {
     Error::protocol("a reply of another kind than asked")
 }
 
+/// Asks what changes nothing again while the server is busy, for a bounded time.
+async fn patiently<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match ask().await {
+            Err(Error::Refused(Refusal { retry_after_ms: Some(ms), .. }))
+                if Instant::now() + hint(ms) <= until =>
+            {
+                tokio::time::sleep(hint(ms)).await;
+            }
+            result => return result,
+        }
+    }
+}
+
 /// When to send the same again.
 #[derive(Debug, PartialEq, Eq)]
 enum Again {
@@ -323,8 +340,11 @@ fn again(error: Error, reconnect: bool, left: Duration) -> Result<Again, Error> 
         Error::Disconnected if reconnect => Ok(Again::Connected),
         Error::TimedOut if reconnect => Ok(Again::Now),
         Error::Refused(Refusal { retry_after_ms: Some(ms), .. }) => {
-            let wait = Duration::from_millis(u64::from(ms).clamp(AGAIN_AFTER.0, AGAIN_AFTER.1));
-            if reconnect || wait <= left { Ok(Again::After(wait)) } else { Err(error) }
+            if reconnect || hint(ms) <= left {
+                Ok(Again::After(hint(ms)))
+            } else {
+                Err(error)
+            }
         }
         error => Err(error),
     }

@@ -7,13 +7,16 @@
 
 mod backoff;
 mod bulk;
+mod command;
 mod config;
 mod connection;
 mod driver;
 mod error;
 mod handle;
 mod requests;
+mod restore;
 mod resume;
+mod silence;
 mod tls;
 
 use std::ops::Deref;

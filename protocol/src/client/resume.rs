@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, Epoch};
 use crate::error::Refusal;
 use crate::event::{Event, Notice};
 use crate::frame::WatchState;
@@ -27,6 +27,9 @@ pub(super) struct Resume {
 #[derive(Debug)]
 struct Place {
     cursor: Cursor,
+    /// The newest epoch in which the log has the cursor: that of the newest event when the server said so, or of
+    /// the newest event delivered.
+    agreed: Epoch,
     /// The log was asked for again from the cursor: events ahead are leftovers, so many were seen.
     leftovers: Option<u32>,
 }
@@ -43,7 +46,7 @@ enum Inbox {
 pub(super) enum Verdict {
     /// It is the next one: the user gets it.
     Deliver,
-    /// It was delivered before, or its log is not watched, or it comes again in order.
+    /// It was delivered before (then its epoch is not newer), or its log is not watched, or it comes again in order.
     Drop,
     /// There is a hole before it: drop it and ask again from this cursor.
     Ask(Cursor),
@@ -65,18 +68,30 @@ pub(super) enum Change {
 pub(super) struct Mismatch;
 
 impl Place {
-    fn new(cursor: Cursor, asked_again: bool) -> Place {
-        Place { cursor, leftovers: asked_again.then_some(0) }
+    fn new(cursor: Cursor, head: Cursor, asked_again: bool) -> Place {
+        let agreed = head.epoch.max(cursor.epoch);
+        Place { cursor, agreed, leftovers: asked_again.then_some(0) }
+    }
+
+    /// The server does not say with what epoch it agrees: with any, until a notice says otherwise.
+    fn inbox(cursor: Cursor, asked_again: bool) -> Place {
+        let head = Cursor { epoch: Epoch(u32::MAX), ..cursor };
+        Place::new(cursor, head, asked_again)
     }
 
     fn check(&mut self, at: Cursor) -> Verdict {
+        let newer = at.epoch > self.agreed;
         if at.seq <= self.cursor.seq {
-            Verdict::Drop
-        } else if at.seq == self.cursor.seq.next() && at.epoch >= self.cursor.epoch {
-            *self = Place::new(at, false);
-            Verdict::Deliver
-        } else {
+            // Not seen before: the log was repaired behind the reader. The answer will be a reset.
+            if newer { Verdict::Ask(self.cursor) } else { Verdict::Drop }
+        } else if at.seq != self.cursor.seq.next() || at.epoch < self.cursor.epoch {
             self.ahead()
+        } else if newer {
+            // The log was repaired: maybe behind the cursor too, which the server knows.
+            Verdict::Ask(self.cursor)
+        } else {
+            (self.cursor, self.leftovers) = (at, None);
+            Verdict::Deliver
         }
     }
 
@@ -104,9 +119,14 @@ impl Resume {
         let at = Cursor { epoch: notice.epoch, seq: notice.seq };
         match &mut self.inbox {
             None => Verdict::Drop,
+            // The server has no reset for an inbox: all of it once more is better than a hole.
+            Some(Inbox::At(place)) if at.epoch > place.cursor.epoch && at.seq <= place.cursor.seq => {
+                self.restart_inbox();
+                Verdict::Ask(Cursor::default())
+            }
             Some(Inbox::At(place)) => place.check(at),
             Some(inbox) => {
-                *inbox = Inbox::At(Place::new(at, false));
+                *inbox = Inbox::At(Place::inbox(at, false));
                 Verdict::Deliver
             }
         }
@@ -136,18 +156,18 @@ impl Resume {
     ) -> Result<Option<Change>, Mismatch> {
         let again = self.rooms.contains_key(&asked);
         match state {
-            WatchState::Live { room, from, .. } => {
+            WatchState::Live { room, from, head } => {
                 if *room != asked || cursor.is_some_and(|cursor| cursor.seq != from.seq) {
                     return Err(Mismatch);
                 }
-                self.rooms.insert(asked, Place::new(*from, again));
+                self.rooms.insert(asked, Place::new(*from, *head, again));
                 Ok(None)
             }
-            WatchState::Reset { room, keep, .. } => {
+            WatchState::Reset { room, keep, head } => {
                 if *room != asked {
                     return Err(Mismatch);
                 }
-                self.rooms.insert(asked, Place::new(*keep, again));
+                self.rooms.insert(asked, Place::new(*keep, *head, again));
                 Ok(Some(Change::Reset { room: *room, keep: *keep }))
             }
             WatchState::Refused { room, refusal } => {
@@ -163,13 +183,13 @@ impl Resume {
     /// The inbox is watched from `from`.
     pub(super) fn watching_inbox(&mut self, from: Option<Cursor>) {
         let again = self.inbox.is_some();
-        self.inbox = Some(from.map_or(Inbox::FromNow, |cursor| Inbox::At(Place::new(cursor, again))));
+        self.inbox = Some(from.map_or(Inbox::FromNow, |cursor| Inbox::At(Place::inbox(cursor, again))));
     }
 
     /// The inbox is not what the cursor was of: all of it comes again, which is better than a hole.
     pub(super) fn restart_inbox(&mut self) {
         if self.inbox.is_some() {
-            self.inbox = Some(Inbox::At(Place::new(Cursor::default(), false)));
+            self.inbox = Some(Inbox::At(Place::inbox(Cursor::default(), false)));
         }
     }
 
@@ -192,7 +212,7 @@ impl Resume {
         })
     }
 
-    /// A new connection has no leftovers of watches before it.
+    /// What was watched is watched again on a new connection, which has no leftovers of the one before.
     pub(super) fn connected(&mut self) {
         for place in self.rooms.values_mut() {
             place.leftovers = None;
@@ -206,7 +226,7 @@ impl Resume {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cursor::{Epoch, Seq, Timestamp};
+    use crate::cursor::{Seq, Timestamp};
     use crate::error::ErrorCode;
     use crate::event::EventBody;
     use proptest::prelude::*;
@@ -253,6 +273,12 @@ mod tests {
         for (seq, verdict) in table {
             assert_eq!(resume.check(&event(ROOM, cursor(1, seq))), verdict, "{seq}");
         }
+        for seq in [5, 7] {
+            assert_eq!(resume.check(&event(ROOM, cursor(2, seq))), Verdict::Ask(cursor(1, 6)), "repaired");
+        }
+        let state = WatchState::Live { room: ROOM, from: cursor(1, 6), head: cursor(2, 7) };
+        resume.watching(&[(ROOM, Some(cursor(1, 6)))], &[state]).unwrap();
+        assert_eq!(resume.check(&event(ROOM, cursor(2, 7))), Verdict::Deliver);
         assert_eq!(resume.check(&event(RoomId(8), cursor(1, 1))), Verdict::Drop);
     }
 
@@ -264,6 +290,7 @@ mod tests {
             assert_eq!(resume.check(&event(ROOM, cursor(1, 9 + n))), Verdict::Drop);
         }
         assert_eq!(resume.check(&event(ROOM, cursor(1, 9))), Verdict::Broken);
+        resume.watching(&[(ROOM, Some(cursor(1, 3)))], &live(cursor(1, 3))).unwrap();
         resume.connected();
         assert_eq!(resume.check(&event(ROOM, cursor(1, 9))), Verdict::Ask(cursor(1, 3)));
     }
@@ -315,7 +342,8 @@ mod tests {
         assert_eq!(resume.check_notice(&notice(5)), Verdict::Drop);
         assert_eq!(resume.check_notice(&notice(7)), Verdict::Ask(cursor(1, 5)));
         assert_eq!(resume.inbox(), Some(Some(cursor(1, 5))));
-        resume.restart_inbox();
+        let repaired = Notice { epoch: Epoch(2), ..notice(3) };
+        assert_eq!(resume.check_notice(&repaired), Verdict::Ask(cursor(1, 0)));
         assert_eq!(resume.inbox(), Some(Some(cursor(1, 0))));
     }
 
@@ -369,12 +397,13 @@ mod tests {
             let from = asked[0].1.unwrap();
             let at = from.seq.0 as usize;
             let good = at == 0 || self.log.get(at - 1) == Some(&from.epoch.0);
+            let head = cursor(*self.log.last().unwrap(), self.log.len() as u64);
             let common = self.copy.iter().zip(&self.log).take_while(|(a, b)| a == b).count();
             let state = if good {
-                WatchState::Live { room: ROOM, from, head: from }
+                WatchState::Live { room: ROOM, from, head }
             } else {
                 let keep = cursor(common.checked_sub(1).map_or(1, |i| self.log[i]), common as u64);
-                WatchState::Reset { room: ROOM, keep, head: keep }
+                WatchState::Reset { room: ROOM, keep, head }
             };
             self.sent = if good { at } else { common };
             for change in self.resume.watching(&asked, &[state]).unwrap() {
@@ -405,14 +434,13 @@ mod tests {
                 Step::Skip(over) => self.send(self.sent + *over as usize),
                 Step::Grow(by) => self.log.extend(vec![self.epoch; *by as usize]),
                 Step::Reconnect => {
-                    self.resume.connected();
                     self.watch();
+                    self.resume.connected();
                 }
                 Step::Repair(keep) => {
                     self.log.truncate(*keep as usize);
                     self.epoch += 1;
                     self.log.extend([self.epoch; 3]);
-                    self.take(&Step::Reconnect);
                 }
             }
         }

@@ -117,7 +117,10 @@ async fn a_full_server_is_unreachable_and_says_so() {
     let closing = async { server.connection().await.close(close::FULL.into(), b"") };
     let (result, ()) = within(async { tokio::join!(Client::connect(server.config()), closing) }).await;
     let error = result.unwrap_err();
-    assert!(matches!(&error, Error::Unreachable { why, .. } if why.as_str() == "the server is full"), "{error}");
+    assert!(
+        matches!(&error, Error::Unreachable { why, .. } if why.as_str() == "the server is full"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! What survives a connection: messages on their way, and the place in each room.
 
 use quip_protocol::client::{Client, Config, Error, Event};
+use quip_protocol::codec::{FrameKind, encode_event, encode_frame};
 use quip_protocol::error::close;
 use quip_protocol::frame::{PageEnd, PageFrom, Push, Reply, Request, WatchState};
 use quip_protocol::limits::MAX_REQUEST_FRAME;
-use quip_protocol::codec::{FrameKind, encode_event, encode_frame};
 use quip_protocol::transport::write_frame;
 use quip_protocol::{Cursor, Epoch, ErrorCode, Refusal, Seq, Target};
 

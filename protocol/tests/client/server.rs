@@ -56,10 +56,9 @@ impl Server {
         key: &rcgen::KeyPair,
         fingerprint: Fingerprint,
     ) -> Server {
-        let signer = rustls::crypto::ring::sign::any_ecdsa_type(
-            &PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-        )
-        .unwrap();
+        let signer =
+            rustls::crypto::ring::sign::any_ecdsa_type(&PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+                .unwrap();
         let shown = Arc::new(CertifiedKey::new(vec![certificate], signer));
         let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls(shown)).unwrap();
         let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));

@@ -16,8 +16,8 @@ use crate::node::Node;
 
 /// Groups that may wait for the store before the writer does. Bounds what feeds hold beyond the store.
 const WAITING: usize = 256;
-/// Changes in one batch.
-const BATCH: usize = 20_000;
+/// Changes in one batch: sled lets no reader in while it applies one, so a batch stays below some milliseconds.
+const BATCH: usize = 2_000;
 /// How long a batch collects when little happens: the block of a room is then written once for all of it.
 const COLLECT: Duration = Duration::from_millis(100);
 /// How often the store is made durable, which bounds how much journal is replayed after a crash.

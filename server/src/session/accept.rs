@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, EndpointConfig, IdleTimeout, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
 use quip_protocol::transport::IDLE_TIMEOUT;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
@@ -16,7 +17,8 @@ use tracing::{debug, warn};
 use crate::node::Shared;
 use crate::ops::metrics::Metrics;
 
-use super::{serve, tls};
+use super::tls::{self, ServerTls};
+use super::serve;
 
 /// A handshake must be done within this.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
@@ -30,6 +32,8 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const SEND_WINDOW: u64 = 1024 * 1024;
 /// Half-open connections that quinn holds for us.
 const MAX_INCOMING: usize = 4_096;
+/// Resets are sent at most this often: ten thousand clients of before are told within a second or two.
+const RESET_INTERVAL: Duration = Duration::from_micros(100);
 /// UDP buffers: when a thousand clients acknowledge at once, the default loses packets (facts.md).
 const SOCKET_BUFFER: usize = 8 * 1024 * 1024;
 
@@ -37,9 +41,21 @@ const SOCKET_BUFFER: usize = 8 * 1024 * 1024;
 ///
 /// # Errors
 /// When the address cannot be listened on.
-pub fn endpoint(address: SocketAddr, crypto: &Arc<QuicServerConfig>) -> io::Result<Endpoint> {
+pub fn endpoint(address: SocketAddr, tls: &ServerTls) -> io::Result<Endpoint> {
     let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("no async runtime"))?;
-    Endpoint::new(EndpointConfig::default(), Some(server_config(crypto)), socket(address)?, runtime)
+    Endpoint::new(endpoint_config(tls), Some(server_config(&tls.config)), socket(address)?, runtime)
+}
+
+/// A server that was killed and is back tells the clients of before so (RFC 9000, 10.3), and they connect again at
+/// once. For that its keys for resets and connection ids have to be the ones of before.
+fn endpoint_config(tls: &ServerTls) -> EndpointConfig {
+    let tag = ring::hmac::sign(&tls.reset_key, b"quip connection ids");
+    let id_key = tag.as_ref().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    let mut config = EndpointConfig::new(Arc::new(tls.reset_key.clone()));
+    config
+        .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)))
+        .min_reset_interval(RESET_INTERVAL);
+    config
 }
 
 /// How connections are made, with this certificate.

@@ -54,6 +54,8 @@ pub struct ServerTls {
     pub fingerprint: Fingerprint,
     /// For quinn.
     pub config: Arc<QuicServerConfig>,
+    /// Derived from the private key: the same after every restart, and known to nobody else.
+    pub reset_key: ring::hmac::Key,
 }
 
 /// Loads the pair that is given, or the one that was made before, or makes one.
@@ -85,7 +87,8 @@ pub fn load(given: Option<&(PathBuf, PathBuf)>, data_dir: &Path) -> Result<Serve
     let entity = webpki::EndEntityCert::try_from(first);
     let entity = entity.map_err(|e| TlsError::Pem { path: cert.clone(), why: e.to_string() })?;
     let fingerprint = Fingerprint::of_spki(&entity.subject_public_key_info());
-    Ok(ServerTls { fingerprint, config: Arc::new(server_config(chain, private)?) })
+    let reset_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, private.secret_der());
+    Ok(ServerTls { fingerprint, config: Arc::new(server_config(chain, private)?), reset_key })
 }
 
 fn server_config(

@@ -8,7 +8,7 @@ use quip_protocol::Position;
 
 use super::JournalError;
 use super::segment::{ActiveSegment, Segment, find_entry, list, tidy};
-use crate::durable::sync_dir;
+use crate::durable::{sync_dir, sync_parent};
 
 /// A journal's end.
 pub(super) struct Tail {
@@ -23,6 +23,7 @@ pub(super) struct Tail {
 pub(super) fn open_tail(dir: &Path) -> Result<Tail, JournalError> {
     let io = |source| JournalError::io("open", dir, source);
     fs::create_dir_all(dir).map_err(io)?;
+    sync_parent(dir).map_err(io)?;
     tidy(dir).map_err(io)?;
     let mut segments = list(dir).map_err(io)?;
     // Only the segment that was written to last can end within an entry; one before it was complete.

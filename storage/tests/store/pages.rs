@@ -124,3 +124,31 @@ fn ten_thousand_notices_and_members_in_one_batch() {
     let notices = (0..10_000).map(|number| Act::Notice { account: number % 200 });
     applied(dir.path(), members.chain(notices), usize::MAX);
 }
+
+#[test]
+fn pages_have_no_hole_while_blocks_are_written_and_split() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut model) = applied(dir.path(), [send(1, 5)], 10);
+    let acts = (2..600).flat_map(|number| {
+        let edit = Act::Edit { room: 0, pick: number, text: 900, id: (1 << 120) + number as u128 };
+        [send(number as u64, 20), edit]
+    });
+    let mut offset = store.applied().offset;
+    let entries: Vec<Applied> = acts
+        .map(|act| {
+            offset += 1;
+            let entry = Applied { position: at(offset), changes: act.changes(&model) };
+            model.apply(&entry);
+            entry
+        })
+        .collect();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| entries.chunks(9).for_each(|batch| store.apply(batch).unwrap()));
+        while !writer.is_finished() {
+            let head = store.head(RoomId(0)).unwrap().unwrap().cursor.seq;
+            let page = store.events(RoomId(0), Seq::ZERO, head, usize::MAX).unwrap();
+            assert_eq!((page.first, page.last, page.count as u64), (Seq(1), head, head.0));
+        }
+    });
+    model.assert_equals(&store);
+}

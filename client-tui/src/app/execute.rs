@@ -1,0 +1,277 @@
+//! What is sent: messages, and what commands do.
+
+use quip_protocol::frame::Request;
+use quip_protocol::limits::MAX_EMOJI;
+use quip_protocol::{MessageId, MessageKind, RoomName, SafeLine, SafeText, Seq, Target};
+
+use super::commands::{self, Command};
+use super::outbox::Delivery;
+use super::room::Room;
+use super::{About, App, Effect, Sheet};
+
+/// How long an invite link is good, in seconds.
+const INVITE_TTL_S: u32 = 24 * 3600;
+
+/// Why something cannot be done, in one line for the user.
+type Why = String;
+
+impl App {
+    /// Enter: sends or carries out what is written. What cannot be sent stays in the composer.
+    pub(super) fn enter(&mut self) {
+        self.completion = None;
+        let written = self.composer.clone();
+        let text = written.text().trim_end().trim_start_matches('\n');
+        if text.is_empty() && written.about == About::New {
+            return;
+        }
+        self.composer.take();
+        let done = match written.about {
+            About::Edit(seq) => self.edit_message(seq, &SafeText::new(text)),
+            About::Reply(seq) => self.post(MessageKind::Plain, text, Some(seq)),
+            About::New if commands::is_command(text) => {
+                commands::parse(text).and_then(|command| self.execute(command))
+            }
+            About::New => match commands::substitution(text) {
+                Some((old, new)) => self.substitute(old, new),
+                None => {
+                    let text = if text.starts_with("//") { &text[1..] } else { text };
+                    self.post(MessageKind::Plain, text, None)
+                }
+            },
+        };
+        match done {
+            Ok(()) => self.history.push(text),
+            Err(why) => {
+                self.composer = written;
+                self.complain(why);
+            }
+        }
+    }
+
+    fn current(&self) -> Result<&Room, Why> {
+        self.rooms.current().ok_or_else(|| "you are in no room; /join #room, or /rooms lists them".to_owned())
+    }
+
+    fn named_room(&self) -> Result<RoomName, Why> {
+        match &self.current()?.summary.target {
+            Target::Room(name) => Ok(name.clone()),
+            Target::Direct(_) => Err("this is a direct room; that is for #rooms".to_owned()),
+        }
+    }
+
+    fn fits(&self, text: &SafeText) -> Result<(), Why> {
+        let limit = self.limits.as_ref().map_or(quip_protocol::limits::MAX_TEXT, |l| l.text_bytes as usize);
+        match text.len() {
+            0 => Err("there is nothing to send".to_owned()),
+            len if len > limit => Err(format!(
+                "too long: {len} bytes, a message has at most {limit}; shorten or split it, it is kept here"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn new_id(&mut self) -> MessageId {
+        (self.new_id)()
+    }
+
+    fn post(&mut self, kind: MessageKind, text: &str, reply_to: Option<Seq>) -> Result<(), Why> {
+        let target = self.current()?.summary.target.clone();
+        self.post_to(target, kind, SafeText::new(text), reply_to)
+    }
+
+    fn post_to(
+        &mut self,
+        target: Target,
+        kind: MessageKind,
+        text: SafeText,
+        reply_to: Option<Seq>,
+    ) -> Result<(), Why> {
+        self.fits(&text)?;
+        let id = self.new_id();
+        self.deliver(target.clone(), Request::Post { target, id, kind, text, reply_to });
+        Ok(())
+    }
+
+    fn deliver(&mut self, target: Target, request: Request) {
+        if let Some(delivery) = Delivery::new(target.clone(), &request, self.now) {
+            self.outbox.push(delivery);
+        }
+        if let Some(room) = self.rooms.current_mut().filter(|room| room.summary.target == target) {
+            room.selected = None;
+            if matches!(request, Request::Post { .. }) {
+                room.to_bottom();
+            }
+        }
+        self.effects.push(Effect::Deliver(request));
+    }
+
+    /// The selected message if it is the user's own, or their last one.
+    fn own_message(&self) -> Result<(Seq, SafeText), Why> {
+        let room = self.current()?;
+        let me = self.me.as_ref();
+        let found = match room.selected {
+            Some(seq) => room.timeline.message(seq),
+            None => room.timeline.newest(|event, _| Some(&event.author) == me),
+        };
+        let (event, message) = found.ok_or("there is no message of yours here")?;
+        if Some(&event.author) != me {
+            return Err("that message is not yours".to_owned());
+        }
+        Ok((event.seq, message.text.clone()))
+    }
+
+    /// The selected message, or the last one of someone else.
+    fn others_message(&self) -> Result<Seq, Why> {
+        let room = self.current()?;
+        let me = self.me.as_ref();
+        let newest =
+            || room.timeline.newest(|event, _| Some(&event.author) != me).map(|(event, _)| event.seq);
+        room.selected.or_else(newest).ok_or_else(|| "there is no message to answer here".to_owned())
+    }
+
+    /// Takes the selected or last own message into the composer.
+    pub(super) fn begin_edit(&mut self) -> Result<(), Why> {
+        let (seq, text) = self.own_message()?;
+        self.composer.set(text.as_str());
+        self.composer.about = About::Edit(seq);
+        Ok(())
+    }
+
+    fn edit_message(&mut self, seq: Seq, text: &SafeText) -> Result<(), Why> {
+        if text.is_empty() {
+            return Err("a message cannot become empty; Esc, then /delete deletes it".to_owned());
+        }
+        self.fits(text)?;
+        let room = self.current()?;
+        if room.timeline.message(seq).is_some_and(|(_, message)| message.text == *text) {
+            return Ok(());
+        }
+        let (room, target) = (room.summary.id, room.summary.target.clone());
+        let id = self.new_id();
+        self.deliver(target, Request::Edit { room, target: seq, id, text: text.clone() });
+        Ok(())
+    }
+
+    fn substitute(&mut self, old: &str, new: &str) -> Result<(), Why> {
+        let (seq, text) = self.own_message()?;
+        if !text.as_str().contains(old) {
+            return Err(format!("your last message does not have “{old}”"));
+        }
+        self.edit_message(seq, &SafeText::new(&text.as_str().replacen(old, new, 1)))
+    }
+
+    fn delete(&mut self) -> Result<(), Why> {
+        let room = self.current()?;
+        // A moderator may delete what others wrote: the server knows.
+        let seq = match room.selected {
+            Some(seq) => seq,
+            None => self.own_message()?.0,
+        };
+        let (room, target) = (room.summary.id, room.summary.target.clone());
+        let id = self.new_id();
+        self.deliver(target, Request::Delete { room, target: seq, id });
+        Ok(())
+    }
+
+    fn react(&mut self, emoji: SafeLine) -> Result<(), Why> {
+        if emoji.len() > MAX_EMOJI {
+            return Err(format!("a reaction has at most {MAX_EMOJI} bytes"));
+        }
+        let room = self.current()?;
+        let newest = || room.timeline.newest(|_, _| true).map(|(event, _)| event.seq);
+        let seq = room.selected.or_else(newest).ok_or("there is no message to react to here")?;
+        let had = self.me.as_ref().is_some_and(|me| {
+            room.timeline.message(seq).is_some_and(|(_, message)| message.has_reaction(me, &emoji))
+        });
+        let (room, target) = (room.summary.id, room.summary.target.clone());
+        let id = self.new_id();
+        self.deliver(target, Request::React { room, target: seq, id, emoji, on: !had });
+        Ok(())
+    }
+
+    fn reply(&mut self, text: &SafeText) -> Result<(), Why> {
+        let seq = self.others_message()?;
+        if text.is_empty() {
+            self.composer.about = About::Reply(seq);
+            return Ok(());
+        }
+        self.post(MessageKind::Plain, text.as_str(), Some(seq))
+    }
+
+    fn message_directly(&mut self, who: quip_protocol::AccountName, text: SafeText) -> Result<(), Why> {
+        let target = Target::Direct(who);
+        match self.rooms.find(&target) {
+            Some(id) => self.show(id),
+            None => {
+                self.going = Some(target.clone());
+                self.ask(Request::Open { target: target.clone() });
+            }
+        }
+        if text.is_empty() { Ok(()) } else { self.post_to(target, MessageKind::Plain, text, None) }
+    }
+
+    fn execute(&mut self, command: Command) -> Result<(), Why> {
+        match command {
+            Command::Help => self.sheet = Some(Sheet::help()),
+            Command::Quit => self.quit(),
+            Command::Msg(who, text) => self.message_directly(who, text)?,
+            Command::Me(text) => self.post(MessageKind::Action, text.as_str(), None)?,
+            Command::Edit(text) if text.is_empty() => self.begin_edit()?,
+            Command::Edit(text) => {
+                let (seq, _) = self.own_message()?;
+                self.edit_message(seq, &text)?;
+            }
+            Command::Delete => self.delete()?,
+            Command::React(emoji) => self.react(emoji)?,
+            Command::Reply(text) => self.reply(&text)?,
+            Command::Topic(None) => {
+                let topic = self.current()?.summary.topic.as_str().to_owned();
+                self.say(if topic.is_empty() { "there is no topic".to_owned() } else { topic });
+            }
+            Command::Join(room) if self.rooms.find(&Target::Room(room.clone())).is_some() => {
+                if let Some(id) = self.rooms.find(&Target::Room(room)) {
+                    self.show(id);
+                }
+            }
+            other => {
+                let request = self.request(other)?;
+                if !self.is_up() {
+                    return Err("not connected; try again when the connection is back".to_owned());
+                }
+                self.ask(request);
+            }
+        }
+        Ok(())
+    }
+
+    /// The request that a command is.
+    fn request(&mut self, command: Command) -> Result<Request, Why> {
+        Ok(match command {
+            Command::Join(room) => Request::Join { room },
+            Command::Part => Request::Leave { room: self.named_room()? },
+            Command::Topic(topic) => {
+                Request::SetTopic { room: self.named_room()?, topic: topic.unwrap_or_default() }
+            }
+            Command::Invite(who) if who.is_empty() => {
+                let room = self.named_room().ok();
+                Request::NewInvite { room, uses: 1, ttl_s: INVITE_TTL_S }
+            }
+            Command::Invite(who) => Request::Invite { room: self.named_room()?, who },
+            Command::Kick(who, reason) => Request::Kick { room: self.named_room()?, who, reason },
+            Command::Role(who, role) => Request::SetRole { room: self.named_room()?, who, role },
+            Command::Create(name, private, topic) => {
+                Request::CreateRoom { name, private, topic, members: Vec::new() }
+            }
+            Command::Members => {
+                let room = &self.current()?.summary;
+                let (id, target) = (room.id, room.target.clone());
+                self.asked_members = Some(id);
+                Request::Members { target, after: None }
+            }
+            Command::WhoIs(name) => Request::WhoIs { name },
+            Command::Rooms => Request::PublicRooms { after: None },
+            Command::Archive => Request::Archive { room: self.named_room()? },
+            _ => return Err("that is no request".to_owned()),
+        })
+    }
+}

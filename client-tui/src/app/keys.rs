@@ -1,0 +1,291 @@
+//! What keys and pastes do. The table of keys is `keymap`.
+
+use quip_protocol::Seq;
+
+use super::complete::Completion;
+use super::composer::TooMuch;
+use super::keymap::{self, Action};
+use super::outbox::State;
+use super::scroll::{self, Scroll};
+use super::{About, App, Effect, Key, Sheet, panes};
+
+impl App {
+    pub(super) fn key(&mut self, key: Key) {
+        self.said = None;
+        let action = keymap::action(key);
+        self.quit_asked &= action == Some(Action::Quit);
+        if self.sheet.is_some() && self.sheet_key(key, action) {
+            return;
+        }
+        match (action, key.code) {
+            (Some(action), _) => self.act(action),
+            (None, super::Code::Char(c)) if !key.ctrl && !key.alt => self.write(c.encode_utf8(&mut [0; 4])),
+            _ => {}
+        }
+    }
+
+    pub(super) fn paste(&mut self, text: &str) {
+        self.said = None;
+        self.write(text);
+    }
+
+    fn write(&mut self, text: &str) {
+        match self.composer.insert(text) {
+            Ok(()) => self.completion = Completion::unasked(&self.composer),
+            Err(TooMuch) => self.complain(format!(
+                "that is {} bytes; the composer takes {} KiB: save it to a file and share it another way",
+                text.len(),
+                super::composer::COMPOSER_LIMIT / 1024
+            )),
+        }
+    }
+
+    /// What a key does while a sheet is open; `false` lets it through.
+    fn sheet_key(&mut self, key: Key, action: Option<Action>) -> bool {
+        let (columns, rows) = self.size;
+        let Some(sheet) = &mut self.sheet else { return false };
+        let framed = !sheet.is_verbatim();
+        let width = panes::sheet_width(columns, framed);
+        let height = panes::sheet(columns, rows, sheet.rows(width).len(), framed).height;
+        let height = usize::from(height.saturating_sub(2));
+        let page = isize::try_from(height).unwrap_or(isize::MAX);
+        match action {
+            Some(Action::Up | Action::RoomUp) => sheet.scroll(-1, width, height),
+            Some(Action::Down | Action::RoomDown) => sheet.scroll(1, width, height),
+            Some(Action::PageUp) => sheet.scroll(-page, width, height),
+            Some(Action::PageDown) => sheet.scroll(page, width, height),
+            Some(Action::Escape | Action::Send | Action::Help) => self.sheet = None,
+            Some(Action::Quit | Action::Redraw | Action::Suspend) => return false,
+            _ if key == Key::plain(super::Code::Char('q')) => self.sheet = None,
+            _ => {}
+        }
+        true
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Complete => self.complete(false),
+            Action::CompleteBack => self.complete(true),
+            Action::Escape => self.escape(),
+            Action::Send => self.enter(),
+            Action::Help => self.sheet = Some(Sheet::help()),
+            Action::Redraw => self.effects.push(Effect::Redraw),
+            Action::Suspend => self.effects.push(Effect::Suspend),
+            Action::Quit => self.quit(),
+            _ => {
+                if !(self.move_in_rooms(action) || self.move_in_timeline(action)) {
+                    self.edit(action);
+                }
+            }
+        }
+    }
+
+    /// Ends the program; asks once more if something is not delivered yet.
+    pub(super) fn quit(&mut self) {
+        let waiting = self.outbox.waiting();
+        if waiting == 0 || self.quit_asked {
+            self.effects.push(Effect::Quit);
+            return;
+        }
+        self.quit_asked = true;
+        let what = if waiting == 1 { "1 message is" } else { &format!("{waiting} messages are") };
+        self.complain(format!("{what} not delivered yet; quit again to leave all the same"));
+    }
+
+    fn complete(&mut self, back: bool) {
+        let asked = self.completion.take().filter(|offered| offered.selected.is_some());
+        let found = asked.or_else(|| Completion::at(&self.composer, &self.rooms, self.me.as_ref()));
+        let Some(mut offered) = found else { return };
+        let only = offered.items.len() == 1;
+        let mut word = offered.step(back).insert.clone();
+        if only {
+            word.push(' ');
+        }
+        self.composer.replace(offered.start..self.composer.cursor(), &word);
+        self.completion = if only { Completion::unasked(&self.composer) } else { Some(offered) };
+    }
+
+    /// One step out of what is going on, in the end to the newest message.
+    fn escape(&mut self) {
+        if self.completion.take().is_some() {
+            return;
+        }
+        if self.composer.about != About::New {
+            let text = self.composer.take();
+            self.history.push(&text);
+            return;
+        }
+        if let Some(room) = self.rooms.current_mut()
+            && room.selected.take().is_none()
+        {
+            room.to_bottom();
+        }
+    }
+
+    fn move_in_rooms(&mut self, action: Action) -> bool {
+        let count = self.rooms.listed().len();
+        let place = self.rooms.place();
+        let to = match action {
+            Action::Room(place) => self.rooms.at(usize::from(place)),
+            Action::RoomNeedy => match self.rooms.next_needy() {
+                None => {
+                    self.say("nothing is waiting for you");
+                    None
+                }
+                found => found,
+            },
+            Action::RoomUp if count > 0 => {
+                self.rooms.at(place.map_or(count - 1, |at| (at + count - 1) % count))
+            }
+            Action::RoomDown if count > 0 => self.rooms.at(place.map_or(0, |at| (at + 1) % count)),
+            Action::RoomUp | Action::RoomDown => None,
+            _ => return false,
+        };
+        if let Some(id) = to {
+            self.show(id);
+        }
+        true
+    }
+
+    fn move_in_timeline(&mut self, action: Action) -> bool {
+        let height = self.height();
+        let page = height.saturating_sub(2).max(1);
+        match action {
+            Action::PageUp => self.scroll_by(|layout, at| scroll::up(layout, at, height, page)),
+            Action::PageDown => self.scroll_by(|layout, at| scroll::down(layout, at, page)),
+            Action::Newest => self.scroll_by(|_, _| Scroll::Bottom),
+            Action::Oldest => {
+                if let Some(first) = self.rooms.current().and_then(|room| room.timeline.first()) {
+                    self.scroll_to(first);
+                    self.scroll_by(|layout, at| scroll::up(layout, at, height, 3));
+                }
+            }
+            Action::FirstUnread => self.first_unread(),
+            Action::SelectUp => self.select(true),
+            Action::SelectDown => self.select(false),
+            _ => return false,
+        }
+        true
+    }
+
+    fn scroll_by(&mut self, to: impl FnOnce(&super::Layout<'_>, Scroll) -> Scroll) {
+        let Some(scroll) = self.layout().map(|layout| to(&layout, layout.room.scroll)) else { return };
+        if let Some(room) = self.rooms.current_mut() {
+            if scroll == Scroll::Bottom {
+                room.to_bottom();
+            } else {
+                room.scroll = scroll;
+                room.wanted = None;
+            }
+        }
+    }
+
+    fn first_unread(&mut self) {
+        let Some(room) = self.rooms.current_mut() else { return };
+        let Some(line) = room.unread_line else {
+            return self.say("nothing was unread when you came here");
+        };
+        let first = line.next();
+        if room.timeline.first().is_none_or(|oldest| oldest > first) {
+            // It is not at hand: `keep_up` fetches up to there, and the page's arrival scrolls.
+            room.wanted = Some(first);
+            return;
+        }
+        self.scroll_to(first);
+    }
+
+    /// Marks the message above, or below, as the one that commands are about.
+    fn select(&mut self, up: bool) {
+        let Some(room) = self.rooms.current_mut() else { return };
+        let is_message = |seq: &Seq| room.timeline.message(*seq).is_some();
+        let (first, last) = (room.timeline.first().unwrap_or_default(), room.timeline.last());
+        let found = match (room.selected, up) {
+            (Some(Seq(at)), true) => (first.0..at).rev().map(Seq).find(is_message),
+            (None, true) => (first.0..=last.0).rev().map(Seq).find(is_message),
+            (Some(Seq(at)), false) => (at + 1..=last.0).map(Seq).find(is_message),
+            (None, false) => None,
+        };
+        if !up || found.is_some() {
+            room.selected = found;
+        }
+        let height = self.height();
+        if let Some(seq) = found {
+            self.scroll_by(|layout, at| scroll::reveal(layout, at, height, seq));
+        }
+    }
+
+    fn edit(&mut self, action: Action) {
+        let cells = panes::composer_width(self.size.0);
+        self.completion = None;
+        let composer = &mut self.composer;
+        match action {
+            Action::NewLine => self.write("\n"),
+            Action::Paste => {
+                let cut = self.cut.clone();
+                self.write(&cut);
+            }
+            Action::Up => self.up(cells),
+            Action::Down => drop(composer.down(cells)),
+            Action::Left => composer.left(),
+            Action::Right => composer.right(),
+            Action::WordLeft => composer.word_left(),
+            Action::WordRight => composer.word_right(),
+            Action::Home => composer.home(),
+            Action::End => composer.end(),
+            Action::Older => self.older(),
+            Action::Newer => self.newer(),
+            _ => {
+                self.cut(action);
+                self.completion = Completion::unasked(&self.composer);
+            }
+        }
+    }
+
+    fn cut(&mut self, action: Action) {
+        let composer = &mut self.composer;
+        let cut = match action {
+            Action::Backspace => return composer.backspace(),
+            Action::Delete => return composer.delete(),
+            Action::CutToStart => composer.cut_to_start(),
+            Action::CutToEnd => composer.cut_to_end(),
+            Action::CutWord => composer.cut_word(),
+            Action::CutWordRight => composer.cut_word_right(),
+            _ => return,
+        };
+        if !cut.is_empty() {
+            self.cut = cut;
+        }
+    }
+
+    /// On an empty line: takes back what was refused, or edits the last own message. Else one row up.
+    fn up(&mut self, cells: usize) {
+        if !self.composer.is_empty() || self.composer.about != About::New {
+            self.composer.up(cells);
+            return;
+        }
+        let target = self.rooms.current().map(|room| room.summary.target.clone());
+        if let Some(delivery) = target.and_then(|target| self.outbox.recall(&target)) {
+            self.composer.set(&delivery.text);
+            if let super::outbox::What::Post { reply_to: Some(seq), .. } = delivery.what {
+                self.composer.about = About::Reply(seq);
+            }
+            if let State::Refused(refusal) = delivery.state {
+                self.complain(refusal.text.as_str());
+            }
+        } else if let Err(why) = self.begin_edit() {
+            self.say(why);
+        }
+    }
+
+    fn older(&mut self) {
+        if let Some(line) = self.history.older(self.composer.text()) {
+            self.composer.set(line);
+        }
+    }
+
+    fn newer(&mut self) {
+        if let Some(line) = self.history.newer() {
+            self.composer.set(&line);
+        }
+    }
+}

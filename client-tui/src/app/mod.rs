@@ -1,0 +1,362 @@
+//! The client as a pure machine: [`App::handle`] takes an [`Input`] and the time, and returns [`Effect`]s. Imports
+//! the protocol's types; no terminal, no socket, no clock, no randomness of its own.
+
+pub mod commands;
+pub mod complete;
+pub mod composer;
+pub mod dates;
+pub mod effect;
+pub mod emoji;
+mod execute;
+pub mod first_run;
+pub mod input;
+pub mod keymap;
+mod keys;
+mod network;
+pub mod outbox;
+pub mod panes;
+pub mod room;
+pub mod rows;
+pub mod scroll;
+pub mod sheet;
+pub mod text;
+pub mod timeline;
+pub mod words;
+
+use std::fmt;
+
+use jiff::tz::TimeZone;
+use quip_protocol::frame::{PageFrom, Request};
+use quip_protocol::limits::Limits;
+use quip_protocol::{AccountName, MessageId, RoomId, SafeLine, Seq, ServerLink, Target, Timestamp};
+
+pub use complete::Completion;
+pub use composer::{About, Composer};
+pub use effect::Effect;
+pub use input::{Code, Failure, Input, Key};
+pub use sheet::Sheet;
+
+use composer::History;
+use outbox::Outbox;
+use panes::Panes;
+use room::Rooms;
+use rows::Layout;
+use scroll::Scroll;
+
+/// Events in one page.
+pub const PAGE: u32 = 50;
+/// Events in one page where much is missing.
+const LARGE_PAGE: u32 = 500;
+/// The read marker of a room moves at most this often, in milliseconds.
+const MARK_EVERY_MS: u64 = 1_000;
+/// What failed is asked again after this long, in milliseconds.
+const AGAIN_MS: u64 = 3_000;
+/// The member list that is seen is asked for this often, in milliseconds.
+const MEMBERS_EVERY_MS: u64 = 30_000;
+/// The bell rings at most this often, in milliseconds.
+const BELL_EVERY_MS: u64 = 2_000;
+/// What is said in the status line is said this long, in milliseconds.
+const SAID_MS: u64 = 8_000;
+
+/// What an [`App`] begins with.
+pub struct Setup {
+    /// The server's address, or its link with the fingerprint, which invite links are then made of.
+    pub server: String,
+    /// The user's zone.
+    pub zone: TimeZone,
+    /// Makes idempotency keys.
+    pub new_id: Box<dyn FnMut() -> MessageId + Send>,
+}
+
+/// How the connection is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Connection {
+    /// It is being made.
+    Connecting,
+    /// It is there.
+    Up,
+    /// It is lost.
+    Down {
+        /// Why.
+        why: SafeLine,
+        /// When it is tried again.
+        retry_at: Option<Timestamp>,
+    },
+}
+
+/// A word to the user in the status line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// The word.
+    pub text: String,
+    /// Whether something did not work.
+    pub is_error: bool,
+    until: Timestamp,
+}
+
+/// The client.
+pub struct App {
+    /// The account.
+    pub(crate) me: Option<AccountName>,
+    /// What the server is called.
+    pub(crate) server: SafeLine,
+    link: Option<ServerLink>,
+    pub(crate) zone: TimeZone,
+    new_id: Box<dyn FnMut() -> MessageId + Send>,
+    /// The terminal's columns and rows.
+    pub(crate) size: (u16, u16),
+    /// When the last input came.
+    pub(crate) now: Timestamp,
+    pub(crate) connection: Connection,
+    limits: Option<Limits>,
+    inbox_watched: bool,
+    pub(crate) rooms: Rooms,
+    /// Rooms as they come, until the list is complete.
+    listing: Vec<quip_protocol::room::RoomSummary>,
+    pub(crate) listed_once: bool,
+    /// The user wants to be here as soon as it is known.
+    going: Option<Target>,
+    /// The user wants to see this room's members.
+    asked_members: Option<RoomId>,
+    pub(crate) outbox: Outbox,
+    pub(crate) composer: Composer,
+    history: History,
+    cut: String,
+    pub(crate) completion: Option<Completion>,
+    pub(crate) sheet: Option<Sheet>,
+    pub(crate) said: Option<Said>,
+    quit_asked: bool,
+    rang_at: Timestamp,
+    changed: bool,
+    effects: Vec<Effect>,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App")
+            .field("me", &self.me)
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// A client that knows nothing yet.
+    pub fn new(setup: Setup, now: Timestamp) -> App {
+        let link = setup.server.parse::<ServerLink>().ok();
+        let server = link.as_ref().map_or_else(|| setup.server.clone(), ServerLink::address);
+        App {
+            me: None,
+            server: SafeLine::new(&server),
+            link,
+            zone: setup.zone,
+            new_id: setup.new_id,
+            size: (80, 24),
+            now,
+            connection: Connection::Connecting,
+            limits: None,
+            inbox_watched: false,
+            rooms: Rooms::default(),
+            listing: Vec::new(),
+            listed_once: false,
+            going: None,
+            asked_members: None,
+            outbox: Outbox::default(),
+            composer: Composer::default(),
+            history: History::default(),
+            cut: String::new(),
+            completion: None,
+            sheet: None,
+            said: None,
+            quit_asked: false,
+            rang_at: Timestamp::default(),
+            changed: true,
+            effects: Vec::new(),
+        }
+    }
+
+    /// Takes what happened at `now`. Returns what is to be done, in order.
+    pub fn handle(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
+        self.now = now;
+        let shown = self.said.is_some();
+        self.said = self.said.take().filter(|said| said.until > now);
+        let counting = matches!(self.connection, Connection::Down { retry_at: Some(_), .. });
+        self.changed |= input != Input::Tick || counting || shown != self.said.is_some();
+        let looks_above =
+            matches!(input, Input::Key(_) | Input::Resize { .. } | Input::Page { .. } | Input::Tick);
+        match input {
+            Input::Key(key) => self.key(key),
+            Input::Paste(text) => self.paste(&text),
+            Input::Resize { columns, rows } => self.size = (columns, rows),
+            Input::Tick => {}
+            other => self.network(other),
+        }
+        self.keep_up(looks_above);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Whether what is seen may have changed since this was asked last.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// The division of the screen.
+    pub fn panes(&self) -> Panes {
+        let (columns, rows) = self.size;
+        let lines = text::wrap(self.composer.text(), panes::composer_width(columns)).len();
+        let members = self.rooms.current().is_some_and(|room| !room.is_direct());
+        let banner = self.composer.about != About::New;
+        panes::divide(columns, rows, u16::try_from(lines).unwrap_or(u16::MAX), banner, members)
+    }
+
+    /// The current room's timeline at the width of its pane.
+    pub fn layout(&self) -> Option<Layout<'_>> {
+        let room = self.rooms.current()?;
+        let edits = self.outbox.edits(&room.summary.target).collect();
+        Some(Layout {
+            room,
+            posts: self.outbox.posts(&room.summary.target).collect(),
+            edits,
+            me: self.me.as_ref(),
+            zone: &self.zone,
+            now: self.now,
+            width: usize::from(self.panes().timeline.width),
+        })
+    }
+
+    fn height(&self) -> usize {
+        usize::from(self.panes().timeline.height)
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.connection == Connection::Up
+    }
+
+    fn say(&mut self, text: impl Into<String>) {
+        self.said = Some(Said { text: text.into(), is_error: false, until: self.now.plus_ms(SAID_MS) });
+    }
+
+    fn complain(&mut self, text: impl Into<String>) {
+        self.said = Some(Said { text: text.into(), is_error: true, until: self.now.plus_ms(SAID_MS) });
+    }
+
+    fn ask(&mut self, request: Request) {
+        self.effects.push(Effect::Ask(request));
+    }
+
+    /// Shows a room: its draft in the composer, the line above what is unread.
+    fn show(&mut self, id: RoomId) {
+        if self.rooms.current_id() == Some(id) || self.rooms.get(id).is_none() {
+            return;
+        }
+        let mut composer = std::mem::take(&mut self.composer);
+        if let Some(room) = self.rooms.current_mut() {
+            room.draft = std::mem::take(&mut composer);
+            room.unread_line = None;
+            room.selected = None;
+        }
+        self.rooms.show(id);
+        if let Some(room) = self.rooms.current_mut() {
+            self.composer = std::mem::take(&mut room.draft);
+            let unread = room.summary.unread > 0;
+            room.unread_line = unread.then_some(room.summary.read);
+        }
+        // What was written where there is no room any more is not lost.
+        if self.composer.is_empty() {
+            self.composer.set(composer.text());
+        } else {
+            self.history.push(composer.text());
+        }
+        self.completion = None;
+    }
+
+    /// What follows from how things are: pages to fetch, markers to move, members to ask for.
+    fn keep_up(&mut self, looks_above: bool) {
+        if !self.is_up() {
+            return;
+        }
+        self.fetch_newer();
+        if looks_above {
+            self.fetch_older();
+        }
+        self.mark_read();
+        self.ask_members();
+    }
+
+    fn fetch_newer(&mut self) {
+        let now = self.now;
+        let Some(room) = self.rooms.current_mut() else { return };
+        if room.fetching || now < room.retry_at {
+            return;
+        }
+        if let Some(from) = room.missing() {
+            let limit = if from == PageFrom::Latest { PAGE } else { LARGE_PAGE };
+            room.fetching = true;
+            let (room, target) = (room.summary.id, room.summary.target.clone());
+            self.effects.push(Effect::FetchPage { room, target, from, limit });
+        }
+    }
+
+    /// Fetches the page before, where the reader is near the oldest event at hand.
+    fn fetch_older(&mut self) {
+        let now = self.now;
+        let Some(room) = self.rooms.current() else { return };
+        let Some(first) = room.timeline.first() else { return };
+        if room.fetching || now < room.retry_at || room.timeline.has_beginning() {
+            return;
+        }
+        let wanted = room.wanted.filter(|seq| *seq < first);
+        let height = self.height();
+        let near =
+            || self.layout().is_some_and(|layout| scroll::upward(&layout, layout.room.scroll, 2 * height).1);
+        if wanted.is_none() && !near() {
+            return;
+        }
+        let limit = wanted.map_or(u64::from(PAGE), |seq| (first.0 - seq.0 + 20).min(u64::from(LARGE_PAGE)));
+        let Some(room) = self.rooms.current_mut() else { return };
+        room.fetching = true;
+        let (room, target) = (room.summary.id, room.summary.target.clone());
+        let limit = u32::try_from(limit).unwrap_or(LARGE_PAGE);
+        self.effects.push(Effect::FetchPage { room, target, from: PageFrom::Before(first), limit });
+    }
+
+    fn mark_read(&mut self) {
+        let now = self.now;
+        let Some(room) = self.rooms.current_mut() else { return };
+        let seen = room.timeline.last();
+        let at_bottom = room.scroll == Scroll::Bottom && room.timeline.is_loaded();
+        if !at_bottom || seen < room.summary.head.seq {
+            return;
+        }
+        room.read_to(seen);
+        if seen > room.marked && now >= room.marked_at.plus_ms(MARK_EVERY_MS) {
+            room.marked = seen;
+            room.marked_at = now;
+            self.effects.push(Effect::Mark { room: room.summary.id, seq: seen });
+        }
+    }
+
+    fn ask_members(&mut self) {
+        let now = self.now;
+        if self.panes().members.is_none() {
+            return;
+        }
+        let Some(room) = self.rooms.current_mut() else { return };
+        let due = room.members.asked_at == Timestamp::default()
+            || now >= room.members.asked_at.plus_ms(MEMBERS_EVERY_MS);
+        if due {
+            room.members.asked_at = now;
+            let target = room.summary.target.clone();
+            self.ask(Request::Members { target, after: None });
+        }
+    }
+
+    /// So that `seq` of the current room is seen at the top.
+    fn scroll_to(&mut self, seq: Seq) {
+        let height = self.height();
+        let Some(to) = self.layout().map(|layout| scroll::to_top(&layout, seq, height)) else { return };
+        if let Some(room) = self.rooms.current_mut() {
+            room.scroll = to;
+        }
+    }
+}

@@ -1,0 +1,439 @@
+//! What comes from the server.
+
+use quip_protocol::frame::{PageFrom, Reply, Request, WatchState, Welcome};
+use quip_protocol::room::{AccountSummary, RoomSummary};
+use quip_protocol::{
+    AccountName, Cursor, Event, EventBody, Notice, NoticeBody, Receipt, Refusal, RoomId, Seq, ServerLink,
+    Target, Timestamp,
+};
+
+use super::outbox::What;
+use super::room::Members;
+use super::scroll::Scroll;
+use super::sheet::Line;
+use super::{AGAIN_MS, App, BELL_EVERY_MS, Connection, Effect, Failure, Input, Sheet, dates};
+
+impl App {
+    pub(super) fn network(&mut self, input: Input) {
+        match input {
+            Input::Connecting => self.connection = Connection::Connecting,
+            Input::Up(welcome) => self.up_again(welcome),
+            Input::Down { why, retry_in_ms } => {
+                let retry_at = retry_in_ms.map(|ms| self.now.plus_ms(ms));
+                self.connection = Connection::Down { why, retry_at };
+            }
+            Input::Event(event) => self.event(event),
+            Input::Notice(notice) => self.notice(notice),
+            Input::Reset { room, keep } => self.reset(room, keep),
+            Input::Unwatched { room, refusal } => self.unwatched(room, &refusal),
+            Input::Page { room, from, events, head } => self.page(room, from, events, head),
+            Input::PageFailed { room, why } => self.page_failed(room, &why),
+            Input::Receipt(receipt) => self.receipt(receipt),
+            Input::Refused { id, refusal } => self.refused(id, &refusal),
+            Input::MarkFailed { room, seq } => self.mark_failed(room, seq),
+            Input::Answer { request, answer: Ok(reply) } => self.answer(request, reply),
+            Input::Answer { request, answer: Err(why) } => self.failed(&request, &why),
+            Input::Show { title, lines } => {
+                let lines = lines.iter().map(|line| Line::Verbatim(line.as_str().to_owned())).collect();
+                self.sheet = Some(Sheet::new(title.as_str(), lines));
+            }
+            Input::Key(_) | Input::Paste(_) | Input::Resize { .. } | Input::Tick => {}
+        }
+    }
+
+    fn up_again(&mut self, welcome: Welcome) {
+        self.connection = Connection::Up;
+        self.server = welcome.server;
+        self.limits = Some(welcome.limits);
+        self.me = welcome.account;
+        self.listing.clear();
+        let ids: Vec<RoomId> = self.rooms.listed().map(|(id, _)| id).collect();
+        for id in ids {
+            if let Some(room) = self.rooms.get_mut(id) {
+                room.fetching = false;
+                room.retry_at = Timestamp::default();
+            }
+        }
+        // Notices first, so that no room that is entered while the rooms are listed is missed.
+        if self.inbox_watched {
+            self.ask(Request::Rooms { after: None });
+        } else {
+            self.ask(Request::WatchInbox { from: None });
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        if self.me.as_ref() == Some(&event.author) {
+            self.outbox.settle(&event);
+        }
+        let (id, bodily) = (event.room, membership(&event.body));
+        let me = self.me.clone();
+        let Some(room) = self.rooms.get_mut(id) else { return };
+        let (_, calls) = room.take(event, me.as_ref());
+        if bodily {
+            // Soon, not at once: many come together.
+            let soon = self.now.0.saturating_sub(super::MEMBERS_EVERY_MS - 2_000);
+            room.members.asked_at = Timestamp(room.members.asked_at.0.min(soon));
+        }
+        let seen = self.rooms.current_id() == Some(id)
+            && self.rooms.current().is_some_and(|room| room.scroll == Scroll::Bottom);
+        if calls && !seen {
+            self.ring();
+        }
+    }
+
+    fn ring(&mut self) {
+        if self.now >= self.rang_at.plus_ms(BELL_EVERY_MS) {
+            self.rang_at = self.now;
+            self.effects.push(Effect::Bell);
+        }
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        let me = self.me.clone();
+        let own = |by: &AccountName| me.as_ref() == Some(by);
+        match notice.body {
+            NoticeBody::Entered { target, by, .. } => {
+                if !own(&by) {
+                    self.say(format!("{by} brought you into {target}"));
+                    self.ring();
+                }
+                self.ask(Request::Open { target });
+            }
+            NoticeBody::Gone { room, target, by } => {
+                if self.rooms.get(room).is_some() && !own(&by) {
+                    self.say(format!("{by} removed you from {target}"));
+                }
+                self.forget(room);
+            }
+            NoticeBody::Read { room, seq } => self.read_elsewhere(room, seq),
+            NoticeBody::Mentioned { .. } | NoticeBody::Devices => {}
+        }
+    }
+
+    fn read_elsewhere(&mut self, id: RoomId, seq: Seq) {
+        let Some(room) = self.rooms.get_mut(id) else { return };
+        room.marked = room.marked.max(seq);
+        let news = seq > room.summary.read;
+        room.read_to(seq);
+        if news && seq < room.summary.head.seq {
+            // How many are left is the server's to count.
+            let target = room.summary.target.clone();
+            self.ask(Request::Open { target });
+        }
+    }
+
+    fn reset(&mut self, id: RoomId, keep: Cursor) {
+        let Some(room) = self.rooms.get_mut(id) else { return };
+        room.timeline.truncate(keep.seq);
+        room.summary.head = keep;
+        room.marked = room.marked.min(keep.seq);
+        room.summary.read = room.summary.read.min(keep.seq);
+        if !room.timeline.is_loaded() {
+            room.to_bottom();
+        }
+    }
+
+    fn unwatched(&mut self, id: RoomId, refusal: &Refusal) {
+        if let Some(room) = self.rooms.get(id) {
+            let name = room.summary.target.clone();
+            self.say(format!("{name}: {refusal}"));
+        }
+        self.forget(id);
+    }
+
+    fn forget(&mut self, id: RoomId) {
+        let place = self.rooms.place();
+        let was_current = self.rooms.current_id() == Some(id);
+        self.rooms.remove(id);
+        if was_current {
+            self.composer.about = super::About::New;
+            let place = place.unwrap_or(0).min(self.rooms.listed().len().saturating_sub(1));
+            if let Some(next) = self.rooms.at(place) {
+                self.show(next);
+            }
+        }
+    }
+
+    fn page(&mut self, id: RoomId, from: PageFrom, events: Vec<Event>, head: Cursor) {
+        let me = self.me.clone();
+        let Some(room) = self.rooms.get_mut(id) else { return };
+        room.fetching = false;
+        for event in events.iter().filter(|event| me.as_ref() == Some(&event.author)) {
+            self.outbox.settle(event);
+        }
+        let before = (room.timeline.is_loaded(), room.timeline.first(), room.timeline.last());
+        if head.seq > room.summary.head.seq {
+            room.summary.head = head;
+        }
+        room.timeline.insert(events, head);
+        let after = (room.timeline.is_loaded(), room.timeline.first(), room.timeline.last());
+        if before == after && (room.missing().is_some() || from != PageFrom::Latest) {
+            room.retry_at = self.now.plus_ms(AGAIN_MS);
+        }
+        let wanted = room.wanted.filter(|seq| room.timeline.first().is_some_and(|first| first <= *seq));
+        if let Some(seq) = wanted {
+            room.wanted = None;
+            if self.rooms.current_id() == Some(id) {
+                self.scroll_to(seq);
+            }
+        }
+    }
+
+    fn page_failed(&mut self, id: RoomId, why: &Failure) {
+        let Some(room) = self.rooms.get_mut(id) else { return };
+        room.fetching = false;
+        room.retry_at = match why {
+            Failure::Unanswered(_) => self.now.plus_ms(AGAIN_MS),
+            Failure::Refused(_) => Timestamp(u64::MAX),
+        };
+        if let Failure::Refused(refusal) = why {
+            self.complain(refusal.text.as_str());
+        }
+    }
+
+    fn receipt(&mut self, receipt: Receipt) {
+        let rooms = &self.rooms;
+        self.outbox.receipt(receipt, |room, seq| {
+            rooms.get(room).is_none_or(|room| !room.timeline.is_loaded() || room.timeline.last() >= seq)
+        });
+    }
+
+    fn refused(&mut self, id: quip_protocol::MessageId, refusal: &Refusal) {
+        let Some(delivery) = self.outbox.refuse(id, refusal) else {
+            return self.complain(format!("not sent: {refusal}"));
+        };
+        // The text of a refused edit can be had back with Ctrl+P.
+        self.history.push(&delivery.text);
+        let what = match delivery.what {
+            What::Edit(_) => "not changed",
+            What::Delete(_) => "not deleted",
+            What::React(_) => "no reaction",
+            What::Post { .. } => "not sent",
+        };
+        self.complain(format!("{what}: {refusal}"));
+    }
+
+    fn mark_failed(&mut self, id: RoomId, seq: Seq) {
+        if let Some(room) = self.rooms.get_mut(id)
+            && room.marked == seq
+        {
+            room.marked = Seq(seq.0.saturating_sub(1));
+        }
+    }
+
+    fn failed(&mut self, request: &Request, why: &Failure) {
+        match request {
+            Request::WatchInbox { .. } => self.ask(Request::Rooms { after: None }),
+            Request::Watch { rooms } => {
+                // Tried again with the next connection.
+                for (id, _) in rooms {
+                    if let Some(room) = self.rooms.get_mut(*id) {
+                        room.watched = false;
+                    }
+                }
+            }
+            // Asked by itself, and again when the time comes.
+            Request::Members { .. } if self.asked_members.is_none() => {}
+            _ => self.complain(why.text()),
+        }
+        self.asked_members = None;
+    }
+
+    fn answer(&mut self, request: Request, reply: Reply) {
+        match (request, reply) {
+            (Request::WatchInbox { .. }, _) => {
+                self.inbox_watched = true;
+                self.ask(Request::Rooms { after: None });
+            }
+            (Request::Watch { .. }, Reply::Watching { rooms }) => self.watching(rooms),
+            (Request::Rooms { after }, Reply::Rooms { rooms, more }) => self.listed(after, rooms, more),
+            (Request::Open { target }, Reply::Room(room)) => {
+                let id = room.id;
+                self.enter_room(room);
+                if self.going.as_ref() == Some(&target) {
+                    self.going = None;
+                    self.show(id);
+                }
+            }
+            (Request::Join { .. } | Request::CreateRoom { .. }, Reply::Room(room)) => {
+                let id = room.id;
+                self.enter_room(room);
+                self.show(id);
+            }
+            (Request::Leave { room }, _) => {
+                if let Some(id) = self.rooms.find(&Target::Room(room)) {
+                    self.forget(id);
+                }
+            }
+            (Request::Members { target, .. }, Reply::Members { members, total, online, .. }) => {
+                let found = Members { list: members, total, online, asked_at: self.now };
+                self.members(&target, found);
+            }
+            (Request::PublicRooms { .. }, Reply::Rooms { rooms, more }) => self.public_rooms(&rooms, more),
+            (Request::WhoIs { .. }, Reply::Account(account)) => self.who_is(&account),
+            (Request::NewInvite { .. }, Reply::Code { code, expires }) => self.invite_link(code, expires),
+            (Request::Invite { who, .. }, _) => {
+                let names: Vec<String> = who.iter().map(ToString::to_string).collect();
+                self.say(format!("invited {}", names.join(", ")));
+            }
+            _ => {}
+        }
+    }
+
+    fn listed(&mut self, after: Option<RoomId>, rooms: Vec<RoomSummary>, more: bool) {
+        if after.is_none() {
+            self.listing.clear();
+        }
+        let last = rooms.last().map(|room| room.id);
+        self.listing.extend(rooms);
+        if let (true, Some(last)) = (more, last) {
+            return self.ask(Request::Rooms { after: Some(last) });
+        }
+        let listing = std::mem::take(&mut self.listing);
+        self.listed_once = true;
+        let gone: Vec<RoomId> = self
+            .rooms
+            .listed()
+            .map(|(id, _)| id)
+            .filter(|id| listing.iter().all(|room| room.id != *id))
+            .collect();
+        gone.into_iter().for_each(|id| self.forget(id));
+        for room in listing {
+            self.rooms.put(room);
+        }
+        self.watch();
+        if self.rooms.current_id().is_none()
+            && let Some(first) = self.rooms.next_needy().or_else(|| self.rooms.at(0))
+        {
+            self.show(first);
+        }
+    }
+
+    fn enter_room(&mut self, summary: RoomSummary) {
+        self.rooms.put(summary);
+        self.watch();
+    }
+
+    /// Watches every room that is not watched yet, from what is known of it.
+    fn watch(&mut self) {
+        let ids: Vec<RoomId> = self.rooms.listed().map(|(id, _)| id).collect();
+        let mut new = Vec::new();
+        for id in ids {
+            if let Some(room) = self.rooms.get_mut(id).filter(|room| !room.watched) {
+                room.watched = true;
+                new.push((id, Some(room.summary.head)));
+            }
+        }
+        if !new.is_empty() {
+            self.ask(Request::Watch { rooms: new });
+        }
+    }
+
+    fn watching(&mut self, states: Vec<WatchState>) {
+        for state in states {
+            if let WatchState::Refused { room, refusal } = state {
+                self.unwatched(room, &refusal);
+            }
+        }
+    }
+
+    fn members(&mut self, target: &Target, found: Members) {
+        let Some(id) = self.rooms.find(target) else { return };
+        if self.asked_members == Some(id) {
+            self.asked_members = None;
+            let mut lines: Vec<Line> = found.list.iter().map(member_line).collect();
+            let rest = usize::try_from(found.total).unwrap_or(0).saturating_sub(found.list.len());
+            if rest > 0 {
+                lines.push(Line::Text(format!("… and {rest} more")));
+            }
+            let title = format!("{target}: {} members, {} online", found.total, found.online);
+            self.sheet = Some(Sheet::new(title, lines));
+        }
+        if let Some(room) = self.rooms.get_mut(id) {
+            room.summary.members = found.total;
+            room.members = found;
+        }
+    }
+
+    fn public_rooms(&mut self, rooms: &[RoomSummary], more: bool) {
+        let mut lines: Vec<Line> = rooms
+            .iter()
+            .map(|room| {
+                let people =
+                    if room.members == 1 { "1 member" } else { &format!("{} members", room.members) };
+                let about = if room.topic.is_empty() { "" } else { " · " };
+                Line::Pair(room.target.to_string(), format!("{people}{about}{}", room.topic))
+            })
+            .collect();
+        lines.push(Line::Text(String::new()));
+        if more {
+            lines.push(Line::Text("… and more".to_owned()));
+        }
+        lines.push(Line::Text("/join #room enters one".to_owned()));
+        self.sheet = Some(Sheet::new("Public rooms", lines));
+    }
+
+    fn who_is(&mut self, account: &AccountSummary) {
+        let yes = |what: bool, word: &str| if what { format!(", {word}") } else { String::new() };
+        let mut lines = vec![
+            Line::Pair("Now".to_owned(), if account.online { "online" } else { "offline" }.to_owned()),
+            Line::Pair(
+                "Kind".to_owned(),
+                format!(
+                    "{}{}{}",
+                    if account.bot { "bot" } else { "person" },
+                    yes(account.admin, "administers the server"),
+                    yes(account.suspended, "suspended")
+                ),
+            ),
+            Line::Pair("Since".to_owned(), dates::date_and_time(account.created_at, &self.zone)),
+        ];
+        if let Some(owner) = &account.owner {
+            lines.push(Line::Pair("Made by".to_owned(), owner.to_string()));
+        }
+        self.sheet = Some(Sheet::new(account.name.to_string(), lines));
+    }
+
+    fn invite_link(&mut self, code: quip_protocol::InviteCode, expires: Timestamp) {
+        let link = match &self.link {
+            Some(link) => ServerLink { code: Some(code), ..link.clone() }.reveal(),
+            None => format!("#{}", code.reveal()),
+        };
+        let lines = vec![
+            Line::Text("One person can join with this link:".to_owned()),
+            Line::Text(String::new()),
+            Line::Verbatim(link),
+            Line::Text(String::new()),
+            Line::Text(format!(
+                "It is good until {}. They run: quip join 'LINK' --name NAME",
+                dates::date_and_time(expires, &self.zone)
+            )),
+        ];
+        self.sheet = Some(Sheet::new("Invite", lines));
+    }
+}
+
+/// Whether it changes who is in the room.
+fn membership(body: &EventBody) -> bool {
+    matches!(
+        body,
+        EventBody::Joined
+            | EventBody::Left
+            | EventBody::Invited { .. }
+            | EventBody::Kicked { .. }
+            | EventBody::RoleSet { .. }
+    )
+}
+
+fn member_line(member: &quip_protocol::room::MemberSummary) -> Line {
+    let mut about = vec![if member.online { "online" } else { "offline" }];
+    if member.role != quip_protocol::Role::Member {
+        about.push(member.role.as_str());
+    }
+    if member.bot {
+        about.push("bot");
+    }
+    let sign = if member.online { "●" } else { "○" };
+    Line::Pair(format!("{sign} {}", member.name), about.join(", "))
+}

@@ -1,0 +1,277 @@
+//! A room as the client knows it, and all of them in their order. Imports the state machines of its parts.
+
+use std::collections::BTreeMap;
+
+use quip_protocol::frame::PageFrom;
+use quip_protocol::limits::MAX_UNREAD_MENTIONS;
+use quip_protocol::room::{MemberSummary, RoomSummary};
+use quip_protocol::{AccountName, Cursor, Event, EventBody, RoomId, Seq, Target, Timestamp};
+
+use super::composer::Composer;
+use super::scroll::Scroll;
+use super::timeline::{Taken, Timeline};
+
+/// Members of a room, as far as they were fetched.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Members {
+    /// By name.
+    pub list: Vec<MemberSummary>,
+    /// How many there are.
+    pub total: u32,
+    /// How many are connected.
+    pub online: u32,
+    /// When they were asked for.
+    pub asked_at: Timestamp,
+}
+
+/// A room.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Room {
+    /// As the account sees it, kept up by the events that come.
+    pub summary: RoomSummary,
+    /// Its events in memory.
+    pub timeline: Timeline,
+    /// Its events come.
+    pub watched: bool,
+    /// What is seen of them.
+    pub scroll: Scroll,
+    /// What was being written when the room was left.
+    pub draft: Composer,
+    /// The line above what was new when the room was opened stands behind this event.
+    pub unread_line: Option<Seq>,
+    /// Messages that came while the reader was not at the bottom.
+    pub below: u64,
+    /// The message that commands are about.
+    pub selected: Option<Seq>,
+    /// A page was asked for and has not come.
+    pub fetching: bool,
+    /// No page is asked for before this: the last one failed or brought nothing.
+    pub retry_at: Timestamp,
+    /// Scroll here when it has come.
+    pub wanted: Option<Seq>,
+    /// Its members.
+    pub members: Members,
+    /// Up to where the server was told that this account has read.
+    pub marked: Seq,
+    /// When it was told.
+    pub marked_at: Timestamp,
+}
+
+impl Room {
+    /// A room of which nothing but this is known.
+    pub fn new(summary: RoomSummary) -> Room {
+        Room {
+            marked: summary.read,
+            summary,
+            timeline: Timeline::default(),
+            watched: false,
+            scroll: Scroll::Bottom,
+            draft: Composer::default(),
+            unread_line: None,
+            below: 0,
+            selected: None,
+            fetching: false,
+            retry_at: Timestamp::default(),
+            wanted: None,
+            members: Members::default(),
+            marked_at: Timestamp::default(),
+        }
+    }
+
+    /// Whether it is a direct room.
+    pub fn is_direct(&self) -> bool {
+        matches!(self.summary.target, Target::Direct(_))
+    }
+
+    /// Whether someone waits for the account: a mention, or a direct message.
+    pub fn needs_me(&self) -> bool {
+        self.summary.mentions > 0 || (self.is_direct() && self.summary.unread > 0)
+    }
+
+    /// Takes the server's word for the room, unless more is known already.
+    pub fn refresh(&mut self, summary: RoomSummary) {
+        let newer = summary.head.epoch > self.summary.head.epoch || summary.head.seq >= self.summary.head.seq;
+        let read = self.summary.read.max(summary.read);
+        if newer {
+            self.summary = summary;
+        } else {
+            self.summary.role = summary.role;
+            self.summary.members = summary.members;
+        }
+        if read > self.summary.read {
+            self.read_to(read);
+        }
+    }
+
+    /// Takes an event that came live. Returns what became of it, and whether it calls the user.
+    pub fn take(&mut self, event: Event, me: Option<&AccountName>) -> (Taken, bool) {
+        let calls = event.seq > self.summary.head.seq && self.note(&event, me);
+        let is_message = event.message().is_some();
+        let taken = self.timeline.push(event);
+        if taken == Taken::Appended {
+            if self.scroll == Scroll::Bottom {
+                self.timeline.trim();
+            } else {
+                self.below += u64::from(is_message);
+            }
+        }
+        (taken, calls)
+    }
+
+    /// What a new event changes about the room; whether it calls the user.
+    fn note(&mut self, event: &Event, me: Option<&AccountName>) -> bool {
+        self.summary.head = Cursor { epoch: event.epoch, seq: event.seq };
+        self.summary.active_at = event.at;
+        match &event.body {
+            EventBody::Message(message) if me != Some(&event.author) => {
+                self.summary.unread += 1;
+                let named =
+                    me.is_some_and(|me| quip_protocol::message::mentions(message.text()).contains(me));
+                self.summary.mentions = (self.summary.mentions + u32::from(named)).min(MAX_UNREAD_MENTIONS);
+                return named || self.is_direct();
+            }
+            EventBody::Joined => self.summary.members += 1,
+            EventBody::Invited { count, .. } => {
+                self.summary.members = self.summary.members.saturating_add(*count);
+            }
+            EventBody::Left | EventBody::Kicked { .. } => {
+                self.summary.members = self.summary.members.saturating_sub(1);
+            }
+            EventBody::Topic { topic } => self.summary.topic = topic.clone(),
+            EventBody::RoleSet { who, role } if me == Some(who) => self.summary.role = Some(*role),
+            EventBody::Archived => self.summary.archived = true,
+            _ => {}
+        }
+        false
+    }
+
+    /// Takes note that the account has read up to `seq`.
+    pub fn read_to(&mut self, seq: Seq) {
+        self.summary.read = self.summary.read.max(seq);
+        if seq >= self.summary.head.seq {
+            self.summary.unread = 0;
+            self.summary.mentions = 0;
+        }
+    }
+
+    /// Which page is missing at the newer end, if one is.
+    pub fn missing(&self) -> Option<PageFrom> {
+        const FAR: u64 = 1_000;
+        if !self.timeline.is_loaded() {
+            return Some(PageFrom::Latest);
+        }
+        let behind = self.summary.head.seq.0.saturating_sub(self.timeline.last().0);
+        match behind {
+            0 => None,
+            FAR.. if self.scroll == Scroll::Bottom => Some(PageFrom::Latest),
+            _ => Some(PageFrom::After(self.timeline.last())),
+        }
+    }
+
+    /// To the newest.
+    pub fn to_bottom(&mut self) {
+        self.scroll = Scroll::Bottom;
+        self.below = 0;
+        self.wanted = None;
+    }
+}
+
+/// All rooms the account is in, in the order in which they are listed.
+#[derive(Debug, Clone, Default)]
+pub struct Rooms {
+    rooms: BTreeMap<RoomId, Room>,
+    order: Vec<RoomId>,
+    current: Option<RoomId>,
+}
+
+impl Rooms {
+    /// The room that is seen.
+    pub fn current(&self) -> Option<&Room> {
+        self.get(self.current?)
+    }
+
+    /// The room that is seen.
+    pub fn current_mut(&mut self) -> Option<&mut Room> {
+        self.rooms.get_mut(&self.current?)
+    }
+
+    /// The id of the room that is seen.
+    pub fn current_id(&self) -> Option<RoomId> {
+        self.current
+    }
+
+    /// A room.
+    pub fn get(&self, id: RoomId) -> Option<&Room> {
+        self.rooms.get(&id)
+    }
+
+    /// A room.
+    pub fn get_mut(&mut self, id: RoomId) -> Option<&mut Room> {
+        self.rooms.get_mut(&id)
+    }
+
+    /// Rooms as they are listed: rooms, then direct rooms, each by name.
+    pub fn listed(&self) -> impl ExactSizeIterator<Item = (RoomId, &Room)> {
+        self.order.iter().map(|id| (*id, &self.rooms[id]))
+    }
+
+    /// The room that is listed at `place`.
+    pub fn at(&self, place: usize) -> Option<RoomId> {
+        self.order.get(place).copied()
+    }
+
+    /// The place of the room that is seen.
+    pub fn place(&self) -> Option<usize> {
+        let current = self.current?;
+        self.order.iter().position(|id| *id == current)
+    }
+
+    /// The room of this name.
+    pub fn find(&self, target: &Target) -> Option<RoomId> {
+        self.rooms.iter().find(|(_, room)| room.summary.target == *target).map(|(id, _)| *id)
+    }
+
+    /// Takes the server's word for one room; whether it is new.
+    pub fn put(&mut self, summary: RoomSummary) -> bool {
+        let id = summary.id;
+        if let Some(room) = self.rooms.get_mut(&id) {
+            room.refresh(summary);
+            return false;
+        }
+        self.rooms.insert(id, Room::new(summary));
+        let key = |id: &RoomId| self.rooms[id].summary.target.clone();
+        let at = self.order.partition_point(|other| key(other) < key(&id));
+        self.order.insert(at, id);
+        true
+    }
+
+    /// Forgets a room; returns it.
+    pub fn remove(&mut self, id: RoomId) -> Option<Room> {
+        self.order.retain(|other| *other != id);
+        if self.current == Some(id) {
+            self.current = None;
+        }
+        self.rooms.remove(&id)
+    }
+
+    /// Shows another room.
+    pub fn show(&mut self, id: RoomId) {
+        self.current = Some(id).filter(|id| self.rooms.contains_key(id));
+    }
+
+    /// The next room that needs the account, behind the one that is seen: mentions and direct messages first.
+    pub fn next_needy(&self) -> Option<RoomId> {
+        let start = self.place().map_or(0, |place| place + 1);
+        let around = || self.order[start.min(self.order.len())..].iter().chain(&self.order).copied();
+        let other = |id: &RoomId| Some(*id) != self.current;
+        around()
+            .filter(other)
+            .find(|id| self.rooms[id].needs_me())
+            .or_else(|| around().filter(other).find(|id| self.rooms[id].summary.unread > 0))
+    }
+
+    /// How many rooms beside the one that is seen need the account.
+    pub fn needy(&self) -> usize {
+        self.rooms.iter().filter(|(id, room)| Some(**id) != self.current && room.needs_me()).count()
+    }
+}

@@ -1,0 +1,488 @@
+//! The rows of a timeline: each event laid out at a width, as spans of text with their inks. Imports the state of a
+//! room; which colour an ink has is the view's business.
+
+use std::ops::Range;
+
+use jiff::tz::TimeZone;
+use quip_protocol::{AccountName, Event, Message, MessageKind, Seq, Timestamp};
+
+use super::outbox::{Delivery, State, What};
+use super::room::Room;
+use super::{dates, text, words};
+
+/// What a piece of text is; the view gives it a colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ink {
+    /// What someone said.
+    Text,
+    /// What someone did.
+    Action,
+    /// What can be overlooked: times, joins, `(edited)`.
+    Dim,
+    /// A nick, in one of [`words::NICK_COLOURS`].
+    Nick(u8),
+    /// The user's name where it was mentioned.
+    Mention,
+    /// An address.
+    Link,
+    /// Sent and not yet durable.
+    Pending,
+    /// Refused.
+    Error,
+    /// The line between days.
+    Day,
+    /// The line above what is new.
+    Unread,
+    /// A reaction.
+    Reaction,
+    /// A reaction of the user.
+    OwnReaction,
+    /// A headline.
+    Head,
+    /// A term that is explained.
+    Term,
+}
+
+/// Text of one ink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// The text.
+    pub text: String,
+    /// Its ink.
+    pub ink: Ink,
+}
+
+impl Span {
+    /// Text of one ink.
+    pub fn new(text: impl Into<String>, ink: Ink) -> Span {
+        Span { text: text.into(), ink }
+    }
+}
+
+/// One row.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Row {
+    /// Its spans, from the left.
+    pub spans: Vec<Span>,
+    /// Whether it belongs to the message that commands are about.
+    pub selected: bool,
+}
+
+impl Row {
+    fn of(spans: Vec<Span>) -> Row {
+        Row { spans, selected: false }
+    }
+}
+
+/// Messages of one author this close are shown as one group, in milliseconds.
+const GROUP_MS: u64 = 5 * 60 * 1000;
+/// Below this width nicks stand on a line of their own.
+const COLUMNS_FROM: usize = 48;
+
+/// A room's timeline at a width. Events have their seq as key; messages that are not in the log yet have the keys
+/// behind the newest; the key before the oldest is the head of what is here.
+pub struct Layout<'a> {
+    /// The room.
+    pub room: &'a Room,
+    /// Its messages that are not in the log yet.
+    pub posts: Vec<&'a Delivery>,
+    /// Edits without an answer, by message.
+    pub edits: Vec<&'a Delivery>,
+    /// The account.
+    pub me: Option<&'a AccountName>,
+    /// The user's zone.
+    pub zone: &'a TimeZone,
+    /// The time.
+    pub now: Timestamp,
+    /// Cells a row has.
+    pub width: usize,
+}
+
+impl Layout<'_> {
+    /// The key of the head: the row above the oldest event.
+    pub fn head(&self) -> u64 {
+        self.room.timeline.first().map_or(self.room.timeline.last().0, |first| first.0.saturating_sub(1))
+    }
+
+    /// The key of the newest.
+    pub fn tail(&self) -> u64 {
+        self.room.timeline.last().0 + self.posts.len() as u64
+    }
+
+    /// The rows of what has this key; none for amendments and keys that are out of range.
+    pub fn rows(&self, key: u64) -> Vec<Row> {
+        if key == self.head() {
+            return self.head_rows();
+        }
+        let mut rows = match (self.room.timeline.at(Seq(key)), self.post(key)) {
+            (Some(event), _) => self.event_rows(event),
+            (None, Some(delivery)) => self.post_rows(key, delivery),
+            (None, None) => Vec::new(),
+        };
+        if self.room.selected == Some(Seq(key)) {
+            rows.iter_mut().for_each(|row| row.selected = true);
+        }
+        rows
+    }
+
+    fn post(&self, key: u64) -> Option<&Delivery> {
+        let offset = key.checked_sub(self.room.timeline.last().0 + 1)?;
+        self.posts.get(usize::try_from(offset).ok()?).copied()
+    }
+
+    fn head_rows(&self) -> Vec<Row> {
+        let room = &self.room.summary;
+        let line = if self.room.timeline.has_beginning() {
+            match room.target {
+                quip_protocol::Target::Room(_) => format!("This is the beginning of {}.", room.target),
+                quip_protocol::Target::Direct(_) => {
+                    format!("This is the beginning of your talk with {}.", room.target)
+                }
+            }
+        } else if self.room.fetching {
+            "Fetching what was said before…".to_owned()
+        } else {
+            "There is more above; it comes when the server answers.".to_owned()
+        };
+        let pieces = text::wrap(&line, self.width.saturating_sub(2));
+        pieces
+            .into_iter()
+            .map(|piece| Row::of(vec![Span::new(format!(" {}", &line[piece]), Ink::Dim)]))
+            .collect()
+    }
+
+    /// The event that is shown before `seq`.
+    fn previous(&self, seq: u64) -> Option<&Event> {
+        let first = self.room.timeline.first()?.0;
+        (first..seq)
+            .rev()
+            .filter_map(|seq| self.room.timeline.at(Seq(seq)))
+            .find(|e| e.body.amends().is_none())
+    }
+
+    fn event_rows(&self, event: &Event) -> Vec<Row> {
+        if event.body.amends().is_some() {
+            return Vec::new();
+        }
+        let previous = self.previous(event.seq.0);
+        let (mut rows, fresh) = self.dividers(event.seq.0, event.at, previous);
+        match event.message() {
+            Some(message) => {
+                let grouped = !fresh && previous.is_some_and(|before| groups(before, event, message));
+                let same_minute =
+                    grouped && previous.is_some_and(|before| self.same_minute(before.at, event.at));
+                self.message_rows(event, message, grouped, same_minute, &mut rows);
+            }
+            None => self.happening_rows(event, &mut rows),
+        }
+        rows
+    }
+
+    fn same_minute(&self, one: Timestamp, other: Timestamp) -> bool {
+        dates::clock(one, self.zone) == dates::clock(other, self.zone)
+    }
+
+    /// The lines above an event, and whether there are any.
+    fn dividers(&self, key: u64, at: Timestamp, previous: Option<&Event>) -> (Vec<Row>, bool) {
+        let mut rows = Vec::new();
+        let day = dates::day(at, self.zone);
+        if previous.is_none_or(|before| dates::day(before.at, self.zone) != day) {
+            let label = dates::day_label(day, dates::day(self.now, self.zone));
+            rows.push(self.divider(&label, Ink::Day));
+        }
+        let before = previous.map_or(0, |event| event.seq.0);
+        if self.room.unread_line.is_some_and(|line| before <= line.0 && line.0 < key) {
+            rows.push(self.divider("new", Ink::Unread));
+        }
+        let fresh = !rows.is_empty();
+        (rows, fresh)
+    }
+
+    fn divider(&self, label: &str, ink: Ink) -> Row {
+        let label = text::ellipsis(label, self.width.saturating_sub(6)).into_owned();
+        let fill = self.width.saturating_sub(text::width(&label) + 6);
+        Row::of(vec![Span::new(format!(" ── {label} {}", "─".repeat(fill)), ink)])
+    }
+
+    fn happening_rows(&self, event: &Event, rows: &mut Vec<Row>) {
+        let Some((sign, line)) = words::happening(event) else { return };
+        let columns = Columns::at(self.width);
+        let pieces = text::wrap(&line, columns.text);
+        for (index, piece) in pieces.into_iter().enumerate() {
+            let mut spans = match (columns.inline, index) {
+                (true, 0) => {
+                    let time = dates::clock(event.at, self.zone);
+                    vec![Span::new(
+                        format!(" {time} {}  ", text::right_aligned(sign, columns.nick)),
+                        Ink::Dim,
+                    )]
+                }
+                (false, 0) => vec![Span::new(format!(" {sign} "), Ink::Dim)],
+                _ => vec![columns.indent()],
+            };
+            spans.push(Span::new(&line[piece], Ink::Dim));
+            rows.push(Row::of(spans));
+        }
+    }
+
+    fn message_rows(
+        &self,
+        event: &Event,
+        message: &Message,
+        grouped: bool,
+        same_minute: bool,
+        rows: &mut Vec<Row>,
+    ) {
+        let pending = self.edits.iter().rev().find(|edit| edit.what == What::Edit(event.seq));
+        let shown = Said {
+            author: Some(&event.author),
+            time: (!same_minute).then(|| dates::clock(event.at, self.zone)),
+            grouped,
+            kind: message.kind,
+            reply_to: message.reply_to,
+            text: pending.map_or(message.text(), |edit| edit.text.as_str()),
+            ink: match (message.deleted, message.kind) {
+                (true, _) => Ink::Dim,
+                (_, MessageKind::Action) => Ink::Action,
+                _ => Ink::Text,
+            },
+            suffix: match (pending.is_some(), message.deleted, message.edited.is_some()) {
+                (_, true, _) => "(deleted)",
+                (true, ..) => "(saving…)",
+                (_, _, true) => "(edited)",
+                _ => "",
+            },
+        };
+        self.said_rows(&shown, rows);
+        if !message.reactions.is_empty() {
+            rows.push(self.reaction_row(message));
+        }
+    }
+
+    fn post_rows(&self, key: u64, delivery: &Delivery) -> Vec<Row> {
+        let last = self.previous(self.room.timeline.last().0 + 1);
+        let first_post = key == self.room.timeline.last().0 + 1;
+        let own = |event: &Event| self.me == Some(&event.author) && event.message().is_some();
+        let close = |at: Timestamp| delivery.at.0.saturating_sub(at.0) < GROUP_MS;
+        let (mut rows, fresh) =
+            if first_post { self.dividers(key, delivery.at, last) } else { (Vec::new(), false) };
+        let What::Post { kind, reply_to } = delivery.what else { return rows };
+        let ink = match (&delivery.state, kind) {
+            (State::Waiting, _) => Ink::Pending,
+            (State::Refused(_), _) => Ink::Error,
+            (State::Durable, MessageKind::Action) => Ink::Action,
+            (State::Durable, MessageKind::Plain) => Ink::Text,
+        };
+        let plain = kind == MessageKind::Plain;
+        let grouped = plain
+            && if first_post {
+                !fresh && last.is_some_and(|event| own(event) && is_plain(event) && close(event.at))
+            } else {
+                true
+            };
+        let said = Said {
+            author: self.me,
+            time: (!grouped).then(|| dates::clock(delivery.at, self.zone)),
+            grouped,
+            kind,
+            reply_to,
+            text: &delivery.text,
+            ink,
+            suffix: if delivery.state == State::Waiting { "…" } else { "" },
+        };
+        self.said_rows(&said, &mut rows);
+        if let State::Refused(refusal) = &delivery.state {
+            self.refusal_rows(refusal.text.as_str(), &mut rows);
+        }
+        rows
+    }
+
+    fn refusal_rows(&self, why: &str, rows: &mut Vec<Row>) {
+        let columns = Columns::at(self.width);
+        let line = format!("not sent: {why} (↑ takes the text back)");
+        for piece in text::wrap(&line, columns.text) {
+            rows.push(Row::of(vec![columns.indent(), Span::new(&line[piece], Ink::Error)]));
+        }
+    }
+
+    fn reaction_row(&self, message: &Message) -> Row {
+        let columns = Columns::at(self.width);
+        let mut spans = vec![columns.indent()];
+        for reaction in &message.reactions {
+            let own = self.me.is_some_and(|me| reaction.by.contains(me));
+            let ink = if own { Ink::OwnReaction } else { Ink::Reaction };
+            spans.push(Span::new(format!("{} {}", reaction.emoji, reaction.by.len()), ink));
+            spans.push(Span::new("  ", Ink::Text));
+        }
+        spans.pop();
+        Row::of(spans)
+    }
+
+    fn said_rows(&self, said: &Said<'_>, rows: &mut Vec<Row>) {
+        let columns = Columns::at(self.width);
+        let mut lead = Some(columns.lead(said));
+        if !columns.inline && !said.grouped {
+            rows.push(Row::of(lead.take().unwrap_or_default()));
+        }
+        let mut start = |rows: &mut Vec<Row>, mut rest: Vec<Span>| {
+            let mut spans = lead.take().unwrap_or_else(|| vec![columns.indent()]);
+            spans.append(&mut rest);
+            rows.push(Row::of(spans));
+        };
+        if let Some(quote) = said.reply_to.map(|seq| self.quote(seq)) {
+            let quote = text::ellipsis(&quote, columns.text).into_owned();
+            start(rows, vec![Span::new(quote, Ink::Dim)]);
+        }
+        let prefix = match (said.kind, said.author) {
+            (MessageKind::Action, Some(author)) => format!("{author} "),
+            _ => String::new(),
+        };
+        let whole = [&prefix, said.text].concat();
+        for spans in lines_of(&whole, prefix.len(), said, self.me, columns.text) {
+            start(rows, spans);
+        }
+    }
+
+    fn quote(&self, seq: Seq) -> String {
+        match self.room.timeline.at(seq) {
+            Some(event) => match event.message() {
+                Some(message) if !message.deleted => {
+                    let words: Vec<&str> = message.text().split_whitespace().take(24).collect();
+                    format!("↳ {}: {}", event.author, words.join(" "))
+                }
+                _ => "↳ a deleted message".to_owned(),
+            },
+            None => "↳ an earlier message".to_owned(),
+        }
+    }
+}
+
+/// What one row group says.
+struct Said<'a> {
+    author: Option<&'a AccountName>,
+    time: Option<String>,
+    grouped: bool,
+    kind: MessageKind,
+    reply_to: Option<Seq>,
+    text: &'a str,
+    ink: Ink,
+    suffix: &'static str,
+}
+
+/// How a row is divided.
+struct Columns {
+    /// Whether time and nick stand before the text, or on a line of their own.
+    inline: bool,
+    nick: usize,
+    text: usize,
+}
+
+impl Columns {
+    fn at(width: usize) -> Columns {
+        if width < COLUMNS_FROM {
+            return Columns {
+                inline: false,
+                nick: width.saturating_sub(8),
+                text: width.saturating_sub(4).max(1),
+            };
+        }
+        let nick = match width {
+            0..64 => 10,
+            64..90 => 12,
+            _ => 14,
+        };
+        // A space, the time, a space, the nick, two spaces, the text, a space.
+        Columns { inline: true, nick, text: width - (1 + 5 + 1 + nick + 2 + 1) }
+    }
+
+    fn indent(&self) -> Span {
+        let cells = if self.inline { 1 + 5 + 1 + self.nick + 2 } else { 3 };
+        Span::new(" ".repeat(cells), Ink::Text)
+    }
+
+    fn lead(&self, said: &Said<'_>) -> Vec<Span> {
+        let time = said.time.as_deref().unwrap_or_default();
+        let name = said.author.map_or("you", AccountName::as_str);
+        let colour = said.author.map_or(0, words::nick_colour);
+        let (name, ink) = match (said.grouped, said.kind) {
+            (true, _) if self.inline => ("", Ink::Text),
+            (_, MessageKind::Action) if self.inline => ("*", Ink::Nick(colour)),
+            _ => (name, Ink::Nick(colour)),
+        };
+        if self.inline {
+            let nick = text::right_aligned(name, self.nick);
+            vec![Span::new(format!(" {time:5} "), Ink::Dim), Span::new(nick, ink), Span::new("  ", Ink::Text)]
+        } else if said.grouped {
+            vec![self.indent()]
+        } else {
+            let nick = text::ellipsis(name, self.nick).into_owned();
+            vec![Span::new(" ", Ink::Text), Span::new(nick, ink), Span::new(format!(" {time}"), Ink::Dim)]
+        }
+    }
+}
+
+/// The text in rows, its words in their inks, the suffix behind it. The first `prefix` bytes are the author's name.
+fn lines_of(
+    whole: &str,
+    prefix: usize,
+    said: &Said<'_>,
+    me: Option<&AccountName>,
+    cells: usize,
+) -> Vec<Vec<Span>> {
+    let mut marks = match said.ink {
+        Ink::Text | Ink::Action => words::marked_words(whole, me),
+        _ => Vec::new(),
+    };
+    if prefix > 0 {
+        let colour = said.author.map_or(0, words::nick_colour);
+        marks.insert(0, (0..prefix, Ink::Nick(colour)));
+    }
+    let mut rows: Vec<Vec<Span>> =
+        text::wrap(whole, cells).into_iter().map(|range| inked(whole, range, &marks, said.ink)).collect();
+    if !said.suffix.is_empty() {
+        add_suffix(&mut rows, said.suffix, cells);
+    }
+    rows
+}
+
+fn add_suffix(rows: &mut Vec<Vec<Span>>, suffix: &'static str, cells: usize) {
+    let used = |row: &[Span]| row.iter().map(|span| text::width(&span.text)).sum::<usize>();
+    match rows.last_mut() {
+        Some(last) if used(last) == 0 => *last = vec![Span::new(suffix, Ink::Dim)],
+        Some(last) if used(last) + 1 + text::width(suffix) <= cells => {
+            last.push(Span::new(format!(" {suffix}"), Ink::Dim));
+        }
+        _ => rows.push(vec![Span::new(suffix, Ink::Dim)]),
+    }
+}
+
+fn inked(whole: &str, row: Range<usize>, marks: &[(Range<usize>, Ink)], ink: Ink) -> Vec<Span> {
+    let mut spans = Vec::new();
+    let mut at = row.start;
+    let mut push = |range: Range<usize>, ink: Ink| {
+        if !range.is_empty() {
+            spans.push(Span::new(text::painted(&whole[range]), ink));
+        }
+    };
+    for (mark, mark_ink) in marks.iter().filter(|(mark, _)| mark.start < row.end && mark.end > row.start) {
+        let (start, end) = (mark.start.max(at), mark.end.min(row.end));
+        if start < end {
+            push(at..start, ink);
+            push(start..end, *mark_ink);
+            at = end;
+        }
+    }
+    push(at..row.end, ink);
+    spans
+}
+
+fn is_plain(event: &Event) -> bool {
+    event.message().is_some_and(|message| message.kind == MessageKind::Plain)
+}
+
+fn groups(before: &Event, event: &Event, message: &Message) -> bool {
+    before.author == event.author
+        && is_plain(before)
+        && message.kind == MessageKind::Plain
+        && event.at.0.saturating_sub(before.at.0) < GROUP_MS
+}

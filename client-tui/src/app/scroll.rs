@@ -1,0 +1,125 @@
+//! Which part of a timeline is seen. A position is a row of an event, not a count of lines, so that what arrives,
+//! above or below, does not move what is being read. Imports `rows`.
+
+use quip_protocol::Seq;
+
+use super::rows::{Layout, Row};
+
+/// Where the lowest row that is seen belongs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scroll {
+    /// To the newest, and on to whatever comes.
+    #[default]
+    Bottom,
+    /// To row `line` of what has this key.
+    At {
+        /// See [`Layout`].
+        key: u64,
+        /// Its row.
+        line: usize,
+    },
+}
+
+/// A row, and where it belongs.
+pub struct Placed {
+    /// See [`Layout`].
+    pub key: u64,
+    /// Its row.
+    pub line: usize,
+    /// The row.
+    pub row: Row,
+}
+
+/// Rows from the lowest seen upward, at most `most`; whether the head is among them.
+pub fn upward(layout: &Layout<'_>, scroll: Scroll, most: usize) -> (Vec<Placed>, bool) {
+    let (mut key, mut lines) = match scroll {
+        Scroll::Bottom => (layout.tail(), usize::MAX),
+        Scroll::At { key, .. } if key > layout.tail() => (layout.tail(), usize::MAX),
+        Scroll::At { key, line } => (key.max(layout.head()), line + 1),
+    };
+    let mut found = Vec::new();
+    loop {
+        let rows = layout.rows(key).into_iter().take(lines).enumerate();
+        for (line, row) in rows.collect::<Vec<_>>().into_iter().rev() {
+            if found.len() < most {
+                found.push(Placed { key, line, row });
+            }
+        }
+        if key <= layout.head() || found.len() >= most {
+            return (found, key <= layout.head());
+        }
+        key -= 1;
+        lines = usize::MAX;
+    }
+}
+
+/// Rows behind the lowest seen, downward, at most `most`.
+fn downward(layout: &Layout<'_>, key: u64, line: usize, most: usize) -> Vec<Placed> {
+    let mut found = Vec::new();
+    let mut skip = line + 1;
+    for key in key.max(layout.head())..=layout.tail() {
+        for (line, row) in layout.rows(key).into_iter().enumerate().skip(skip) {
+            if found.len() < most {
+                found.push(Placed { key, line, row });
+            }
+        }
+        if found.len() >= most {
+            break;
+        }
+        skip = 0;
+    }
+    found
+}
+
+/// The rows that are seen, from the top; fewer than `height` only if there are no more.
+pub fn window(layout: &Layout<'_>, scroll: Scroll, height: usize) -> Vec<Placed> {
+    let (mut rows, _) = upward(layout, scroll, height);
+    rows.reverse();
+    if let (Scroll::At { key, line }, true) = (scroll, rows.len() < height) {
+        let more = downward(layout, key, line, height - rows.len());
+        rows.extend(more);
+    }
+    rows
+}
+
+/// `lines` up, but not above the head.
+pub fn up(layout: &Layout<'_>, scroll: Scroll, height: usize, lines: usize) -> Scroll {
+    let (rows, _) = upward(layout, scroll, height + lines);
+    let most = rows.len().saturating_sub(height);
+    match rows.get(lines.min(most)) {
+        Some(row) if most > 0 => Scroll::At { key: row.key, line: row.line },
+        _ => scroll,
+    }
+}
+
+/// `lines` down; at the newest it stays there.
+pub fn down(layout: &Layout<'_>, scroll: Scroll, lines: usize) -> Scroll {
+    let Scroll::At { key, line } = scroll else { return Scroll::Bottom };
+    let rows = downward(layout, key, line, lines + 1);
+    match rows.get(lines.saturating_sub(1)) {
+        Some(row) if rows.len() > lines => Scroll::At { key: row.key, line: row.line },
+        _ => Scroll::Bottom,
+    }
+}
+
+/// So that the first row of `seq` is the window's highest, if there is enough below.
+pub fn to_top(layout: &Layout<'_>, seq: Seq, height: usize) -> Scroll {
+    let rows = downward(layout, seq.0.saturating_sub(1).max(layout.head()), usize::MAX - 1, height + 1);
+    match rows.get(height.saturating_sub(1)) {
+        Some(row) if rows.len() > height => Scroll::At { key: row.key, line: row.line },
+        _ => Scroll::Bottom,
+    }
+}
+
+/// So that `seq` is seen; unchanged if it is.
+pub fn reveal(layout: &Layout<'_>, scroll: Scroll, height: usize, seq: Seq) -> Scroll {
+    let seen = window(layout, scroll, height);
+    let whole = layout.rows(seq.0).len().min(height);
+    if seen.iter().filter(|row| row.key == seq.0).count() >= whole {
+        return scroll;
+    }
+    if seen.first().is_some_and(|row| row.key >= seq.0) {
+        return to_top(layout, seq, height);
+    }
+    Scroll::At { key: seq.0, line: whole.saturating_sub(1) }
+}

@@ -1,0 +1,259 @@
+//! The way to the server: which one is meant, whether it is to be trusted, who we are there.
+
+use std::time::Duration;
+
+use quip_protocol::client::{self, Client, Config, Handle, Trust};
+use quip_protocol::{AccountName, DeviceKey, Fingerprint, Identity, ServerLink};
+
+use super::ask;
+use super::env::Env;
+use super::exit::CliError;
+use crate::config::known::{KnownServer, KnownServers};
+
+/// A server that does not answer for this long is taken to be away.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// What the server's operator sees.
+const AGENT: &str = concat!("quip/", env!("CARGO_PKG_VERSION"));
+
+/// Whether a lost connection is the end of the command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stay {
+    /// It is.
+    Once,
+    /// It connects again and goes on.
+    Reconnect,
+}
+
+/// A connection, and what it was made with.
+pub struct Connection {
+    /// The client, with its events.
+    pub client: Client,
+    /// Asks.
+    pub handle: Handle,
+    /// The server, with its fingerprint.
+    pub server: ServerLink,
+    /// The public key that was shown to it.
+    pub key: DeviceKey,
+    /// Who that is there; `None` if the server does not know the key.
+    pub account: Option<AccountName>,
+}
+
+impl Connection {
+    /// Says goodbye.
+    pub async fn close(self) {
+        self.client.close().await;
+    }
+}
+
+/// Connects to the server that is meant, as an account of it.
+///
+/// # Errors
+/// When no server is known, it is away or not to be trusted, or does not know this device.
+pub async fn connect(env: &Env, stay: Stay) -> Result<Connection, CliError> {
+    let server = destination(env)?;
+    let connection = open(env, server, env.identity()?, stay).await?;
+    match connection.account {
+        Some(_) => Ok(connection),
+        None => Err(stranger(env, &connection.server)),
+    }
+}
+
+fn stranger(env: &Env, server: &ServerLink) -> CliError {
+    let address = server.address();
+    CliError::Denied(match env.token {
+        Some(_) => format!("{address} does not know this token; make another with `quip token new NAME`"),
+        None => format!("{address} does not know this device; join it with `quip join LINK --name NAME`"),
+    })
+}
+
+/// Connects to `server`, which may not know the identity. A server that is not known is asked about once, and kept.
+///
+/// # Errors
+/// When it is away or not to be trusted.
+pub async fn open(
+    env: &Env,
+    mut server: ServerLink,
+    identity: Identity,
+    stay: Stay,
+) -> Result<Connection, CliError> {
+    let dialled = match dial(&server, &identity, stay).await {
+        Err(client::Error::UnknownServer { fingerprint, .. }) => {
+            trust(env, &server, fingerprint)?;
+            server.fingerprint = Some(fingerprint);
+            dial(&server, &identity, stay).await
+        }
+        other => other,
+    };
+    let client = dialled.map_err(|error| explained(error, &server))?;
+    let handle = client.handle();
+    let account = handle.welcome().and_then(|welcome| welcome.account.clone());
+    server.code = None;
+    Ok(Connection { client, handle, server, key: identity.device_key(), account })
+}
+
+async fn dial(server: &ServerLink, identity: &Identity, stay: Stay) -> Result<Client, client::Error> {
+    Client::connect(config(server, identity, stay)).await
+}
+
+/// How the client is told where to go.
+pub fn config(server: &ServerLink, identity: &Identity, stay: Stay) -> Config {
+    Config {
+        host: server.host.clone(),
+        port: server.port,
+        trust: server.fingerprint.map_or(Trust::Ask, Trust::Pinned),
+        identity: identity.clone(),
+        agent: AGENT.into(),
+        reconnect: stay == Stay::Reconnect,
+        connect_timeout: CONNECT_TIMEOUT,
+    }
+}
+
+fn trust(env: &Env, server: &ServerLink, fingerprint: Fingerprint) -> Result<(), CliError> {
+    let address = server.address();
+    if !env.can_ask {
+        return Err(CliError::Denied(format!(
+            "{address} is not known and nobody can be asked; if its key is {fingerprint}, \
+             name it as '{address}/?fp={fingerprint}'"
+        )));
+    }
+    if !ask::trust(&address, &fingerprint)? {
+        return Err(CliError::Denied(format!("{address} is not trusted; nothing was sent")));
+    }
+    // Who comes with a token leaves no files behind.
+    if env.token.is_none() {
+        let mut known = env.known()?;
+        known.remember(KnownServer { address, fingerprint, account: None });
+        known.save(&env.paths()?)?;
+    }
+    Ok(())
+}
+
+fn explained(error: client::Error, server: &ServerLink) -> CliError {
+    match error {
+        client::Error::WrongServer { found, expected, .. } => {
+            CliError::Denied(changed(&server.address(), &expected, &found))
+        }
+        other => other.into(),
+    }
+}
+
+fn changed(address: &str, known: &Fingerprint, found: &Fingerprint) -> String {
+    format!(
+        "the key of {address} is {found}, and not {known} as expected: it may be another server in between; \
+         if its operator changed the key, remove it from known_servers.toml and join again"
+    )
+}
+
+/// The server that a command means, with its fingerprint if that is known.
+///
+/// # Errors
+/// When no server is known, or what is known of it contradicts what was given.
+pub fn destination(env: &Env) -> Result<ServerLink, CliError> {
+    let named = env.named_server()?;
+    // All is said already: no file is looked at.
+    if let (Some(link), Some(_)) = (&named, &env.token)
+        && link.fingerprint.is_some()
+    {
+        return Ok(link.clone());
+    }
+    resolve(named, &env.known()?)
+}
+
+/// The server that `named` means, or else the default one, with its fingerprint if that is known.
+///
+/// # Errors
+/// As [`destination`].
+pub fn resolve(named: Option<ServerLink>, known: &KnownServers) -> Result<ServerLink, CliError> {
+    let Some(link) = named else {
+        return known.default_server().map_or_else(|| Err(no_server()), to_link);
+    };
+    let kept = known.at(&link.address()).map(|server| server.fingerprint);
+    match (link.fingerprint, kept) {
+        (Some(given), Some(kept)) if given != kept => {
+            Err(CliError::Denied(changed(&link.address(), &kept, &given)))
+        }
+        (given, kept) => Ok(ServerLink { fingerprint: given.or(kept), ..link }),
+    }
+}
+
+fn to_link(server: &KnownServer) -> Result<ServerLink, CliError> {
+    let link: ServerLink =
+        server.address.parse().map_err(|error| CliError::Usage(format!("{}: {error}", server.address)))?;
+    Ok(ServerLink { fingerprint: Some(server.fingerprint), ..link })
+}
+
+fn no_server() -> CliError {
+    CliError::Usage(
+        "no server is known yet; join one with `quip join LINK --name NAME`, or start one with `quip host`"
+            .into(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::exit::Exit;
+
+    fn known() -> KnownServers {
+        let mut known = KnownServers::default();
+        for (address, byte) in [("quip://a:7847", 1), ("quip://b:7847", 2)] {
+            let fingerprint = Fingerprint([byte; 32]);
+            known.remember(KnownServer { address: address.into(), fingerprint, account: None });
+        }
+        known.make_default("quip://a:7847");
+        known
+    }
+
+    #[test]
+    fn which_server_is_meant() {
+        let fp = |byte: u8| Fingerprint([byte; 32]);
+        let table = [
+            (None, Ok(("quip://a:7847", Some(fp(1))))),
+            (Some("b".to_owned()), Ok(("quip://b:7847", Some(fp(2))))),
+            (Some("quip://c:5".to_owned()), Ok(("quip://c:5", None))),
+            (Some(format!("quip://c:5/?fp={}", fp(3))), Ok(("quip://c:5", Some(fp(3))))),
+            (Some(format!("quip://b/?fp={}", fp(2))), Ok(("quip://b:7847", Some(fp(2))))),
+            (Some(format!("quip://b/?fp={}", fp(3))), Err(Exit::Denied)),
+        ];
+        for (named, expected) in table {
+            let link = named.as_deref().map(|text| text.parse().unwrap());
+            let found = resolve(link, &known());
+            let found = found.as_ref().map(|link| (link.address(), link.fingerprint));
+            let expected = expected.map(|(address, fp)| (address.to_owned(), fp));
+            assert_eq!(found.map_err(CliError::exit), expected, "{named:?}");
+        }
+        assert_eq!(resolve(None, &KnownServers::default()).unwrap_err().exit(), Exit::Usage);
+    }
+
+    #[test]
+    fn a_changed_key_is_refused_with_both_fingerprints() {
+        let link = format!("quip://b/?fp={}", Fingerprint([3; 32])).parse().unwrap();
+        let error = resolve(Some(link), &known()).unwrap_err().to_string();
+        for byte in [2, 3] {
+            assert!(error.contains(&Fingerprint([byte; 32]).to_string()), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_token_with_a_whole_address_needs_no_files() {
+        let server = format!("quip://h:9/?fp={}", Fingerprint([9; 32]));
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join("config")).unwrap();
+        std::fs::write(home.path().join("config/known_servers.toml"), "damaged").unwrap();
+        let mut env = Env { home: Some(home.path().into()), server: Some(server), ..Env::default() };
+        assert_eq!(destination(&env).unwrap_err().exit(), Exit::Config);
+        env.token = Some(Identity::from_seed([1; 32]).to_token());
+        assert_eq!(destination(&env).unwrap().address(), "quip://h:9");
+        assert_eq!(env.identity().unwrap(), Identity::from_seed([1; 32]));
+        env.token = Some("quip_short".into());
+        assert_eq!(env.identity().unwrap_err().exit(), Exit::Usage);
+    }
+
+    #[test]
+    fn without_a_terminal_nobody_is_asked() {
+        let link: ServerLink = "quip://h:9".parse().unwrap();
+        let error = trust(&Env::default(), &link, Fingerprint([5; 32])).unwrap_err();
+        assert_eq!(error.exit(), Exit::Denied);
+        assert!(error.to_string().contains("'quip://h:9/?fp=SHA256:BQUF"), "{error}");
+    }
+}

@@ -1,0 +1,167 @@
+//! The scriptable command: its definitions, one file a subcommand, and how it ends. Knows the protocol's client and
+//! the user's files; of the terminal client it knows how to open it.
+
+use std::ffi::OsString;
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::runtime::{Builder, Runtime};
+
+pub mod ask;
+pub mod connect;
+pub mod device;
+pub mod duration;
+pub mod env;
+pub mod exit;
+pub mod export;
+pub mod history;
+pub mod host;
+pub mod human;
+pub mod invite;
+pub mod join;
+pub mod json;
+pub mod manual;
+pub mod out;
+pub mod pages;
+pub mod render;
+pub mod replies;
+pub mod room;
+pub mod rooms;
+pub mod send;
+pub mod tail;
+pub mod talk;
+pub mod time;
+pub mod token;
+pub mod usage;
+pub mod who;
+
+use env::Env;
+use exit::{CliError, Exit};
+use out::{Out, say};
+
+const EXAMPLES: &str = "Examples:
+  quip                                   open the terminal client
+  quip host                              start a server here and talk
+  quip join 'LINK' --name ann            join a colleague's server
+  quip send '#ops' deploy is done
+  quip tail '#ops' --follow --json
+
+Environment:
+  QUIP_HOME     all files under this directory
+  QUIP_SERVER   another server for one command: quip://host[:port] or a link
+  QUIP_TOKEN    a bot's token, with QUIP_SERVER; no files are needed
+  NO_COLOR      no colour
+
+Exit codes: 0 acknowledged, 2 usage, 65 input refused, 69 server unreachable, 75 try again, 77 denied, 124 timed out.";
+
+/// Terminal-first chat: a terminal client, and a command for scripts.
+#[derive(Debug, Parser)]
+#[command(name = "quip", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub struct Cli {
+    /// One JSON object a line
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Host(host::HostArgs),
+    Join(join::JoinArgs),
+    Invite(invite::InviteArgs),
+    Send(send::SendArgs),
+    Tail(tail::TailArgs),
+    History(history::HistoryArgs),
+    Export(export::ExportArgs),
+    Rooms(rooms::RoomsArgs),
+    Room(room::RoomArgs),
+    Unread(rooms::UnreadArgs),
+    Who(who::WhoArgs),
+    Whoami(who::WhoAmIArgs),
+    Device(device::DeviceArgs),
+    Token(token::TokenArgs),
+    #[command(hide = true)]
+    Completions(manual::CompletionsArgs),
+    #[command(hide = true)]
+    Man(manual::ManArgs),
+}
+
+/// Reads the command line, does what it says, and says on one line what went wrong.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let exit = match Cli::try_parse_from(args) {
+        Ok(cli) => ended(perform(cli)),
+        Err(error) if usage::is_answer(&error) => {
+            // Help for a reader that has gone is no failure.
+            let _ = error.print();
+            Exit::Done
+        }
+        Err(error) => {
+            say(&usage::one_line(&error));
+            Exit::Usage
+        }
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn ended(result: Result<(), CliError>) -> Exit {
+    let Err(error) = result else { return Exit::Done };
+    if error.exit() != Exit::Done {
+        say(&error.to_string());
+    }
+    error.exit()
+}
+
+fn perform(cli: Cli) -> Result<(), CliError> {
+    let env = Env::of_process();
+    let mut out = Out::stdout(cli.is_json());
+    let runtime = runtime(&cli).map_err(|error| CliError::Host(format!("cannot start: {error}")))?;
+    let performed = runtime.block_on(cli.run(&env, &mut out));
+    // What was printed before an error is data too.
+    let flushed = out.flush();
+    // A thread that still waits for a key or a line is not waited for.
+    runtime.shutdown_background();
+    performed.and(flushed)
+}
+
+/// The connection has a thread of its own: it stays alive while a slow reader of the output holds up this one.
+/// Only a server needs more.
+fn runtime(cli: &Cli) -> io::Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    if !matches!(cli.command, None | Some(Command::Host(_))) {
+        builder.worker_threads(1);
+    }
+    builder.enable_all().build()
+}
+
+impl Cli {
+    /// An export is JSON always.
+    fn is_json(&self) -> bool {
+        self.json || matches!(self.command, Some(Command::Export(_)))
+    }
+
+    async fn run(self, env: &Env, out: &mut Out) -> Result<(), CliError> {
+        let Some(command) = self.command else {
+            return talk::run(env, out).await;
+        };
+        match command {
+            Command::Host(args) => host::run(args, env, out).await,
+            Command::Join(args) => join::run(args, env, out).await,
+            Command::Invite(args) => invite::run(args, env, out).await,
+            Command::Send(args) => send::run(args, env, out).await,
+            Command::Tail(args) => tail::run(args, env, out).await,
+            Command::History(args) => history::run(args, env, out).await,
+            Command::Export(args) => export::run(args, env, out).await,
+            Command::Rooms(args) => rooms::run(args, env, out).await,
+            Command::Room(args) => room::run(args, env, out).await,
+            Command::Unread(args) => rooms::unread(args, env, out).await,
+            Command::Who(args) => who::run(args, env, out).await,
+            Command::Whoami(args) => who::whoami(args, env, out).await,
+            Command::Device(args) => device::run(args, env, out).await,
+            Command::Token(args) => token::run(args, env, out).await,
+            Command::Completions(args) => manual::completions(&args, out),
+            Command::Man(args) => manual::man(args, out),
+        }
+    }
+}

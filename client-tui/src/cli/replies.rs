@@ -1,0 +1,92 @@
+//! Requests whose reply is of one kind. A reply of another kind is a mistake of the server.
+
+use quip_protocol::client::{self, Handle};
+use quip_protocol::frame::{Reply, Request};
+use quip_protocol::room::{AccountSummary, DeviceSummary, RoomSummary};
+use quip_protocol::{InviteCode, SafeLine, Timestamp};
+
+use super::exit::CliError;
+
+/// A bot of this account and its keys.
+pub type Token = (AccountSummary, Vec<DeviceSummary>);
+
+fn unexpected() -> CliError {
+    client::Error::Protocol(SafeLine::new("it answered something else than was asked")).into()
+}
+
+/// It is durable.
+///
+/// # Errors
+/// When it is refused, or the connection breaks.
+pub async fn done(handle: &Handle, request: Request) -> Result<(), CliError> {
+    match handle.request(request).await? {
+        Reply::Done => Ok(()),
+        _ => Err(unexpected()),
+    }
+}
+
+/// A room.
+///
+/// # Errors
+/// When it is refused, or the connection breaks.
+pub async fn room(handle: &Handle, request: Request) -> Result<RoomSummary, CliError> {
+    match handle.request(request).await? {
+        Reply::Room(room) => Ok(room),
+        _ => Err(unexpected()),
+    }
+}
+
+/// A page of rooms, and whether there are more.
+///
+/// # Errors
+/// When it is refused, or the connection breaks.
+pub async fn rooms(handle: &Handle, request: Request) -> Result<(Vec<RoomSummary>, bool), CliError> {
+    match handle.request(request).await? {
+        Reply::Rooms { rooms, more } => Ok((rooms, more)),
+        _ => Err(unexpected()),
+    }
+}
+
+/// An account.
+///
+/// # Errors
+/// When it is refused, or the connection breaks.
+pub async fn account(handle: &Handle, request: Request) -> Result<AccountSummary, CliError> {
+    match handle.request(request).await? {
+        Reply::Account(account) => Ok(account),
+        _ => Err(unexpected()),
+    }
+}
+
+/// A secret, and until when it is good.
+///
+/// # Errors
+/// When it is refused, or the connection breaks.
+pub async fn code(handle: &Handle, request: Request) -> Result<(InviteCode, Timestamp), CliError> {
+    match handle.request(request).await? {
+        Reply::Code { code, expires } => Ok((code, expires)),
+        _ => Err(unexpected()),
+    }
+}
+
+/// This account's devices.
+///
+/// # Errors
+/// When it is refused, or the connection breaks.
+pub async fn devices(handle: &Handle) -> Result<Vec<DeviceSummary>, CliError> {
+    match handle.request(Request::Devices).await? {
+        Reply::Devices(devices) => Ok(devices),
+        _ => Err(unexpected()),
+    }
+}
+
+/// This account's bots.
+///
+/// # Errors
+/// When it is refused, or the connection breaks.
+pub async fn tokens(handle: &Handle) -> Result<Vec<Token>, CliError> {
+    match handle.request(Request::Tokens).await? {
+        Reply::Tokens(tokens) => Ok(tokens),
+        _ => Err(unexpected()),
+    }
+}

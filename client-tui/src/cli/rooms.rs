@@ -1,0 +1,84 @@
+//! `quip rooms` and `quip unread`: where one is, and what is new there.
+
+use clap::Args;
+use quip_protocol::client::Handle;
+use quip_protocol::frame::Request;
+use quip_protocol::room::RoomSummary;
+use quip_protocol::{RoomName, Target};
+
+use super::connect::{Stay, connect};
+use super::env::Env;
+use super::exit::CliError;
+use super::human;
+use super::json::Line;
+use super::out::Out;
+use super::replies;
+
+const EXAMPLES: &str = "Examples:
+  quip rooms
+  quip rooms --public
+  quip rooms --json | jq -r 'select(.unread > 0) | .room'";
+
+/// Lists the rooms you are in.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct RoomsArgs {
+    /// All public rooms instead, whether you are in them or not
+    #[arg(long)]
+    public: bool,
+}
+
+/// Lists the rooms with something you have not read.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  quip unread\n  quip unread --json")]
+pub struct UnreadArgs {}
+
+/// Runs `quip rooms`.
+///
+/// # Errors
+/// See [`CliError`].
+pub async fn run(args: RoomsArgs, env: &Env, out: &mut Out) -> Result<(), CliError> {
+    let connection = connect(env, Stay::Once).await?;
+    let rooms =
+        if args.public { public(&connection.handle).await? } else { mine(&connection.handle).await? };
+    for room in &rooms {
+        out.show(&Line::room(room), || human::room(room))?;
+    }
+    connection.close().await;
+    Ok(())
+}
+
+/// Runs `quip unread`.
+///
+/// # Errors
+/// See [`CliError`].
+pub async fn unread(_: UnreadArgs, env: &Env, out: &mut Out) -> Result<(), CliError> {
+    let connection = connect(env, Stay::Once).await?;
+    for room in mine(&connection.handle).await?.iter().filter(|room| room.unread > 0 || room.mentions > 0) {
+        out.show(&Line::unread(room), || human::unread(room))?;
+    }
+    connection.close().await;
+    Ok(())
+}
+
+async fn mine(handle: &Handle) -> Result<Vec<RoomSummary>, CliError> {
+    let mut rooms = handle.rooms().await?;
+    rooms.sort_by(|a, b| a.target.cmp(&b.target));
+    Ok(rooms)
+}
+
+async fn public(handle: &Handle) -> Result<Vec<RoomSummary>, CliError> {
+    let mut all = Vec::new();
+    let mut after: Option<RoomName> = None;
+    loop {
+        let (mut rooms, more) = replies::rooms(handle, Request::PublicRooms { after: after.take() }).await?;
+        after = rooms.last().and_then(|room| match &room.target {
+            Target::Room(name) => Some(name.clone()),
+            Target::Direct(_) => None,
+        });
+        all.append(&mut rooms);
+        if !more || after.is_none() {
+            return Ok(all);
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! `quip send`: one message, acknowledged when the command ends.
+
+use std::ffi::OsString;
+use std::io::{self, Read};
+
+use clap::Args;
+use quip_protocol::client::{self, Handle, Post};
+use quip_protocol::frame::Request;
+use quip_protocol::limits::MAX_TEXT;
+use quip_protocol::{ErrorCode, MessageId, MessageKind, Receipt, SafeText, Seq, Target};
+
+use super::connect::{Stay, connect};
+use super::env::Env;
+use super::exit::CliError;
+use super::json::Line;
+use super::out::Out;
+use super::replies;
+
+const EXAMPLES: &str = "Examples:
+  quip send '#ops' deploy of 1.4 is done
+  make 2>&1 | tail -5 | quip send '#ci'
+  quip send @ann --reply-to 42 'yes, go ahead'
+  quip send '#ops' -- --starts-with-dashes";
+
+/// The longest line end. It does not count, nor does the one byte more that shows that there is more.
+const LINE_END: usize = 2;
+
+/// Sends one message and waits until it is durable.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct SendArgs {
+    /// #room or @user
+    target: Target,
+    /// The message, joined by spaces; standard input as one message if there is none
+    text: Vec<OsString>,
+    /// Answer the message that has this number in the room
+    #[arg(long, value_name = "SEQ")]
+    reply_to: Option<u64>,
+    /// Say what you do: "* ann waves"
+    #[arg(long)]
+    me: bool,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// See [`CliError`].
+pub async fn run(args: SendArgs, env: &Env, out: &mut Out) -> Result<(), CliError> {
+    let text = text(&args.text, env.stdin_terminal, io::stdin().lock())?;
+    let connection = connect(env, Stay::Once).await?;
+    let post = Post {
+        target: args.target.clone(),
+        id: MessageId::generate(),
+        kind: if args.me { MessageKind::Action } else { MessageKind::Plain },
+        text,
+        reply_to: args.reply_to.map(Seq),
+    };
+    let receipt = post_as_member(&connection.handle, post).await?;
+    if out.is_json() {
+        out.object(&Line::receipt(&args.target, &receipt))?;
+    }
+    connection.close().await;
+    Ok(())
+}
+
+/// A public room that one is not in is entered first. The id stays, so that nothing doubles.
+async fn post_as_member(handle: &Handle, post: Post) -> Result<Receipt, CliError> {
+    match (handle.post(post.clone()).await, &post.target) {
+        (Err(client::Error::Refused(refusal)), Target::Room(room))
+            if refusal.code == ErrorCode::NotMember =>
+        {
+            replies::room(handle, Request::Join { room: room.clone() }).await?;
+            Ok(handle.post(post).await?)
+        }
+        (sent, _) => Ok(sent?),
+    }
+}
+
+fn text(args: &[OsString], stdin_terminal: bool, stdin: impl Read) -> Result<SafeText, CliError> {
+    let text = if !args.is_empty() {
+        of_args(args)?
+    } else if stdin_terminal {
+        return Err(CliError::Usage(
+            "there is nothing to send; give the text behind the target, or pipe it in".into(),
+        ));
+    } else {
+        of_stdin(stdin)?
+    };
+    let text = SafeText::new(&text);
+    if text.as_str().trim().is_empty() {
+        return Err(CliError::Input("the message is empty; nothing was sent".into()));
+    }
+    check_length(text.len(), MAX_TEXT)?;
+    Ok(text)
+}
+
+fn of_args(args: &[OsString]) -> Result<String, CliError> {
+    let words: Option<Vec<&str>> = args.iter().map(|arg| arg.to_str()).collect();
+    Ok(words.ok_or_else(not_utf8)?.join(" "))
+}
+
+/// Reads no more than can be sent, and a little: a pipe of any length costs nothing.
+fn of_stdin(stdin: impl Read) -> Result<String, CliError> {
+    let most = MAX_TEXT + LINE_END;
+    let mut bytes = Vec::new();
+    stdin.take(most as u64 + 1).read_to_end(&mut bytes).map_err(CliError::Stdin)?;
+    if bytes.len() > most {
+        return Err(too_long(MAX_TEXT, &format!("more than {most}")));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| not_utf8())?;
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+fn not_utf8() -> CliError {
+    CliError::Input("the message is not UTF-8; nothing was sent, convert it first (iconv -t utf-8)".into())
+}
+
+fn check_length(bytes: usize, limit: usize) -> Result<(), CliError> {
+    if bytes > limit { Err(too_long(limit, &bytes.to_string())) } else { Ok(()) }
+}
+
+fn too_long(limit: usize, size: &str) -> CliError {
+    CliError::Input(format!(
+        "the message has {size} bytes and the limit is {limit}; nothing was sent, split it or send a link"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::exit::Exit;
+
+    fn words(words: &[&str]) -> Vec<OsString> {
+        words.iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn arguments_or_standard_input() {
+        let table: &[(&[&str], &[u8], Option<&str>)] = &[
+            (&["a", "b"], b"unread", Some("a b")),
+            (&["two\nlines"], b"", Some("two\nlines")),
+            (&[""], b"unread", None),
+            (&[" \n"], b"unread", None),
+            (&[], b"text\n", Some("text")),
+            (&[], b"a\n\nb\r\n\n", Some("a\n\nb")),
+            (&[], b"\x1b[31mred\n", Some("\u{241b}[31mred")),
+            (&[], b"\n\n", None),
+            (&[], b"", None),
+            (&[], b"\xff\xfe", None),
+        ];
+        for (args, stdin, expected) in table {
+            let found = text(&words(args), false, *stdin);
+            assert_eq!(found.as_ref().ok().map(SafeText::as_str), *expected, "{args:?} {stdin:?}");
+            assert!(found.err().is_none_or(|error| error.exit() == Exit::Refused));
+        }
+        assert_eq!(text(&[], true, io::empty()).unwrap_err().exit(), Exit::Usage);
+    }
+
+    /// Input without an end, of which every byte that is read is counted.
+    struct Endless(usize);
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            buffer.fill(b'x');
+            self.0 += buffer.len();
+            Ok(buffer.len())
+        }
+    }
+
+    #[test]
+    fn no_more_is_read_than_can_be_sent() {
+        let mut endless = Endless(0);
+        let error = text(&[], false, &mut endless).unwrap_err();
+        assert_eq!(error.exit(), Exit::Refused);
+        assert!(error.to_string().contains(&format!("the limit is {MAX_TEXT}")), "{error}");
+        assert!(endless.0 <= MAX_TEXT + LINE_END + 1, "{} bytes were read", endless.0);
+    }
+
+    #[test]
+    fn the_limit_is_that_of_the_text_as_it_is_sent() {
+        let full = "x".repeat(MAX_TEXT);
+        let table = [
+            (full.clone(), true),
+            (full.clone() + "\r\n", true),
+            (full.clone() + "\n\n\n", false),
+            (full.clone() + "y", false),
+            (full.clone() + "y\n", false),
+            // Three bytes once it is visible.
+            ("\u{1b}".repeat(MAX_TEXT / 3), true),
+            ("\u{1b}".repeat(MAX_TEXT / 3 + 1), false),
+        ];
+        for (input, fits) in table {
+            let found = text(&[], false, input.as_bytes());
+            assert_eq!(found.is_ok(), fits, "{} bytes", input.len());
+        }
+        assert!(check_length(100, 99).unwrap_err().to_string().contains("100 bytes and the limit is 99"));
+    }
+}

@@ -1,0 +1,62 @@
+//! `quip` alone: the terminal client, and before it the first-run screen where no server is known yet.
+
+use quip_protocol::ServerLink;
+use quip_protocol::client::{self, Client};
+
+use super::connect::{self, Stay, connect};
+use super::env::Env;
+use super::exit::CliError;
+use super::host::{self, HostArgs};
+use super::join::{default_name, join};
+use super::out::Out;
+use crate::shell::{self, FirstRun, Options};
+
+/// Runs it.
+///
+/// # Errors
+/// See [`CliError`].
+pub async fn run(env: &Env, out: &mut Out) -> Result<(), CliError> {
+    if !env.stdin_terminal || !env.stdout_terminal || out.is_json() {
+        return Err(CliError::Usage(
+            "the client needs a terminal; for scripts there are `quip send`, `quip tail` and others".into(),
+        ));
+    }
+    if is_known(env)? {
+        return talk(env, None, Vec::new()).await;
+    }
+    let name = default_name(std::env::var("USER").ok().as_deref());
+    match shell::first_run(name, env.color).await? {
+        FirstRun::Host { name } => host::run(HostArgs::named(name), env, out).await,
+        FirstRun::Join { link, name } => {
+            join(env, link, name, None).await?;
+            talk(env, None, Vec::new()).await
+        }
+        FirstRun::Quit => Ok(()),
+    }
+}
+
+fn is_known(env: &Env) -> Result<bool, CliError> {
+    Ok(env.named_server()?.is_some() || env.known()?.default_server().is_some())
+}
+
+/// Opens the client on the server that is meant. One that is away is no reason not to: it may come back.
+/// `public` is the server as others reach it, if that is another address.
+///
+/// # Errors
+/// See [`CliError`].
+pub async fn talk(env: &Env, public: Option<ServerLink>, notice: Vec<String>) -> Result<(), CliError> {
+    let (client, server) = match connect(env, Stay::Reconnect).await {
+        Ok(connection) => (connection.client, connection.server),
+        Err(CliError::Client(client::Error::Unreachable { .. })) => start(env)?,
+        Err(error) => return Err(error),
+    };
+    let server = public.unwrap_or(server).reveal();
+    Ok(shell::run(client, Options { server, notice, color: env.color }).await?)
+}
+
+/// A client that is yet to find its server.
+fn start(env: &Env) -> Result<(Client, ServerLink), CliError> {
+    let server = ServerLink { code: None, ..connect::destination(env)? };
+    let config = connect::config(&server, &env.identity()?, Stay::Reconnect);
+    Ok((Client::start(config), server))
+}

@@ -1,0 +1,68 @@
+//! `quip who` and `quip whoami`: members of a room, an account, oneself.
+
+use clap::Args;
+use jiff::tz::TimeZone;
+use quip_protocol::Target;
+use quip_protocol::client::Handle;
+use quip_protocol::frame::Request;
+
+use super::connect::{Stay, connect};
+use super::env::Env;
+use super::exit::CliError;
+use super::human;
+use super::json::Line;
+use super::out::Out;
+use super::replies;
+
+/// Lists the members of a room, or shows an account.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  quip who '#ops'\n  quip who @ann\n  quip who '#ops' --json")]
+pub struct WhoArgs {
+    /// #room or @user
+    target: Target,
+}
+
+/// Shows who you are, and where.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  quip whoami\n  quip whoami --json | jq -r .server")]
+pub struct WhoAmIArgs {}
+
+/// Runs `quip who`.
+///
+/// # Errors
+/// See [`CliError`].
+pub async fn run(args: WhoArgs, env: &Env, out: &mut Out) -> Result<(), CliError> {
+    let connection = connect(env, Stay::Once).await?;
+    match &args.target {
+        Target::Room(_) => members(&connection.handle, &args.target, out).await?,
+        Target::Direct(name) => {
+            let account = replies::account(&connection.handle, Request::WhoIs { name: name.clone() }).await?;
+            let human = || human::account(&account, &TimeZone::system());
+            out.show(&Line::account(&account, None), human)?;
+        }
+    }
+    connection.close().await;
+    Ok(())
+}
+
+async fn members(handle: &Handle, room: &Target, out: &mut Out) -> Result<(), CliError> {
+    for member in &handle.members(room).await?.members {
+        out.show(&Line::member(room, member), || human::member(member))?;
+    }
+    Ok(())
+}
+
+/// Runs `quip whoami`.
+///
+/// # Errors
+/// See [`CliError`].
+pub async fn whoami(_: WhoAmIArgs, env: &Env, out: &mut Out) -> Result<(), CliError> {
+    let connection = connect(env, Stay::Once).await?;
+    let account = replies::account(&connection.handle, Request::WhoAmI).await?;
+    let server = connection.server.address();
+    out.show(&Line::account(&account, Some(&server)), || {
+        format!("{}  at {server}", human::account(&account, &TimeZone::system()))
+    })?;
+    connection.close().await;
+    Ok(())
+}

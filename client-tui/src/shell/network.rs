@@ -1,0 +1,150 @@
+//! Performs what the app asks of the server, all at once but for deliveries, and brings the answers back as inputs.
+//! Imports the client library and the app's inputs and effects.
+
+use std::future::pending;
+
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use quip_protocol::client::{Client, Error, Event, Handle};
+use quip_protocol::frame::{PageFrom, Reply, Request};
+use quip_protocol::{ErrorCode, MessageId, Refusal, RoomId, SafeLine, Seq, Target};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::app::{Effect, Failure, Input};
+
+/// What asks the server, and what it answers.
+pub struct Network {
+    handle: Handle,
+    /// Deliveries, in their order. Unbounded: what a person typed is never refused, and it is small.
+    deliveries: UnboundedSender<Request>,
+    delivered: UnboundedReceiver<Input>,
+    asked: FuturesUnordered<LocalBoxFuture<'static, Option<Input>>>,
+}
+
+impl Network {
+    /// Asks with `client`.
+    pub fn new(client: &Client) -> Network {
+        let (inputs, delivered) = unbounded_channel();
+        let (deliveries, queue) = unbounded_channel();
+        tokio::spawn(deliver(client.handle(), queue, inputs));
+        Network { handle: client.handle(), deliveries, delivered, asked: FuturesUnordered::new() }
+    }
+
+    /// Performs an effect that is for the server; returns any other.
+    pub fn perform(&mut self, effect: Effect) -> Option<Effect> {
+        let handle = self.handle.clone();
+        match effect {
+            Effect::Deliver(request) => {
+                // The other end lives as long as the runtime.
+                let _ = self.deliveries.send(request);
+            }
+            Effect::Ask(request) => self.asked.push(ask(handle, request).boxed_local()),
+            Effect::FetchPage { room, target, from, limit } => {
+                self.asked.push(fetch(handle, room, target, from, limit).boxed_local());
+            }
+            Effect::Mark { room, seq } => self.asked.push(mark(handle, room, seq).boxed_local()),
+            other => return Some(other),
+        }
+        None
+    }
+
+    /// The next answer. Dropping the future loses none.
+    pub async fn next(&mut self) -> Input {
+        loop {
+            tokio::select! {
+                Some(input) = self.delivered.recv() => return input,
+                Some(answer) = self.asked.next() => {
+                    if let Some(input) = answer {
+                        return input;
+                    }
+                }
+                else => pending().await,
+            }
+        }
+    }
+}
+
+/// Delivers one after the other, so that they arrive in the order in which they were written.
+async fn deliver(handle: Handle, mut queue: UnboundedReceiver<Request>, inputs: UnboundedSender<Input>) {
+    while let Some(request) = queue.recv().await {
+        let id = id(&request);
+        let input = match handle.submit(request).await {
+            Ok(receipt) => Input::Receipt(receipt),
+            // The user has the text back, and the reason.
+            Err(Error::Refused(refusal)) => Input::Refused { id, refusal },
+            Err(error) => {
+                let refusal = Refusal::new(ErrorCode::Unavailable, error.to_string());
+                Input::Refused { id, refusal }
+            }
+        };
+        if inputs.send(input).is_err() {
+            return;
+        }
+    }
+}
+
+fn id(request: &Request) -> MessageId {
+    match request {
+        Request::Post { id, .. }
+        | Request::Edit { id, .. }
+        | Request::Delete { id, .. }
+        | Request::React { id, .. } => *id,
+        // The app delivers nothing else.
+        _ => MessageId::from_bytes([0; 16]),
+    }
+}
+
+async fn fetch(
+    handle: Handle,
+    room: RoomId,
+    target: Target,
+    from: PageFrom,
+    limit: u32,
+) -> Option<Input> {
+    Some(match handle.page(&target, from, limit).await {
+        Ok(page) => Input::Page { room, from, events: page.events, head: page.head },
+        Err(error) => Input::PageFailed { room, why: failure(error) },
+    })
+}
+
+async fn ask(handle: Handle, request: Request) -> Option<Input> {
+    let answer = match &request {
+        Request::Watch { rooms } => {
+            handle.watch(rooms.clone()).await.map(|rooms| Reply::Watching { rooms })
+        }
+        Request::WatchInbox { from } => handle.watch_inbox(*from).await.map(|()| Reply::Done),
+        other => handle.request(other.clone()).await,
+    };
+    Some(Input::Answer { request, answer: answer.map_err(failure) })
+}
+
+async fn mark(handle: Handle, room: RoomId, seq: Seq) -> Option<Input> {
+    let marked = handle.request(Request::Mark { room, seq }).await;
+    marked.is_err().then_some(Input::MarkFailed { room, seq })
+}
+
+fn failure(error: Error) -> Failure {
+    match error {
+        Error::Refused(refusal) => Failure::Refused(refusal),
+        other => Failure::Unanswered(SafeLine::new(&other.to_string())),
+    }
+}
+
+/// What the client library reports, as the app takes it.
+pub fn input(event: Result<Event, Error>) -> Option<Input> {
+    Some(match event {
+        Ok(Event::Message(message)) => Input::Event(message.into_event()),
+        Ok(Event::Other(event)) => Input::Event(event),
+        Ok(Event::Notice(notice)) => Input::Notice(notice),
+        Ok(Event::Reset { room, keep }) => Input::Reset { room, keep },
+        Ok(Event::Unwatched { room, refusal }) => Input::Unwatched { room, refusal },
+        Ok(Event::Up(welcome)) => Input::Up(welcome),
+        Ok(Event::Down { why, retry_in }) => {
+            let retry_in_ms = retry_in.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+            Input::Down { why, retry_in_ms }
+        }
+        Ok(_) => return None,
+        Err(error) => Input::Down { why: SafeLine::new(&error.to_string()), retry_in_ms: None },
+    })
+}

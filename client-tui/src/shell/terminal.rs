@@ -1,0 +1,172 @@
+//! The terminal: entered, and given back on quit, on errors, on panic and around Ctrl+Z. Imports crossterm and
+//! ratatui; of the app only its keys.
+
+use std::io::{self, Stdout, Write};
+use std::panic;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crossterm::cursor::Show;
+use crossterm::event::{
+    DisableBracketedPaste, EnableBracketedPaste, KeyCode, KeyEvent, KeyEventKind, KeyModifiers,
+};
+use crossterm::execute;
+use crossterm::terminal::{
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+
+use crate::app::{Code, Key};
+
+/// Whether the terminal is ours now: giving it back twice would take the user's screen from the next program.
+static OURS: AtomicBool = AtomicBool::new(false);
+/// Panics of other threads, said once the screen is the user's again.
+static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// The terminal in our hands; dropping it gives it back.
+pub struct Screen {
+    terminal: Terminal<CrosstermBackend<Stdout>>,
+}
+
+impl Screen {
+    /// Takes the terminal: alternate screen, raw mode, bracketed paste.
+    ///
+    /// # Errors
+    /// When there is no terminal.
+    pub fn enter() -> io::Result<Screen> {
+        catch_panics();
+        take()?;
+        // From here on dropping gives it back, also if the next line fails.
+        let screen = Terminal::new(CrosstermBackend::new(io::stdout())).map(|terminal| Screen { terminal });
+        screen.inspect_err(|_| give_back())
+    }
+
+    /// Paints.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn draw(&mut self, paint: impl FnOnce(&mut ratatui::Frame<'_>)) -> io::Result<()> {
+        self.terminal.draw(paint).map(drop)
+    }
+
+    /// Its columns and rows.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn size(&self) -> io::Result<(u16, u16)> {
+        self.terminal.size().map(|size| (size.width, size.height))
+    }
+
+    /// Forgets what is on it, so that the next `draw` paints everything.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn forget(&mut self) -> io::Result<()> {
+        self.terminal.clear()
+    }
+
+    /// Rings.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn ring(&mut self) -> io::Result<()> {
+        let mut out = io::stdout();
+        out.write_all(b"\x07")?;
+        out.flush()
+    }
+
+    /// Gives the terminal back, stops as Ctrl+Z does, and takes it again when the shell says so.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn suspend(&mut self) -> io::Result<()> {
+        give_back();
+        // The whole process group, as the terminal itself does it: whoever started us must stop too. The signal
+        // cannot be raised without `unsafe`, so `kill` does it; a failure means that we just go on.
+        let _ = Command::new("kill").args(["-s", "TSTP", "0"]).stderr(Stdio::null()).status();
+        take()?;
+        self.forget()
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        give_back();
+        let panics = std::mem::take(&mut *PANICS.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let mut err = io::stderr();
+        for line in panics {
+            // The last word, on the way out: nobody is left to tell that it failed.
+            let _ = writeln!(err, "{line}");
+        }
+    }
+}
+
+fn take() -> io::Result<()> {
+    OURS.store(true, Ordering::SeqCst);
+    let taken = enable_raw_mode()
+        .and_then(|()| execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste));
+    taken.inspect_err(|_| give_back())
+}
+
+fn give_back() {
+    if OURS.swap(false, Ordering::SeqCst) {
+        // Each step on its own: if one fails the next may still help.
+        let _ = execute!(io::stdout(), DisableBracketedPaste);
+        let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
+        let _ = disable_raw_mode();
+    }
+}
+
+/// A panic of this thread gives the terminal back before it is reported. One of another thread (a server that runs
+/// in this process) ends a task, not the client: it is reported later.
+fn catch_panics() {
+    let own = thread::current().id();
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if thread::current().id() == own || !OURS.load(Ordering::SeqCst) {
+            give_back();
+            before(info);
+        } else if let Ok(mut panics) = PANICS.lock() {
+            panics.push(info.to_string());
+        }
+    }));
+}
+
+/// The app's key for crossterm's, if it has one.
+pub fn key(event: KeyEvent) -> Option<Key> {
+    if event.kind == KeyEventKind::Release {
+        return None;
+    }
+    let has = |modifier| event.modifiers.contains(modifier);
+    let (mut ctrl, mut alt) = (has(KeyModifiers::CONTROL), has(KeyModifiers::ALT));
+    let code = match event.code {
+        KeyCode::Char(c) => {
+            // AltGr is reported as Ctrl and Alt by some terminals; what it writes is a character.
+            if ctrl && alt && !c.is_ascii_alphanumeric() {
+                (ctrl, alt) = (false, false);
+            }
+            Code::Char(c)
+        }
+        KeyCode::F(number) => Code::F(number),
+        KeyCode::Enter => Code::Enter,
+        KeyCode::Esc => Code::Esc,
+        KeyCode::Tab if has(KeyModifiers::SHIFT) => Code::BackTab,
+        KeyCode::Tab => Code::Tab,
+        KeyCode::BackTab => Code::BackTab,
+        KeyCode::Backspace => Code::Backspace,
+        KeyCode::Delete => Code::Delete,
+        KeyCode::Left => Code::Left,
+        KeyCode::Right => Code::Right,
+        KeyCode::Up => Code::Up,
+        KeyCode::Down => Code::Down,
+        KeyCode::Home => Code::Home,
+        KeyCode::End => Code::End,
+        KeyCode::PageUp => Code::PageUp,
+        KeyCode::PageDown => Code::PageDown,
+        _ => return None,
+    };
+    Some(Key { code, ctrl, alt })
+}

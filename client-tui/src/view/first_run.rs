@@ -1,0 +1,87 @@
+//! The first screen of all.
+
+use ratatui::Frame;
+use ratatui::layout::Position;
+
+use super::Look;
+use super::canvas::Canvas;
+use crate::app::first_run::{CHOICES, FirstRunScreen, Step};
+use crate::app::panes::{Pane, composer_width};
+use crate::app::text;
+
+const WIDTH: u16 = 66;
+const HEIGHT: u16 = 12;
+
+/// Paints the screen.
+pub fn draw(frame: &mut Frame<'_>, screen: &FirstRunScreen, look: Look) {
+    let area = frame.area();
+    let (width, height) = (WIDTH.min(area.width), HEIGHT.min(area.height));
+    let pane = Pane { x: (area.width - width) / 2, y: (area.height - height) / 2, width, height };
+    let mut canvas = Canvas::new(frame.buffer_mut(), look);
+    let cursor = draw_in(&mut canvas, screen, pane);
+    if let Some(cursor) = cursor.filter(|cursor| area.contains(*cursor)) {
+        frame.set_cursor_position(cursor);
+    }
+}
+
+fn draw_in(canvas: &mut Canvas<'_>, screen: &FirstRunScreen, pane: Pane) -> Option<Position> {
+    let look = canvas.look;
+    canvas.text(pane.x + 2, pane.y, pane.width.saturating_sub(2), "quip", look.accent());
+    canvas.text(pane.x + 8, pane.y, pane.width.saturating_sub(8), "chat in the terminal", look.dim());
+    let body = Pane { y: pane.y + 2, height: pane.height.saturating_sub(2), ..pane };
+    let cursor = match screen.step {
+        Step::Choose => {
+            draw_choices(canvas, screen, body);
+            None
+        }
+        Step::Link => Some(draw_field(canvas, screen, body, "Paste the link that you were sent:")),
+        Step::Name if screen.has_link() => {
+            Some(draw_field(canvas, screen, body, "Your name there (empty: the link adds a device of yours):"))
+        }
+        Step::Name => Some(draw_field(canvas, screen, body, "Your name (a–z, 0–9, - _ .):")),
+    };
+    let bottom = pane.y + pane.height.saturating_sub(1);
+    let (words, style) = match (&screen.error, screen.step) {
+        (Some(error), _) => (error.as_str(), look.bad()),
+        (None, Step::Choose) => ("↑↓ Enter", look.dim()),
+        (None, _) => ("Enter goes on · Esc goes back", look.dim()),
+    };
+    let cells = pane.width.saturating_sub(3);
+    canvas.text(pane.x + 2, bottom, cells, &text::ellipsis(words, usize::from(cells)), style);
+    cursor
+}
+
+fn draw_choices(canvas: &mut Canvas<'_>, screen: &FirstRunScreen, pane: Pane) {
+    let look = canvas.look;
+    // Explanations only where there is room for them.
+    let step = if pane.height >= 10 { 3 } else { 1 };
+    for (index, (choice, about)) in CHOICES.iter().enumerate() {
+        let y = pane.y + u16::try_from(index).unwrap_or(0) * step;
+        let chosen = index == screen.choice;
+        let (sign, style) = if chosen { ("›", look.accent()) } else { (" ", look.plain()) };
+        canvas.text(pane.x + 2, y, 1, sign, look.accent());
+        canvas.text(pane.x + 4, y, pane.width.saturating_sub(4), choice, style);
+        if step > 1 {
+            let cells = pane.width.saturating_sub(5);
+            canvas.text(pane.x + 4, y + 1, cells, &text::ellipsis(about, usize::from(cells)), look.dim());
+        }
+    }
+}
+
+fn draw_field(canvas: &mut Canvas<'_>, screen: &FirstRunScreen, pane: Pane, question: &str) -> Position {
+    let look = canvas.look;
+    canvas.text(pane.x + 2, pane.y, pane.width.saturating_sub(2), question, look.plain());
+    let cells = composer_width(pane.width.saturating_sub(2));
+    let (row, column) = screen.field.place(cells);
+    let (x, y) = (pane.x + 4, pane.y + 2);
+    canvas.text(pane.x + 2, y, 1, "›", look.accent());
+    let height = pane.height.saturating_sub(4).max(1);
+    let top = (row + 1).saturating_sub(usize::from(height));
+    let rows = text::wrap(screen.field.text(), cells);
+    for (y, range) in (y..y + height).zip(rows.iter().skip(top)) {
+        let line = text::painted(&screen.field.text()[range.clone()]);
+        canvas.text(x, y, pane.width.saturating_sub(4), &line, look.plain());
+    }
+    let row = u16::try_from(row.saturating_sub(top)).unwrap_or(0);
+    Position::new(x + u16::try_from(column).unwrap_or(0), y + row)
+}

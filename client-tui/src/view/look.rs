@@ -1,0 +1,91 @@
+//! Colours: the terminal's own palette, or none. Imports ratatui's styles and the app's inks.
+
+use ratatui::style::{Color, Modifier, Style};
+
+use crate::app::rows::Ink;
+
+/// How things look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Whether colours are used; bold, dim, underlined and reversed are either way.
+    pub color: bool,
+}
+
+/// Nicks: neither red, which says that something is wrong, nor yellow, which says that something is for the reader.
+const NICKS: [Color; 7] = [
+    Color::Cyan,
+    Color::Green,
+    Color::Magenta,
+    Color::Blue,
+    Color::LightCyan,
+    Color::LightGreen,
+    Color::LightMagenta,
+];
+
+impl Look {
+    fn ink(self, color: Color) -> Style {
+        if self.color { Style::new().fg(color) } else { Style::new() }
+    }
+
+    /// Neither colour nor weight.
+    pub fn plain(self) -> Style {
+        Style::new()
+    }
+
+    /// What can be overlooked.
+    pub fn dim(self) -> Style {
+        Style::new().add_modifier(Modifier::DIM)
+    }
+
+    /// What stands out.
+    pub fn bold(self) -> Style {
+        Style::new().add_modifier(Modifier::BOLD)
+    }
+
+    /// What is for the reader.
+    pub fn call(self) -> Style {
+        self.ink(Color::Yellow).add_modifier(Modifier::BOLD)
+    }
+
+    /// Where the user is.
+    pub fn accent(self) -> Style {
+        self.ink(Color::Cyan).add_modifier(Modifier::BOLD)
+    }
+
+    /// What is well.
+    pub fn good(self) -> Style {
+        self.ink(Color::Green)
+    }
+
+    /// What waits.
+    pub fn waiting(self) -> Style {
+        self.ink(Color::Yellow)
+    }
+
+    /// What is wrong.
+    pub fn bad(self) -> Style {
+        self.ink(Color::Red)
+    }
+
+    /// What is chosen.
+    pub fn chosen(self) -> Style {
+        Style::new().add_modifier(Modifier::REVERSED)
+    }
+
+    /// The style of an ink.
+    pub fn of(self, ink: Ink) -> Style {
+        match ink {
+            Ink::Text => self.plain(),
+            Ink::Action => self.plain().add_modifier(Modifier::ITALIC),
+            Ink::Dim | Ink::Pending | Ink::Day => self.dim(),
+            Ink::Nick(index) => self.ink(NICKS[usize::from(index) % NICKS.len()]),
+            Ink::Mention => self.call(),
+            Ink::Link => self.plain().add_modifier(Modifier::UNDERLINED),
+            Ink::Error => self.bad(),
+            Ink::Unread => self.waiting(),
+            Ink::Reaction => self.plain(),
+            Ink::OwnReaction | Ink::Term => self.ink(Color::Cyan),
+            Ink::Head => self.bold(),
+        }
+    }
+}

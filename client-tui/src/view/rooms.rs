@@ -1,0 +1,88 @@
+//! The room list.
+
+use super::canvas::Canvas;
+use crate::app::App;
+use crate::app::panes::Pane;
+use crate::app::room::Room;
+use crate::app::text;
+
+/// One line of the list.
+enum Line<'a> {
+    Head(&'static str),
+    Empty,
+    Room { place: usize, room: &'a Room, current: bool },
+}
+
+/// Paints the list; the current room is always in sight.
+pub fn draw(canvas: &mut Canvas<'_>, app: &App, pane: Pane) {
+    let lines = lines(app);
+    let height = usize::from(pane.height);
+    let current = lines.iter().position(|line| matches!(line, Line::Room { current: true, .. })).unwrap_or(0);
+    // The head above the first room of a section comes along.
+    let top = (current + 2).saturating_sub(height).min(lines.len().saturating_sub(height));
+    for (y, line) in (pane.y..pane.y + pane.height).zip(&lines[top..]) {
+        draw_line(canvas, line, pane, y);
+    }
+}
+
+fn lines(app: &App) -> Vec<Line<'_>> {
+    let current = app.rooms.current_id();
+    let mut lines = Vec::new();
+    let mut section = None;
+    for (place, (id, room)) in app.rooms.listed().enumerate() {
+        if section != Some(room.is_direct()) {
+            if section.is_some() {
+                lines.push(Line::Empty);
+            }
+            lines.push(Line::Head(if room.is_direct() { "Direct" } else { "Rooms" }));
+            section = Some(room.is_direct());
+        }
+        lines.push(Line::Room { place, room, current: current == Some(id) });
+    }
+    lines
+}
+
+fn draw_line(canvas: &mut Canvas<'_>, line: &Line<'_>, pane: Pane, y: u16) {
+    let look = canvas.look;
+    match line {
+        Line::Empty => {}
+        Line::Head(head) => {
+            canvas.text(pane.x + 1, y, pane.width.saturating_sub(1), head, look.dim());
+        }
+        Line::Room { place, room, current } => draw_room(canvas, (*place, *current), room, pane, y),
+    }
+}
+
+fn draw_room(canvas: &mut Canvas<'_>, (place, current): (usize, bool), room: &Room, pane: Pane, y: u16) {
+    let look = canvas.look;
+    let style = match (current, room.summary.unread > 0) {
+        (true, _) => look.accent(),
+        (_, true) => look.bold(),
+        _ => look.plain(),
+    };
+    if current {
+        canvas.text(pane.x, y, 1, "▌", look.accent());
+    }
+    if place < 10 {
+        canvas.text(pane.x + 1, y, 1, &((place + 1) % 10).to_string(), look.dim());
+    }
+    let (count, count_style) = count(room, look);
+    let end = pane.x + pane.width - 1;
+    let count_at = canvas.right(end, y, 5, &count, count_style);
+    let name_at = pane.x + 3;
+    let name_cells = if count.is_empty() { end } else { count_at.saturating_sub(1) }.saturating_sub(name_at);
+    let name = room.summary.target.to_string();
+    canvas.text(name_at, y, name_cells, &text::ellipsis(&name, usize::from(name_cells)), style);
+}
+
+/// What is new in a room: mentions if there are any, else unread messages.
+fn count(room: &Room, look: super::Look) -> (String, ratatui::style::Style) {
+    const SHOWN: u64 = 999;
+    let short = |count: u64| if count > SHOWN { format!("{SHOWN}+") } else { count.to_string() };
+    match (room.summary.mentions, room.summary.unread) {
+        (_, 0) => (String::new(), look.plain()),
+        (0, unread) if room.is_direct() => (short(unread), look.call()),
+        (0, unread) => (short(unread), look.bold()),
+        (mentions, _) => (format!("@{}", short(u64::from(mentions))), look.call()),
+    }
+}

@@ -1,0 +1,70 @@
+//! Watching again on a new connection what was watched on the one before, before anything else is asked.
+
+use std::time::Duration;
+
+use super::Error;
+use super::connection::Connection;
+use crate::cursor::Cursor;
+use crate::error::Refusal;
+use crate::frame::{Reply, Request, WatchState};
+use crate::room::RoomId;
+
+/// The longest wait that a server may ask for.
+pub(super) const LONGEST_HINT: Duration = Duration::from_secs(60);
+/// The shortest: a server that says "now" must not be asked in a circle.
+const SHORTEST_HINT: Duration = Duration::from_millis(20);
+
+/// How long a busy server wants to be left alone.
+pub(super) fn hint(retry_after_ms: u32) -> Duration {
+    Duration::from_millis(retry_after_ms.into()).clamp(SHORTEST_HINT, LONGEST_HINT)
+}
+
+/// Why a new connection could not take over.
+pub(super) enum RestoreError {
+    /// The server does not know the inbox's cursor.
+    Inbox,
+    Other(Error),
+}
+
+impl From<Error> for RestoreError {
+    fn from(error: Error) -> RestoreError {
+        RestoreError::Other(error)
+    }
+}
+
+/// Watches on a new connection what was watched before, from where the user is.
+pub(super) async fn restore(
+    connection: &Connection,
+    rooms: &[Vec<(RoomId, Option<Cursor>)>],
+    inbox: Option<Option<Cursor>>,
+) -> Result<Vec<WatchState>, RestoreError> {
+    let mut states = Vec::new();
+    for rooms in rooms {
+        match patiently(connection, Request::Watch { rooms: rooms.clone() }).await? {
+            Reply::Watching { rooms } => states.extend(rooms),
+            _ => return Err(Error::protocol("a watch answered otherwise than asked").into()),
+        }
+    }
+    if let Some(from) = inbox {
+        match patiently(connection, Request::WatchInbox { from }).await {
+            Ok(_) => {}
+            Err(Error::Refused(refusal)) if refusal.retry_after_ms.is_none() => {
+                return Err(RestoreError::Inbox);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(states)
+}
+
+/// Asks again for as long as the server says that it is too busy.
+async fn patiently(connection: &Connection, request: Request) -> Result<Reply, Error> {
+    loop {
+        match connection.requests.ask(request.clone()).await {
+            Err(Error::Refused(Refusal { retry_after_ms: Some(ms), .. })) => {
+                tokio::time::sleep(hint(ms)).await;
+            }
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! A real `quipd` process on a directory of its own, to be asked, stopped and killed.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use quip_protocol::ServerLink;
+use tempfile::TempDir;
+
+use crate::binary;
+use crate::poll::eventually;
+
+/// A server, killed when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    dir: TempDir,
+    config: Option<PathBuf>,
+    process: Child,
+    stdout: BufReader<ChildStdout>,
+    /// `quip://127.0.0.1:PORT/?fp=…`
+    pub link: ServerLink,
+    /// The link of the first owner, on the first start.
+    pub owner: Option<ServerLink>,
+}
+
+impl Server {
+    /// Starts a new server on a port of its own.
+    pub fn start() -> Server {
+        Server::with_config("")
+    }
+
+    /// Starts a new server with this configuration file.
+    pub fn with_config(toml: &str) -> Server {
+        let dir = tempfile::tempdir().expect("a directory for the server");
+        let config = (!toml.is_empty()).then(|| dir.path().join("quipd.toml"));
+        if let Some(path) = &config {
+            std::fs::write(path, toml).expect("a configuration file");
+        }
+        let (process, stdout, link) = spawn(dir.path(), config.as_deref(), "127.0.0.1:0");
+        let mut server = Server { dir, config, process, stdout, link, owner: None };
+        server.owner = Some(server.line("owner "));
+        server
+    }
+
+    /// Starts it again after [`Server::kill`] or [`Server::stop`], on the same port and directory.
+    pub fn restart(&mut self) {
+        let address = format!("127.0.0.1:{}", self.link.port);
+        let (process, stdout, link) = spawn(self.dir.path(), self.config.as_deref(), &address);
+        assert_eq!(link.fingerprint, self.link.fingerprint, "a restart keeps the server's key");
+        (self.process, self.stdout) = (process, stdout);
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        self.process.kill().expect("the server can be killed");
+        self.process.wait().expect("a killed server ends");
+    }
+
+    /// SIGTERM, and waits. Returns whether it ended with 0.
+    pub fn stop(&mut self) -> bool {
+        self.signal("TERM");
+        eventually("the server stops on SIGTERM", || self.process.try_wait().expect("its status")).success()
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status().expect("kill is there");
+        assert!(sent.success(), "kill -s {name} {pid}");
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Where it keeps everything.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// Runs another `quipd` command on its data directory; returns stdout.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn admin(&self, args: &[&str]) -> String {
+        let mut command = Command::new(binary("quipd"));
+        let output = command.args(args).arg("--data-dir").arg(self.data_dir()).output().expect("quipd runs");
+        assert!(output.status.success(), "quipd {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("quipd prints UTF-8")
+    }
+
+    /// A new invite.
+    pub fn invite(&self, args: &[&str]) -> ServerLink {
+        let printed = self.admin(&[&["invite"], args].concat());
+        printed.trim().parse().expect("quipd invite prints a link")
+    }
+
+    fn line(&mut self, prefix: &str) -> ServerLink {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("the server's stdout");
+        let link = line.strip_prefix(prefix).unwrap_or_else(|| panic!("no {prefix}line but {line:?}: {}", self.log()));
+        link.trim().parse().expect("the server prints a link")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn spawn(dir: &Path, config: Option<&Path>, listen: &str) -> (Child, BufReader<ChildStdout>, ServerLink) {
+    let log = File::options().create(true).append(true).open(dir.join("log")).expect("a log file");
+    let mut command = Command::new(binary("quipd"));
+    command.args(["--listen", listen, "--data-dir"]).arg(dir.join("data"));
+    if let Some(config) = config {
+        command.arg("--config").arg(config);
+    }
+    let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().expect("quipd starts");
+    let mut stdout = BufReader::new(process.stdout.take().expect("stdout is piped"));
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("the server's stdout");
+    let link = line.strip_prefix("ready ").map(|link| link.trim().parse());
+    match link {
+        Some(Ok(link)) => (process, stdout, link),
+        _ => panic!("quipd is not ready: {line:?} {}", std::fs::read_to_string(dir.join("log")).unwrap_or_default()),
+    }
+}
