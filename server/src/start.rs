@@ -79,7 +79,15 @@ impl Core {
         let options = StoreOptions { cache_bytes: config.cache_bytes };
         let path = config.data_dir.clone();
         let opening = tokio::task::spawn_blocking(move || open(&path, options, false));
-        let OpenedDir { dir, journal, store, engine } = opening.await.map_err(io::Error::other)??;
+        Core::start(config, opening.await.map_err(io::Error::other)??)
+    }
+
+    /// Starts the writer on a directory that was opened.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub fn start(config: &Config, opened: OpenedDir) -> Result<Core, StartError> {
+        let OpenedDir { dir, journal, store, engine } = opened;
         let node = Arc::new(Node {
             name: SafeLine::new(&config.name),
             data_dir: config.data_dir.clone(),

@@ -1,2 +1,52 @@
-//! The load program.
-fn main() {}
+//! `quip-load`: loads a server, checks every delivery, and says what it cost. Speaks through the protocol crate alone.
+
+mod check;
+mod cli;
+mod crowd;
+mod disk;
+mod latency;
+mod meter;
+mod process;
+mod progress;
+mod receive;
+mod report;
+mod scenario;
+mod send;
+mod stamp;
+mod subject;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser as _;
+
+use cli::Cli;
+use report::Report;
+use scenario::Run;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match load(&cli).and_then(|report| print(&cli, &report)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // If stderr is gone too, the exit code still says it.
+            let _ = writeln!(std::io::stderr(), "quip-load: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(cli: &Cli) -> Result<Report> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let run = Run::new(cli.server.clone())?;
+        run.scenario(&cli.scenario).await
+    })
+}
+
+fn print(cli: &Cli, report: &Report) -> Result<()> {
+    let text = if cli.json { serde_json::to_string(report)? + "\n" } else { report.table() };
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(())
+}

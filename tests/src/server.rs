@@ -51,6 +51,14 @@ impl Server {
         (self.process, self.stdout) = (process, stdout);
     }
 
+    /// Starts it again after its certificate was removed: it makes a new key. Returns the new link.
+    pub fn restart_with_new_key(&mut self) -> ServerLink {
+        let address = format!("127.0.0.1:{}", self.link.port);
+        let (process, stdout, link) = spawn(self.dir.path(), self.config.as_deref(), &address);
+        (self.process, self.stdout, self.link) = (process, stdout, link);
+        self.link.clone()
+    }
+
     /// kill -9.
     pub fn kill(&mut self) {
         self.process.kill().expect("the server can be killed");

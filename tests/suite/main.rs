@@ -1,4 +1,10 @@
 //! Every integration test, in one binary.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod commands;
 mod crash;
+mod hostile_text;
+mod load;
+mod refusals;
 mod talk;

@@ -36,7 +36,7 @@ pub enum Step {
 
 /// What can be chosen, and what it means.
 pub const CHOICES: [(&str, &str); 3] = [
-    ("Host a server here", "starts one on this machine; you get a link for your colleagues"),
+    ("Host a server here", "starts one on this machine, with a link for your colleagues"),
     ("Join with a link", "someone sent you a line that begins with quip://"),
     ("Quit", ""),
 ];

@@ -145,9 +145,10 @@ impl App {
     pub fn new(setup: Setup, now: Timestamp) -> App {
         let link = setup.server.parse::<ServerLink>().ok();
         let server = link.as_ref().map_or_else(|| setup.server.clone(), ServerLink::address);
+        let server = server.strip_prefix("quip://").unwrap_or(&server);
         App {
             me: None,
-            server: SafeLine::new(&server),
+            server: SafeLine::new(server),
             link,
             zone: setup.zone,
             new_id: setup.new_id,
@@ -226,6 +227,21 @@ impl App {
 
     fn height(&self) -> usize {
         usize::from(self.panes().timeline.height)
+    }
+
+    /// All rooms.
+    pub fn rooms(&self) -> &Rooms {
+        &self.rooms
+    }
+
+    /// What is being written.
+    pub fn composer(&self) -> &Composer {
+        &self.composer
+    }
+
+    /// What was said to the user.
+    pub fn said(&self) -> Option<&Said> {
+        self.said.as_ref()
     }
 
     pub(crate) fn is_up(&self) -> bool {

@@ -34,7 +34,7 @@ impl App {
             Input::Answer { request, answer: Ok(reply) } => self.answer(request, reply),
             Input::Answer { request, answer: Err(why) } => self.failed(&request, &why),
             Input::Show { title, lines } => {
-                let lines = lines.iter().map(|line| Line::Verbatim(line.as_str().to_owned())).collect();
+                let lines = lines.iter().map(|line| shown_line(line.as_str())).collect();
                 self.sheet = Some(Sheet::new(title.as_str(), lines));
             }
             Input::Key(_) | Input::Paste(_) | Input::Resize { .. } | Input::Tick => {}
@@ -95,7 +95,10 @@ impl App {
         match notice.body {
             NoticeBody::Entered { target, by, .. } => {
                 if !own(&by) {
-                    self.say(format!("{by} brought you into {target}"));
+                    self.say(match target {
+                        Target::Room(_) => format!("{by} brought you into {target}"),
+                        Target::Direct(_) => format!("{by} writes to you"),
+                    });
                     self.ring();
                 }
                 self.ask(Request::Open { target });
@@ -145,9 +148,13 @@ impl App {
     fn forget(&mut self, id: RoomId) {
         let place = self.rooms.place();
         let was_current = self.rooms.current_id() == Some(id);
-        self.rooms.remove(id);
+        // What was being written there is not for another room: Ctrl+P has it.
+        if let Some(room) = self.rooms.remove(id) {
+            self.history.push(room.draft.text());
+        }
         if was_current {
-            self.composer.about = super::About::New;
+            let text = self.composer.take();
+            self.history.push(&text);
             let place = place.unwrap_or(0).min(self.rooms.listed().len().saturating_sub(1));
             if let Some(next) = self.rooms.at(place) {
                 self.show(next);
@@ -405,13 +412,17 @@ impl App {
             Line::Text(String::new()),
             Line::Verbatim(link),
             Line::Text(String::new()),
-            Line::Text(format!(
-                "It is good until {}. They run: quip join 'LINK' --name NAME",
-                dates::date_and_time(expires, &self.zone)
-            )),
+            Line::Text("They run: quip join 'LINK' --name NAME".to_owned()),
+            Line::Text(format!("It is good until {}.", dates::date_and_time(expires, &self.zone))),
         ];
         self.sheet = Some(Sheet::new("Invite", lines));
     }
+}
+
+/// A line to show; what holds a link is to be copied.
+fn shown_line(line: &str) -> Line {
+    let line = line.to_owned();
+    if line.contains("quip://") { Line::Verbatim(line) } else { Line::Text(line) }
 }
 
 /// Whether it changes who is in the room.

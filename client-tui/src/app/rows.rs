@@ -114,15 +114,11 @@ impl Layout<'_> {
         if key == self.head() {
             return self.head_rows();
         }
-        let mut rows = match (self.room.timeline.at(Seq(key)), self.post(key)) {
+        match (self.room.timeline.at(Seq(key)), self.post(key)) {
             (Some(event), _) => self.event_rows(event),
             (None, Some(delivery)) => self.post_rows(key, delivery),
             (None, None) => Vec::new(),
-        };
-        if self.room.selected == Some(Seq(key)) {
-            rows.iter_mut().for_each(|row| row.selected = true);
         }
-        rows
     }
 
     fn post(&self, key: u64) -> Option<&Delivery> {
@@ -166,6 +162,7 @@ impl Layout<'_> {
         }
         let previous = self.previous(event.seq.0);
         let (mut rows, fresh) = self.dividers(event.seq.0, event.at, previous);
+        let dividers = rows.len();
         match event.message() {
             Some(message) => {
                 let grouped = !fresh && previous.is_some_and(|before| groups(before, event, message));
@@ -174,6 +171,9 @@ impl Layout<'_> {
                 self.message_rows(event, message, grouped, same_minute, &mut rows);
             }
             None => self.happening_rows(event, &mut rows),
+        }
+        if self.room.selected == Some(event.seq) {
+            rows[dividers..].iter_mut().for_each(|row| row.selected = true);
         }
         rows
     }

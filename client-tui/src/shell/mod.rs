@@ -108,11 +108,8 @@ enum Woken {
 impl Shell {
     fn new(client: Client, options: Options) -> io::Result<Shell> {
         let screen = Screen::enter()?;
-        let setup = Setup {
-            server: options.server,
-            zone: TimeZone::system(),
-            new_id: Box::new(MessageId::generate),
-        };
+        let setup =
+            Setup { server: options.server, zone: TimeZone::system(), new_id: Box::new(MessageId::generate) };
         let mut app = App::new(setup, Timestamp::now());
         let (columns, rows) = screen.size()?;
         app.handle(Input::Resize { columns, rows }, Timestamp::now());
@@ -206,9 +203,7 @@ fn terminal_input(event: Option<io::Result<TerminalEvent>>) -> Woken {
         Some(Err(error)) => Woken::Failed(error),
         Some(Ok(TerminalEvent::Key(event))) => Woken::Input(terminal::key(event).map(Input::Key)),
         Some(Ok(TerminalEvent::Paste(text))) => Woken::Input(Some(Input::Paste(text))),
-        Some(Ok(TerminalEvent::Resize(columns, rows))) => {
-            Woken::Input(Some(Input::Resize { columns, rows }))
-        }
+        Some(Ok(TerminalEvent::Resize(columns, rows))) => Woken::Input(Some(Input::Resize { columns, rows })),
         Some(Ok(_)) => Woken::Input(None),
     }
 }

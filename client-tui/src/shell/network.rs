@@ -95,13 +95,7 @@ fn id(request: &Request) -> MessageId {
     }
 }
 
-async fn fetch(
-    handle: Handle,
-    room: RoomId,
-    target: Target,
-    from: PageFrom,
-    limit: u32,
-) -> Option<Input> {
+async fn fetch(handle: Handle, room: RoomId, target: Target, from: PageFrom, limit: u32) -> Option<Input> {
     Some(match handle.page(&target, from, limit).await {
         Ok(page) => Input::Page { room, from, events: page.events, head: page.head },
         Err(error) => Input::PageFailed { room, why: failure(error) },
@@ -110,9 +104,7 @@ async fn fetch(
 
 async fn ask(handle: Handle, request: Request) -> Option<Input> {
     let answer = match &request {
-        Request::Watch { rooms } => {
-            handle.watch(rooms.clone()).await.map(|rooms| Reply::Watching { rooms })
-        }
+        Request::Watch { rooms } => handle.watch(rooms.clone()).await.map(|rooms| Reply::Watching { rooms }),
         Request::WatchInbox { from } => handle.watch_inbox(*from).await.map(|()| Reply::Done),
         other => handle.request(other.clone()).await,
     };

@@ -24,7 +24,13 @@ pub fn draw(canvas: &mut Canvas<'_>, app: &App, pane: Pane) -> Position {
             Some(room) => format!("Message {}", room.summary.target),
             None => "/join #room".to_owned(),
         };
-        canvas.text(pane.x + PROMPT_WIDTH, pane.y, pane.width.saturating_sub(PROMPT_WIDTH), &hint, look.dim());
+        canvas.text(
+            pane.x + PROMPT_WIDTH,
+            pane.y,
+            pane.width.saturating_sub(PROMPT_WIDTH),
+            &hint,
+            look.dim(),
+        );
     }
     for (y, range) in (pane.y..pane.y + pane.height).zip(&rows[top..]) {
         let line = text::painted(&composer.text()[range.clone()]);

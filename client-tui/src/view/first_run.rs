@@ -9,7 +9,7 @@ use crate::app::first_run::{CHOICES, FirstRunScreen, Step};
 use crate::app::panes::{Pane, composer_width};
 use crate::app::text;
 
-const WIDTH: u16 = 66;
+const WIDTH: u16 = 72;
 const HEIGHT: u16 = 12;
 
 /// Paints the screen.
@@ -35,19 +35,27 @@ fn draw_in(canvas: &mut Canvas<'_>, screen: &FirstRunScreen, pane: Pane) -> Opti
             None
         }
         Step::Link => Some(draw_field(canvas, screen, body, "Paste the link that you were sent:")),
-        Step::Name if screen.has_link() => {
-            Some(draw_field(canvas, screen, body, "Your name there (empty: the link adds a device of yours):"))
-        }
+        Step::Name if screen.has_link() => Some(draw_field(
+            canvas,
+            screen,
+            body,
+            "Your name there (empty: the link adds a device of yours):",
+        )),
         Step::Name => Some(draw_field(canvas, screen, body, "Your name (a–z, 0–9, - _ .):")),
     };
-    let bottom = pane.y + pane.height.saturating_sub(1);
     let (words, style) = match (&screen.error, screen.step) {
         (Some(error), _) => (error.as_str(), look.bad()),
         (None, Step::Choose) => ("↑↓ Enter", look.dim()),
         (None, _) => ("Enter goes on · Esc goes back", look.dim()),
     };
     let cells = pane.width.saturating_sub(3);
-    canvas.text(pane.x + 2, bottom, cells, &text::ellipsis(words, usize::from(cells)), style);
+    let rows = text::wrap(words, usize::from(cells));
+    let top = (pane.y + pane.height).saturating_sub(u16::try_from(rows.len()).unwrap_or(u16::MAX));
+    if top > pane.y + 2 {
+        for (y, row) in (top..).zip(rows) {
+            canvas.text(pane.x + 2, y, cells, &words[row], style);
+        }
+    }
     cursor
 }
 

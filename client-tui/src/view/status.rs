@@ -67,8 +67,7 @@ fn connection(app: &App, look: super::Look) -> (&'static str, String, ratatui::s
         Connection::Connecting => ("◌", format!("connecting to {}…{waiting}", app.server), look.waiting()),
         Connection::Down { retry_at: Some(at), .. } => {
             let seconds = at.0.saturating_sub(app.now.0).div_ceil(1000);
-            let again =
-                if seconds == 0 { "retrying".to_owned() } else { format!("retrying in {seconds} s") };
+            let again = if seconds == 0 { "retrying".to_owned() } else { format!("retrying in {seconds} s") };
             ("○", format!("offline, {again} — messages are kept{waiting}"), look.bad())
         }
         Connection::Down { why, retry_at: None } => ("○", format!("offline: {why}{waiting}"), look.bad()),
@@ -78,13 +77,13 @@ fn connection(app: &App, look: super::Look) -> (&'static str, String, ratatui::s
 /// What could stand at the right, best first, and whether it calls the user.
 fn hints(app: &App) -> Vec<(String, bool)> {
     let mut hints = Vec::new();
+    if app.rooms.current().is_some_and(|room| room.selected.is_some()) {
+        hints.push(("/reply  /react  /edit  /delete  Esc".to_owned(), false));
+    }
     match app.rooms.needy() {
         0 => {}
         1 => hints.push(("1 room needs you: Alt+A".to_owned(), true)),
         count => hints.push((format!("{count} rooms need you: Alt+A"), true)),
-    }
-    if app.rooms.current().is_some_and(|room| room.selected.is_some()) {
-        hints.push(("/reply  /react  /edit  /delete  Esc".to_owned(), false));
     }
     hints.push(("Tab completes · F1 help".to_owned(), false));
     hints.push(("F1 help".to_owned(), false));

@@ -23,7 +23,12 @@ pub fn draw(canvas: &mut Canvas<'_>, app: &App, pane: Pane) {
 
 fn draw_nothing(canvas: &mut Canvas<'_>, app: &App, pane: Pane) {
     let lines: &[&str] = if app.listed_once {
-        &["You are in no room yet.", "", "/rooms lists what is there, /join #room enters,", "/create #room makes one."]
+        &[
+            "You are in no room yet.",
+            "",
+            "/rooms lists what is there, /join #room enters,",
+            "/create #room makes one.",
+        ]
     } else if app.is_up() {
         &["Fetching your rooms…"]
     } else {
@@ -45,8 +50,8 @@ pub fn draw_below(canvas: &mut Canvas<'_>, app: &App, pane: Pane, y: u16) {
     }
     let look = canvas.look;
     let (words, style) = match room.below {
-        0 => (" ↓ newest: Esc ".to_owned(), look.dim()),
-        new => (format!(" ↓ {new} new: Esc "), look.call()),
+        0 => (" ↓ newest · Esc ".to_owned(), look.dim()),
+        new => (format!(" ↓ {new} new · Esc "), look.call()),
     };
     canvas.right(pane.x + pane.width.saturating_sub(1), y, pane.width.saturating_sub(1), &words, style);
 }

@@ -349,9 +349,10 @@ pub fn parse_keys(keys: &str) -> Vec<Key> {
     let mut found = Vec::new();
     let mut rest = keys;
     while let Some(c) = rest.chars().next() {
-        let named = rest.strip_prefix('<').and_then(|rest| rest.split_once('>')).and_then(|(name, behind)| {
-            Some((parse_key(name)?, behind))
-        });
+        let named = rest
+            .strip_prefix('<')
+            .and_then(|rest| rest.split_once('>'))
+            .and_then(|(name, behind)| Some((parse_key(name)?, behind)));
         match named {
             Some((key, behind)) => {
                 found.push(key);

@@ -1,4 +1,5 @@
 //! The terminal client: its logic driven by keys and server inputs, its screens as text.
+#![allow(clippy::unwrap_used, reason = "all of it is tests, also the functions that are not marked so")]
 
 mod harness;
 mod hostile;

@@ -31,8 +31,7 @@ pub fn busy() -> World {
     let code = "it was this:\nfn main() {\n\tprintln!(\"漢字 and tabs\");\n}";
     let code = world.said(1, today + 9 * HOUR + 8 * MINUTE, "carl", code);
     for (who, emoji) in [("bob", "👍"), ("ann", "👍"), ("bob", "🎉")] {
-        let reaction =
-            EventBody::Reacted { target: code, id: id(92), emoji: SafeLine::new(emoji), on: true };
+        let reaction = EventBody::Reacted { target: code, id: id(92), emoji: SafeLine::new(emoji), on: true };
         world.past(1, today + 9 * HOUR + 9 * MINUTE, who, reaction);
     }
     let wrong = world.said(1, today + 11 * HOUR, "bob", "wrong window");
@@ -108,7 +107,9 @@ fn completion() {
 fn offline_with_pending_messages() {
     let mut world = opened();
     world.lose(3_000);
-    world.keys("are you there?<Enter>and this, which is a little longer than a line of the timeline is<Enter>");
+    world.keys(
+        "are you there?<Enter>and this, which is a little longer than a line of the timeline is<Enter>",
+    );
     insta::assert_snapshot!("offline", world.screen(80, 24));
     insta::assert_snapshot!("offline_small", world.screen(40, 10));
 }
@@ -116,7 +117,8 @@ fn offline_with_pending_messages() {
 #[test]
 fn a_refused_message() {
     let mut world = opened();
-    world.refuse = Some(Refusal::new(ErrorCode::Archived, "#general is archived; it can be read, not written"));
+    world.refuse =
+        Some(Refusal::new(ErrorCode::Archived, "#general is archived; it can be read, not written"));
     world.keys("one more thing<Enter>");
     insta::assert_snapshot!("refused", world.screen(80, 24));
 }

@@ -262,11 +262,13 @@ impl Step<'_> {
         let general =
             GENERAL.parse::<RoomName>().ok().and_then(|name| self.state.room_names.get(&name).copied());
         let role = if by.account.admin { Role::Owner } else { Role::Member };
-        if let Some(general) = general {
-            self.enter(by, general, role);
-        }
-        if let Some(room) = room.filter(|room| Some(*room) != general) {
-            self.enter(by, room, Role::Member);
+        let rooms = [general.map(|room| (room, role)), room.map(|room| (room, Role::Member))];
+        for (room, role) in rooms.into_iter().flatten() {
+            let state = &self.state.rooms[&room];
+            // Nothing is written in an archived room; and one code may name the room that everyone is in.
+            if !state.room.archived && state.role(by.id).is_none() {
+                self.enter(by, room, role);
+            }
         }
     }
 }

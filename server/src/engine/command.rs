@@ -1,6 +1,7 @@
 //! Commands: what goes into the log. Variants and fields are only ever added at the end, journals carry their
 //! numbers.
 
+use quip_protocol::name::MAX_ACCOUNT_NAME;
 use quip_protocol::{
     AccountName, DeviceKey, MessageId, MessageKind, Role, RoomId, RoomName, SafeLine, SafeText, Seq, Target,
     Timestamp,
@@ -17,6 +18,22 @@ pub struct Command {
     pub by: Actor,
     /// What.
     pub body: CommandBody,
+}
+
+impl Command {
+    /// At least as many bytes as it has in the log if it is applied, where texts and lists are within their limits.
+    pub fn weight(&self) -> usize {
+        /// All fields of the largest command but its text and its list.
+        const FIELDS: usize = 1024;
+        FIELDS
+            + match &self.body {
+                CommandBody::Post { text, .. } | CommandBody::Edit { text, .. } => text.len(),
+                CommandBody::CreateRoom { members: names, .. } | CommandBody::Invite { who: names, .. } => {
+                    names.len() * (MAX_ACCOUNT_NAME + 1)
+                }
+                _ => 0,
+            }
+    }
 }
 
 /// Who asks.

@@ -29,14 +29,7 @@ impl Step<'_> {
             return Ok(Outcome::Receipt(receipt));
         }
         check_text(text)?;
-        let room = match target {
-            Target::Room(name) => self.room_to_write(by, name, Role::Member)?,
-            Target::Direct(name) => self.open_direct(by, name)?,
-        };
-        self.check_power(by, room, Role::Member)?;
-        if let Some(seq) = reply_to {
-            self.message_at(past, room, seq)?;
-        }
+        let room = self.room_to_post(past, by, target, reply_to)?;
         let message = Message::new(id, kind, text.clone(), reply_to);
         let receipt = self.record(room, by, EventBody::Message(message));
         self.advance_marker(room, by.id, receipt.seq, self.state.rooms[&room].head.ordinal);
@@ -150,6 +143,28 @@ impl Step<'_> {
         Ok(Outcome::Done)
     }
 
+    /// The room of a new message, where it may be posted. A direct room is made only when nothing can be refused
+    /// any more.
+    fn room_to_post(
+        &mut self,
+        past: &impl Past,
+        by: &By,
+        target: &Target,
+        reply_to: Option<Seq>,
+    ) -> Result<RoomId, NotApplied> {
+        let known = match target {
+            Target::Room(name) => Some(self.room_to_write(by, name, Role::Member)?),
+            Target::Direct(name) => self.direct_with(by, name)?,
+        };
+        match (known, reply_to, target) {
+            (Some(room), Some(seq), _) => self.message_at(past, room, seq).map(|_| room),
+            (Some(room), None, _) => Ok(room),
+            (None, Some(seq), _) => refuse_no_message(seq),
+            (None, None, Target::Direct(name)) => self.open_direct(by, name),
+            (None, None, Target::Room(_)) => unreachable!("a room that is not there was refused"),
+        }
+    }
+
     /// The receipt of an id that was applied before.
     fn repeated(&self, past: &impl Past, by: &By, id: MessageId) -> Result<Option<Receipt>, NotApplied> {
         match past.receipt(id)? {
@@ -164,10 +179,7 @@ impl Step<'_> {
     fn message_at(&self, past: &impl Past, room: RoomId, seq: Seq) -> Result<Event, NotApplied> {
         match past.event(room, seq)? {
             Some(event) if event.message().is_some_and(|message| !message.deleted) => Ok(event),
-            _ => refuse(
-                ErrorCode::NoSuchMessage,
-                format!("there is no message {seq} there, or it was deleted"),
-            ),
+            _ => refuse_no_message(seq),
         }
     }
 
@@ -193,6 +205,10 @@ impl Step<'_> {
             self.notify(id, NoticeBody::Mentioned { room, seq, by: by.account.name.clone() });
         }
     }
+}
+
+fn refuse_no_message<T>(seq: Seq) -> Result<T, NotApplied> {
+    refuse(ErrorCode::NoSuchMessage, format!("there is no message {seq} there, or it was deleted"))
 }
 
 fn check_text(text: &SafeText) -> Result<(), NotApplied> {

@@ -56,13 +56,19 @@ impl Step<'_> {
         Ok(Outcome::Room(room))
     }
 
+    /// The direct room with `with`, if there is one.
+    pub(super) fn direct_with(&self, by: &By, with: &AccountName) -> Result<Option<RoomId>, NotApplied> {
+        let other = self.named_account(with)?;
+        Ok(self.state.directs.get(&pair(by.id, other)).copied())
+    }
+
     /// The direct room with `with`, made if there is none.
     pub(super) fn open_direct(&mut self, by: &By, with: &AccountName) -> Result<RoomId, NotApplied> {
+        if let Some(room) = self.direct_with(by, with)? {
+            return Ok(room);
+        }
         let other = self.named_account(with)?;
         let key = pair(by.id, other);
-        if let Some(room) = self.state.directs.get(&key) {
-            return Ok(*room);
-        }
         let room = self.new_room(None, RoomKind::Direct, SafeLine::default(), Some(key));
         self.admit(by, room, by.id, Role::Member);
         if other != by.id {

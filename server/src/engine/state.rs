@@ -147,8 +147,18 @@ impl State {
         room.members = room.members + u32::from(is_in) - u32::from(was_in);
         if is_in {
             self.rooms_of.entry(account).or_default().insert(id);
-        } else if let Some(rooms) = self.rooms_of.get_mut(&account) {
-            rooms.remove(&id);
+        } else {
+            self.not_in(account, id);
+        }
+    }
+
+    /// An account that is in no room has no set of rooms, as if it had never been in one.
+    fn not_in(&mut self, account: AccountId, room: RoomId) {
+        if let Some(rooms) = self.rooms_of.get_mut(&account) {
+            rooms.remove(&room);
+            if rooms.is_empty() {
+                self.rooms_of.remove(&account);
+            }
         }
     }
 
@@ -158,8 +168,6 @@ impl State {
             state.people.remove(&account);
             state.members -= u32::from(was_in);
         }
-        if let Some(rooms) = self.rooms_of.get_mut(&account) {
-            rooms.remove(&room);
-        }
+        self.not_in(account, room);
     }
 }

@@ -49,17 +49,24 @@ impl Feeds {
     /// Appends a durable frame and wakes the watchers. `amended` is the frame of the message that it amends, as it
     /// is now.
     pub fn publish(&self, key: FeedKey, seq: Seq, frame: Bytes, amended: Option<(Seq, Bytes)>) {
-        let feed = match self.find(key) {
-            Some(feed) => feed,
-            None => Arc::clone(self.map.write().entry(key).or_default()),
-        };
-        {
+        let append = |feed: &Arc<Feed>| {
             let mut tail = feed.tail.write();
             tail.append(seq, frame);
             if let Some((target, frame)) = amended {
                 tail.amend(target, seq, frame);
             }
-        }
+            Arc::clone(feed)
+        };
+        // Under the map's lock, so that the feed is not removed as idle before it has the frame.
+        let map = self.map.read();
+        let feed = if let Some(feed) = map.get(&key) {
+            let feed = append(feed);
+            drop(map);
+            feed
+        } else {
+            drop(map);
+            append(self.map.write().entry(key).or_default())
+        };
         for watch in feed.watchers.lock().iter() {
             watch.ring();
         }

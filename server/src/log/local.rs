@@ -9,6 +9,9 @@ use super::Submission;
 const WAITING: usize = 16 * 1024;
 /// Most commands in one group: bounds the time a group takes, and so the latency of everyone in it.
 const GROUP: usize = 4 * 1024;
+/// About the most bytes in one group, whatever its first command has: a journal record has a limit, and a group that
+/// were larger would stop all writing.
+const GROUP_BYTES: usize = 16 * 1024 * 1024;
 
 /// Where sessions put commands.
 #[derive(Debug, Clone)]
@@ -20,13 +23,15 @@ pub struct LocalLog {
 #[derive(Debug)]
 pub struct Intake {
     queue: mpsc::Receiver<Submission>,
+    /// Taken from the queue, and behind the group before.
+    taken: Vec<Submission>,
 }
 
 impl LocalLog {
     /// Both ends.
     pub fn new() -> (LocalLog, Intake) {
         let (sender, receiver) = mpsc::channel(WAITING);
-        (LocalLog { queue: sender }, Intake { queue: receiver })
+        (LocalLog { queue: sender }, Intake { queue: receiver, taken: Vec::new() })
     }
 
     /// Appends a command; waits while the log is full. Gives it back if the writer has stopped.
@@ -39,10 +44,19 @@ impl LocalLog {
 }
 
 impl Intake {
-    /// Everything that waits, in order; blocks until there is something. `None` when no sender is left.
+    /// Everything that waits and fits, in order; blocks until there is something. `None` when no sender is left.
     pub fn group(&mut self) -> Option<Vec<Submission>> {
-        let mut group = Vec::new();
-        if self.queue.blocking_recv_many(&mut group, GROUP) == 0 { None } else { Some(group) }
+        if self.taken.is_empty() && self.queue.blocking_recv_many(&mut self.taken, GROUP) == 0 {
+            return None;
+        }
+        let mut bytes = 0;
+        let fits = |submission: &&Submission| {
+            bytes += submission.command.weight();
+            bytes <= GROUP_BYTES
+        };
+        let fitting = self.taken.iter().take_while(fits).count().max(1);
+        let rest = self.taken.split_off(fitting);
+        Some(std::mem::replace(&mut self.taken, rest))
     }
 
     /// Takes no more; what waits can still be taken.

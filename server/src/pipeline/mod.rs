@@ -35,8 +35,16 @@ use past::{Applied as AppliedPast, Unpublished};
 /// When the operating system gives no thread.
 pub fn start(node: Arc<Node>, journal: Journal, intake: Intake) -> std::io::Result<thread::JoinHandle<()>> {
     let behind = Behind::start(Arc::clone(&node))?;
-    let writer =
-        Writer { node, journal, intake, behind, unpublished: Unpublished::default(), group: 0, failed: None };
+    let writer = Writer {
+        node,
+        journal,
+        intake,
+        behind: Some(behind),
+        unpublished: Unpublished::default(),
+        group: 0,
+        durable: 0,
+        failed: None,
+    };
     thread::Builder::new().name("quip-writer".into()).spawn(move || writer.run())
 }
 
@@ -44,10 +52,13 @@ struct Writer {
     node: Arc<Node>,
     journal: Journal,
     intake: Intake,
-    behind: Behind,
+    /// `None` once writing has failed.
+    behind: Option<Behind>,
     unpublished: Unpublished,
     /// Counts groups that changed something.
     group: u64,
+    /// The last of them that is durable.
+    durable: u64,
     /// Why nothing is written any more.
     failed: Option<Refusal>,
 }
@@ -64,8 +75,9 @@ struct Group {
 impl Writer {
     fn run(mut self) {
         while let Some(submissions) = self.intake.group() {
-            let ids = self.behind.stored_ids();
-            self.unpublished.stored(ids);
+            if let Some(behind) = &self.behind {
+                self.unpublished.stored(behind.stored_ids());
+            }
             let group = match &self.failed {
                 Some(refusal) => refuse_all(submissions, refusal),
                 None => self.commit(submissions),
@@ -74,7 +86,9 @@ impl Writer {
                 waiter.finish(result);
             }
         }
-        self.behind.finish();
+        if let Some(behind) = self.behind {
+            behind.finish();
+        }
     }
 
     fn commit(&mut self, submissions: Vec<Submission>) -> Vec<(Waiter, Result<Outcome, Refusal>)> {
@@ -94,7 +108,10 @@ impl Writer {
             self.node.metrics.journaled(group.entry.commands.len(), begun.elapsed());
             self.publish(&group);
             self.node.durable.advance(self.group);
-            self.behind.send(Applied { position, changes: group.changes });
+            self.durable = self.group;
+            if let Some(behind) = &self.behind {
+                behind.send(Applied { position, changes: group.changes });
+            }
         }
         group.results
     }
@@ -104,22 +121,23 @@ impl Writer {
         let node = Arc::clone(&self.node);
         let mut engine = node.engine.write();
         let mut group = Group::default();
+        let mut failed = None;
         let mut submissions = submissions.into_iter();
         while let Some(submission) = submissions.next() {
-            match self.apply_one(&mut engine, submission, &mut group) {
-                Ok(()) => {}
-                Err((waiter, unreadable)) => {
-                    let rest = std::iter::once(waiter).chain(submissions.map(|s| s.waiter));
-                    group.results.extend(rest.map(|waiter| (waiter, Err(degraded()))));
-                    return Err((group, unreadable));
-                }
+            if let Err((waiter, unreadable)) = self.apply_one(&mut engine, submission, &mut group) {
+                let rest = std::iter::once(waiter).chain(submissions.by_ref().map(|s| s.waiter));
+                group.results.extend(rest.map(|waiter| (waiter, Err(degraded()))));
+                failed = Some(unreadable);
             }
         }
         if !group.changes.is_empty() {
             self.group += 1;
             node.applied.store(self.group, Ordering::Release);
         }
-        Ok(group)
+        match failed {
+            None => Ok(group),
+            Some(unreadable) => Err((group, unreadable)),
+        }
     }
 
     fn apply_one(
@@ -179,13 +197,19 @@ impl Writer {
                     self.end_watch(member.room, member.account, &group.changes[..at]);
                 }
                 Change::Device(device) if device.revoked => self.node.sessions.revoke_device(&device.key),
-                Change::Account(account) if account.suspended => {
-                    self.node.sessions.revoke_account(account.id)
-                }
+                Change::Account(account) if account.suspended => self.end_sessions(account.id),
                 _ => {}
             }
         }
         self.unpublished.published();
+    }
+
+    /// Whoever is suspended is disconnected, and so are their bots.
+    fn end_sessions(&self, account: AccountId) {
+        let bots: Vec<AccountId> = self.node.engine.read().bots(account).collect();
+        for account in bots.into_iter().chain([account]) {
+            self.node.sessions.revoke_account(account);
+        }
     }
 
     /// A member who left or was removed sees nothing behind the event that says so, which is the last of its room
@@ -205,7 +229,28 @@ impl Writer {
         error!(why, "writing stopped: restart quipd when the disk is well again; reading goes on");
         self.failed = Some(degraded());
         self.node.durable.fail();
+        self.take_back();
         group.results.into_iter().map(|(waiter, _)| (waiter, Err(degraded()))).collect()
+    }
+
+    /// Puts the engine back to where it was before the group that is not durable, so that reading goes on: to what
+    /// the store has, once it has everything that is durable. If it cannot have that, nothing is told any more.
+    fn take_back(&mut self) {
+        if let Some(behind) = self.behind.take() {
+            behind.finish();
+        }
+        if self.node.store.applied() != self.journal.last() {
+            return error!("the store is not as new as the journal: reading is refused too until quipd is restarted");
+        }
+        match self.node.store.load() {
+            Ok(snapshot) => {
+                let mut engine = self.node.engine.write();
+                *engine = Engine::from_snapshot(snapshot);
+                self.group = self.durable;
+                self.node.applied.store(self.group, Ordering::Release);
+            }
+            Err(e) => error!(error = %e, "the store cannot be read: reading is refused too until quipd is restarted"),
+        }
     }
 }
 

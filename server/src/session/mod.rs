@@ -128,7 +128,8 @@ impl Session {
             ended = self.requests(&mut reader, channels, stop) => ended?,
             ended = live::run(self, &mut stop_live) => ended?,
             ended = bulk::run(self) => ended?,
-            ended = replies.run() => return ended,
+            // The client has said all it wanted, or the server is stopping.
+            ended = replies.run() => return if *stop_live.borrow() { Err(Ended::Stopping) } else { ended },
         }
         Ok(())
     }
@@ -187,6 +188,10 @@ impl Session {
     fn enter(&self, account: AccountId) {
         *self.account.lock() = Some(account);
         self.shared.node.sessions.enter(account, self.key, self.connection.clone());
+        // A revocation ends the connections that it finds; one between the question who this is and here found none.
+        if self.ask(|engine| engine.account_of(&self.key).is_err()).answer {
+            self.shared.node.sessions.revoke_device(&self.key);
+        }
     }
 
     fn ask<T>(&self, question: impl FnOnce(&Engine) -> T) -> Asked<T> {
@@ -224,10 +229,10 @@ impl Session {
         let now = Timestamp::now();
         Metrics::count(&self.shared.node.metrics.requests);
         let account = *self.account.lock();
-        let todo = match account {
-            Some(account) => self.within_budget(now).and_then(|()| self.decide(account, body, now)),
+        let todo = self.within_budget(now).and_then(|()| match account {
+            Some(account) => self.decide(account, body, now),
             None => self.decide_unknown(body, now),
-        };
+        });
         let refused = match todo {
             Ok(Todo::Append(body)) => self.append(label, body, now, channels).await,
             Ok(Todo::AppendCode(body, code, expires)) => {
@@ -272,7 +277,6 @@ impl Session {
                 Ok(Todo::Append(CommandBody::Redeem { hash: code.hash(), name, label: device }))
             }
             Request::Register { name, device } if node.open_registration => {
-                self.within_budget(now)?;
                 Ok(Todo::Append(CommandBody::Register { name, label: device }))
             }
             Request::Register { .. } => Err(Refusal::new(

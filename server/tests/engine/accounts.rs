@@ -1,0 +1,205 @@
+//! Codes, devices, tokens, suspension.
+
+use quip_protocol::limits::MAX_LINE;
+use quip_protocol::{ErrorCode, NoticeBody, Role, SafeLine, Timestamp};
+use quip_server::engine::{Actor, CommandBody};
+
+use crate::world::{World, account, create, key, kick, post, room};
+
+fn redeem(code: u8, name: Option<&str>) -> CommandBody {
+    CommandBody::Redeem { hash: [code; 32], name: name.map(account), label: SafeLine::new("phone") }
+}
+
+fn code(number: u8, of: Option<&str>, uses: u32, expires: u64) -> CommandBody {
+    let expires = Timestamp(expires);
+    CommandBody::NewInvite { hash: [number; 32], room: of.map(room), admin: true, uses, expires }
+}
+
+const LATER: u64 = 1_000_000;
+
+#[test]
+fn each_wrong_code_says_what_is_wrong_with_it() {
+    let mut world = World::with(&["ann"]);
+    world.does("ann", code(1, None, 1, LATER));
+    world.does("ann", code(2, None, 1, 500));
+    world.does("ann", CommandBody::NewDeviceCode { hash: [3; 32], expires: Timestamp(500) });
+    world.refuses("bob", redeem(9, Some("bob")), ErrorCode::BadCode);
+    world.refuses("bob", redeem(2, Some("bob")), ErrorCode::ExpiredCode);
+    world.refuses("bob", redeem(3, None), ErrorCode::ExpiredCode);
+    world.refuses("bob", redeem(1, None), ErrorCode::BadRequest);
+    world.refuses("bob", redeem(1, Some("ann")), ErrorCode::NameTaken);
+    let long = SafeLine::new(&"x".repeat(MAX_LINE + 1));
+    let long = CommandBody::Redeem { hash: [1; 32], name: Some(account("bob")), label: long };
+    world.refuses("bob", long, ErrorCode::TooLong);
+    // None of that has used it up.
+    world.does("bob", redeem(1, Some("bob")));
+    world.refuses("eve", redeem(1, Some("eve")), ErrorCode::UsedCode);
+    world.refuses("bob", redeem(1, Some("bob2")), ErrorCode::NameTaken);
+}
+
+#[test]
+fn a_code_is_good_as_often_as_it_says_and_only_an_operator_makes_administrators() {
+    let mut world = World::with(&["ann"]);
+    world.does("ann", code(1, None, 2, LATER));
+    for name in ["bob", "eve"] {
+        world.does(name, redeem(1, Some(name)));
+        let id = world.account_id(name);
+        assert!(!world.engine.account(id).unwrap().admin, "a member's code makes members");
+        assert_eq!(world.sees(name, "#general").role, Some(Role::Member));
+    }
+    world.refuses("zoe", redeem(1, Some("zoe")), ErrorCode::UsedCode);
+    world.refuses("ann", code(2, None, 0, LATER), ErrorCode::TooMany);
+    world.refuses("ann", code(2, None, 10_001, LATER), ErrorCode::TooMany);
+    world.operates(code(3, None, 1, LATER));
+    world.does("zoe", redeem(3, Some("zoe")));
+    assert_eq!(world.sees("zoe", "#general").role, Some(Role::Owner));
+}
+
+#[test]
+fn a_link_into_a_room_enters_it_and_general() {
+    let mut world = World::with(&["ann"]);
+    world.does("ann", create("#secret", true, &[]));
+    world.does("ann", code(1, Some("#secret"), 1, LATER));
+    world.does("ann", code(2, Some("#general"), 1, LATER));
+    world.does("bob", redeem(1, Some("bob")));
+    assert_eq!(world.sees("bob", "#secret").members, 2);
+    assert_eq!(world.sees("bob", "#general").members, 2);
+    world.does("eve", redeem(2, Some("eve")));
+    assert_eq!(world.sees("eve", "#general").members, 3, "entered once");
+}
+
+/// What can no longer be written is not entered either, by whichever door.
+#[test]
+fn an_archived_room_is_not_entered_by_a_link_or_a_new_account() {
+    let mut world = World::with(&["ann"]);
+    world.does("ann", create("#old", false, &[]));
+    world.does("ann", code(1, Some("#old"), 1, LATER));
+    for name in ["#old", "#general"] {
+        world.operates(CommandBody::Archive { room: room(name) });
+    }
+    let heads = ["#old", "#general"].map(|name| world.sees("ann", name).head);
+    world.does("bob", redeem(1, Some("bob")));
+    assert_eq!(["#old", "#general"].map(|name| world.sees("ann", name).head), heads);
+    assert_eq!(world.sees("bob", "#old").role, None);
+}
+
+#[test]
+fn a_device_code_adds_a_device_and_the_other_devices_are_told() {
+    let mut world = World::with(&["ann"]);
+    world.does("ann", CommandBody::NewDeviceCode { hash: [1; 32], expires: Timestamp(LATER) });
+    world.does("ann-phone", redeem(1, None));
+    world.refuses("ann-tablet", redeem(1, None), ErrorCode::UsedCode);
+    world.say("ann-phone", "#general", "from the phone");
+    assert_eq!(world.event(world.room_id("#general"), 2).author, account("ann"));
+    assert_eq!(world.inbox("ann").last(), Some(&NoticeBody::Devices));
+    let ann = world.account_id("ann");
+    assert_eq!(world.engine.devices(ann, |_| false).len(), 2);
+}
+
+#[test]
+fn a_revoked_device_does_nothing_more_and_stays_known() {
+    let mut world = World::with(&["ann", "bob"]);
+    world.does("ann", CommandBody::NewDeviceCode { hash: [1; 32], expires: Timestamp(LATER) });
+    world.does("lost", redeem(1, None));
+    let revoke = |name: &str| CommandBody::RevokeDevice { key: key(name) };
+    world.refuses("bob", revoke("lost"), ErrorCode::NoSuchDevice);
+    world.refuses("bob", revoke("nobody"), ErrorCode::NoSuchDevice);
+    world.does("ann", revoke("lost"));
+    let before = world.changes.len();
+    world.does("ann", revoke("lost"));
+    assert_eq!(world.changes.len(), before, "revoked once");
+    world.does("ann", code(2, None, 5, LATER));
+    for body in [post("#general", 1, "x"), redeem(2, Some("eve")), revoke("lost"), revoke("ann")] {
+        world.refuses("lost", body, ErrorCode::Revoked);
+    }
+    assert_eq!(world.engine.account_of(&key("lost")).map_err(|r| r.code), Err(ErrorCode::Revoked));
+    world.say("ann", "#general", "still here");
+    world.operates(revoke("ann"));
+    world.refuses("ann", post("#general", 2, "x"), ErrorCode::Revoked);
+}
+
+#[test]
+fn tokens_make_bots_of_their_owner() {
+    let token = |bot: &str, device: &str| CommandBody::NewToken {
+        name: account(bot),
+        key: key(device),
+        label: SafeLine::new("ci"),
+    };
+    let mut world = World::with(&["ann", "bob"]);
+    world.does("ann", token("bot", "t1"));
+    world.does("ann", token("bot", "t2"));
+    world.refuses("ann", token("bot", "t2"), ErrorCode::NameTaken);
+    world.refuses("bob", token("bot", "t3"), ErrorCode::NameTaken);
+    world.refuses("ann", token("bob", "t3"), ErrorCode::NameTaken);
+    world.refuses("t1", token("bot2", "t3"), ErrorCode::Forbidden);
+    world.refuses("t1", code(1, None, 1, LATER), ErrorCode::Forbidden);
+    world.say("t2", "#general", "built");
+    let revoke = CommandBody::RevokeToken { name: account("bot") };
+    world.refuses("bob", revoke.clone(), ErrorCode::NoSuchDevice);
+    world.does("ann", revoke);
+    for device in ["t1", "t2"] {
+        world.refuses(device, post("#general", 1, "x"), ErrorCode::Revoked);
+    }
+    world.refuses("ann", CommandBody::RevokeToken { name: account("bob") }, ErrorCode::NoSuchDevice);
+    world.does("ann", token("bot", "t3"));
+    world.say("t3", "#general", "built again");
+}
+
+#[test]
+fn who_is_suspended_can_do_nothing_nor_can_their_bots() {
+    let mut world = World::with(&["ann", "bob"]);
+    world.does("ann", CommandBody::NewToken { name: account("bot"), key: key("t1"), label: SafeLine::default() });
+    let suspend = |on| CommandBody::Suspend { name: account("ann"), on };
+    world.refuses("bob", suspend(true), ErrorCode::Forbidden);
+    world.operates(suspend(true));
+    for name in ["ann", "t1"] {
+        world.refuses(name, post("#general", 1, "x"), ErrorCode::Suspended);
+        assert_eq!(world.engine.account_of(&key(name)).map_err(|r| r.code), Err(ErrorCode::Suspended));
+    }
+    world.say("bob", "#general", "@ann is away");
+    let before = world.changes.len();
+    world.operates(suspend(true));
+    assert_eq!(world.changes.len(), before, "suspended once");
+    world.operates(suspend(false));
+    world.say("ann", "#general", "back");
+    world.say("t1", "#general", "me too");
+}
+
+#[test]
+fn an_unknown_device_can_only_redeem_or_register() {
+    let mut world = World::with(&["ann"]);
+    let rejected = [
+        post("#general", 1, "x"),
+        create("#mine", false, &[]),
+        kick("#general", "ann"),
+        CommandBody::Join { room: room("#general") },
+        CommandBody::NewDeviceCode { hash: [1; 32], expires: Timestamp(LATER) },
+        code(1, None, 1, LATER),
+        CommandBody::RevokeDevice { key: key("ann") },
+        CommandBody::Bootstrap,
+        CommandBody::Suspend { name: account("ann"), on: true },
+    ];
+    for body in rejected {
+        world.refuses("stranger", body, ErrorCode::UnknownDevice);
+    }
+    world.refuses("ann", CommandBody::Bootstrap, ErrorCode::Forbidden);
+    let again = world.apply(Actor::Operator, CommandBody::Bootstrap).map_err(|r| r.code);
+    assert_eq!(again, Err(ErrorCode::BadRequest));
+    let as_operator = world.apply(Actor::Operator, post("#general", 1, "x")).map_err(|r| r.code);
+    assert_eq!(as_operator, Err(ErrorCode::Forbidden));
+}
+
+#[test]
+fn an_account_has_at_most_64_devices() {
+    let mut world = World::with(&["ann"]);
+    for n in 1..=64u8 {
+        world.does("ann", CommandBody::NewDeviceCode { hash: [n; 32], expires: Timestamp(LATER) });
+    }
+    for n in 1..64u8 {
+        world.does(&format!("d{n}"), redeem(n, None));
+    }
+    world.refuses("d64", redeem(64, None), ErrorCode::TooMany);
+    world.refuses("ann", CommandBody::NewDeviceCode { hash: [99; 32], expires: Timestamp(LATER) }, ErrorCode::TooMany);
+    world.does("ann", CommandBody::RevokeDevice { key: key("d1") });
+    world.does("d64", redeem(64, None));
+}

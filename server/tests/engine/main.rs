@@ -1,0 +1,11 @@
+//! The engine as a table of what is allowed, as a property of random commands, and behind a real journal and store.
+
+mod accounts;
+mod commands;
+mod membership;
+mod messages;
+mod pipeline;
+mod private;
+mod property;
+mod roles;
+mod world;

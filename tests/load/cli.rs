@@ -1,0 +1,139 @@
+//! What the load program is told: its flags and their limits.
+
+use clap::{Args, Parser, Subcommand};
+use quip_protocol::ServerLink;
+use quip_protocol::limits::MAX_TEXT;
+
+use crate::stamp::MIN_SIZE;
+
+/// Loads a Quip server, checks every delivery, and says what it cost.
+#[derive(Debug, Parser)]
+#[command(
+    name = "quip-load",
+    after_help = "Examples:\n  quip-load durable --senders 8 --window 64\n  quip-load fanout --receivers 1000 --rate 20\n  quip-load --json idle --connections 5000\n\nWithout --server it starts a quipd of its own, built beside it. Exit code 1: something was lost, doubled or out of order, or the server failed."
+)]
+pub struct Cli {
+    /// Load this server instead: an invite link with as many uses as the run has accounts
+    #[arg(long, value_name = "LINK", global = true)]
+    pub server: Option<ServerLink>,
+    /// Print one JSON object
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to measure
+    #[command(subcommand)]
+    pub scenario: Scenario,
+}
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub enum Scenario {
+    /// How fast messages are made durable: senders in one room, nobody watching; then the history is read and checked
+    Durable(DurableArgs),
+    /// How fast messages reach everyone who watches a room
+    Fanout(FanoutArgs),
+    /// What connections cost that do nothing but watch a room
+    Idle(IdleArgs),
+    /// How fast pages of 50 events come, one after the other, from the newest to the oldest
+    Page(PageArgs),
+}
+
+/// Flags of `durable`.
+#[derive(Debug, Args)]
+pub struct DurableArgs {
+    /// How many accounts send
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub senders: u32,
+    /// How many messages of each are unacknowledged at a time
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4_000))]
+    pub window: u32,
+    #[command(flatten)]
+    pub load: LoadArgs,
+}
+
+/// Flags of `fanout`.
+#[derive(Debug, Args)]
+pub struct FanoutArgs {
+    /// How many accounts watch the room
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=9_000))]
+    pub receivers: u32,
+    /// How many accounts send
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub senders: u32,
+    /// Messages a second of all senders together, or max: as fast as they are acknowledged
+    #[arg(long, default_value = "max", value_parser = parse_rate)]
+    pub rate: Rate,
+    /// At the rate max, how many messages of each sender are unacknowledged at a time
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4_000))]
+    pub window: u32,
+    #[command(flatten)]
+    pub load: LoadArgs,
+}
+
+/// Flags of whatever sends.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct LoadArgs {
+    /// Bytes of each message
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(MIN_SIZE as i64..=MAX_TEXT as i64))]
+    pub size: u32,
+    /// For how long
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: u64,
+}
+
+/// Flags of `idle`.
+#[derive(Debug, Args)]
+pub struct IdleArgs {
+    /// How many
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=9_000))]
+    pub connections: u32,
+    /// For how long they are idle
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: u64,
+}
+
+/// Flags of `page`.
+#[derive(Debug, Args)]
+pub struct PageArgs {
+    /// How many messages the room has
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(50..=10_000_000))]
+    pub messages: u64,
+    #[command(flatten)]
+    pub load: LoadArgs,
+}
+
+/// How fast to send.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rate {
+    /// As fast as messages are acknowledged.
+    Max,
+    /// So many a second.
+    PerSecond(f64),
+}
+
+fn parse_rate(text: &str) -> Result<Rate, String> {
+    match text.parse::<f64>() {
+        _ if text == "max" => Ok(Rate::Max),
+        Ok(rate) if (0.01..=1e6).contains(&rate) => Ok(Rate::PerSecond(rate)),
+        _ => Err("a rate is max, or messages a second from 0.01 to 1000000".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn rates() {
+        assert_eq!(parse_rate("max"), Ok(Rate::Max));
+        assert_eq!(parse_rate("0.5"), Ok(Rate::PerSecond(0.5)));
+        for wrong in ["", "0", "-1", "NaN", "inf", "fast", "1e9"] {
+            assert!(parse_rate(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Scenarios: each puts accounts on the server, loads it, checks what came, and reports.
+
+mod durable;
+mod fanout;
+mod idle;
+mod page;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use quip_protocol::client::Client;
+use quip_protocol::{ServerLink, Target};
+use tokio::task::JoinSet;
+
+use crate::cli::Scenario;
+use crate::crowd::Crowd;
+use crate::disk::{self, Disk};
+use crate::progress::Progress;
+use crate::report::Report;
+use crate::send::{Enough, Pace, Sender, Sent};
+use crate::stamp::Clock;
+use crate::subject::Subject;
+
+/// What every scenario has.
+#[derive(Debug)]
+pub struct Run {
+    subject: Subject,
+    disk: Option<Disk>,
+    progress: Progress,
+    clock: Clock,
+}
+
+impl Run {
+    /// A run on the given server, or one of its own. In a tokio runtime.
+    pub fn new(server: Option<ServerLink>) -> Result<Run> {
+        let subject = Subject::new(server)?;
+        let measured = subject.dir().map(|dir| disk::measure(&dir)).transpose();
+        let disk = measured.context("cannot measure the disk of the server's directory")?;
+        Ok(Run { subject, disk, progress: Progress::start(), clock: Clock::start() })
+    }
+
+    /// Runs it.
+    pub async fn scenario(self, scenario: &Scenario) -> Result<Report> {
+        match scenario {
+            Scenario::Durable(args) => durable::run(self, args).await,
+            Scenario::Fanout(args) => fanout::run(self, args).await,
+            Scenario::Idle(args) => idle::run(self, args).await,
+            Scenario::Page(args) => page::run(self, args).await,
+        }
+    }
+
+    fn senders(&self, crowd: &Crowd, clients: &[Client], size: u32) -> Vec<Sender> {
+        let to = Target::from(crowd.room.clone());
+        let sender = |(index, client): (u32, &Client)| Sender {
+            handle: client.handle(),
+            index,
+            to: to.clone(),
+            size: size as usize,
+            clock: self.clock,
+        };
+        (0..).zip(clients).map(sender).collect()
+    }
+}
+
+/// Has all of them send at once, each at its pace; what each has sent, in their order.
+async fn send_all(senders: &[Sender], pace: impl Fn(u32) -> Pace, enough: Enough) -> Result<Vec<Sent>> {
+    let mut tasks = JoinSet::new();
+    for sender in senders.iter().cloned() {
+        let (index, pace) = (sender.index, pace(sender.index));
+        tasks.spawn(async move { sender.send(pace, enough).await.map(|sent| (index, sent)) });
+    }
+    let mut all = Vec::with_capacity(senders.len());
+    while let Some(sent) = tasks.join_next().await {
+        all.push(sent??);
+    }
+    all.sort_unstable_by_key(|(index, _)| *index);
+    Ok(all.into_iter().map(|(_, sent)| sent).collect())
+}
+
+fn in_seconds(seconds: u64) -> Instant {
+    Instant::now() + Duration::from_secs(seconds)
+}
+
+fn counts(sent: &[Sent]) -> Vec<u64> {
+    sent.iter().map(Sent::count).collect()
+}

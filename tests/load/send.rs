@@ -1,0 +1,177 @@
+//! Senders: numbered, stamped messages, by a window or by a clock, with every receipt kept.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use hdrhistogram::Histogram;
+use quip_protocol::client::Handle;
+use quip_protocol::frame::{Reply, Request};
+use quip_protocol::{MessageId, MessageKind, SafeText, Seq, Target};
+
+use crate::check;
+use crate::latency::new_histogram;
+use crate::stamp::{Clock, Stamp};
+
+/// When a sender sends its next message.
+#[derive(Debug, Clone, Copy)]
+pub enum Pace {
+    /// When fewer than so many are unacknowledged.
+    Window(usize),
+    /// At `first` and then each `every`, whatever is unacknowledged. Latencies count from then, so that a server that
+    /// holds up the sender does not hide it.
+    Clock {
+        /// The first.
+        first: Instant,
+        /// The others.
+        every: Duration,
+    },
+}
+
+/// When a sender has sent enough.
+#[derive(Debug, Clone, Copy)]
+pub enum Enough {
+    /// At this time.
+    At(Instant),
+    /// At so many messages.
+    Messages(u64),
+}
+
+/// One who sends.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    /// Of its connection.
+    pub handle: Handle,
+    /// Which it is.
+    pub index: u32,
+    /// Where to.
+    pub to: Target,
+    /// Bytes of each message.
+    pub size: usize,
+    /// Of the run.
+    pub clock: Clock,
+}
+
+/// What a sender has sent.
+#[derive(Debug)]
+pub struct Sent {
+    /// The place of each message, by its number.
+    pub places: Vec<Seq>,
+    /// Until the receipt, in nanoseconds.
+    pub receipts: Histogram<u64>,
+}
+
+struct Acknowledged {
+    number: u64,
+    nanos: u64,
+    seq: Seq,
+}
+
+impl Sender {
+    /// Sends until it is enough, and waits for every receipt.
+    ///
+    /// # Errors
+    /// When one is refused, or receipts are out of order.
+    pub async fn send(self, pace: Pace, enough: Enough) -> Result<Sent> {
+        let mut sent = Sent { places: Vec::new(), receipts: new_histogram() };
+        match pace {
+            Pace::Window(window) => self.by_window(window, enough, &mut sent).await?,
+            Pace::Clock { first, every } => self.by_clock(first, every, enough, &mut sent).await?,
+        }
+        if !check::in_order(&sent.places) {
+            bail!("the receipts of sender {} are not in the order it sent", self.index);
+        }
+        Ok(sent)
+    }
+
+    /// Sends the message that ends the run.
+    pub async fn end(&self) -> Result<Seq> {
+        self.post(Stamp::end()).await
+    }
+
+    async fn by_window(&self, window: usize, enough: Enough, sent: &mut Sent) -> Result<()> {
+        let mut waiting = FuturesUnordered::new();
+        let mut number = 0;
+        loop {
+            while waiting.len() < window && enough.not_yet(number) {
+                waiting.push(in_turn(self.message(number, self.clock.now())));
+                number += 1;
+            }
+            let Some(acknowledged) = waiting.next().await else { return Ok(()) };
+            sent.note(&acknowledged?);
+        }
+    }
+
+    async fn by_clock(&self, first: Instant, every: Duration, enough: Enough, sent: &mut Sent) -> Result<()> {
+        let mut ticks = tokio::time::interval_at(first.into(), every);
+        let mut waiting = FuturesUnordered::new();
+        let mut number = 0;
+        loop {
+            let more = enough.not_yet(number);
+            tokio::select! {
+                due = ticks.tick(), if more => {
+                    waiting.push(in_turn(self.message(number, self.clock.at(due.into_std()))));
+                    number += 1;
+                }
+                Some(acknowledged) = waiting.next() => sent.note(&acknowledged?),
+                else => return Ok(()),
+            }
+        }
+    }
+
+    async fn message(&self, number: u64, due: u64) -> Result<Acknowledged> {
+        let seq = self.post(Stamp { sender: self.index, number, nanos: due }).await?;
+        Ok(Acknowledged { number, nanos: self.clock.now().saturating_sub(due), seq })
+    }
+
+    async fn post(&self, stamp: Stamp) -> Result<Seq> {
+        let (target, id) = (self.to.clone(), MessageId::generate());
+        let text = SafeText::new(&stamp.text(self.size));
+        let post = Request::Post { target, id, kind: MessageKind::Plain, text, reply_to: None };
+        let reply = self.handle.request(post).await;
+        match reply.with_context(|| format!("message {} of sender {}", stamp.number, self.index))? {
+            Reply::Receipt(receipt) if receipt.id == id => Ok(receipt.seq),
+            other => bail!("a message was answered with {other:?}"),
+        }
+    }
+}
+
+/// The first polls of what is pushed are in the order of pushing, and the first poll asks: unless tokio holds one
+/// of them back because its task has done enough for now.
+fn in_turn<F: Future>(message: F) -> tokio::task::Unconstrained<F> {
+    tokio::task::unconstrained(message)
+}
+
+impl Enough {
+    fn not_yet(self, sent: u64) -> bool {
+        match self {
+            Enough::At(end) => Instant::now() < end,
+            Enough::Messages(messages) => sent < messages,
+        }
+    }
+}
+
+impl Sent {
+    fn note(&mut self, acknowledged: &Acknowledged) {
+        let at = usize::try_from(acknowledged.number).expect("what is counted in memory fits it");
+        if self.places.len() <= at {
+            self.places.resize(at + 1, Seq::ZERO);
+        }
+        self.places[at] = acknowledged.seq;
+        self.receipts.saturating_record(acknowledged.nanos);
+    }
+
+    /// How many.
+    pub fn count(&self) -> u64 {
+        self.places.len() as u64
+    }
+}
+
+/// All receipts of all senders.
+pub fn receipts(sent: &[Sent]) -> Histogram<u64> {
+    let mut all = new_histogram();
+    for one in sent {
+        all.add(&one.receipts).expect("all histograms have the same bounds");
+    }
+    all
+}

@@ -1,0 +1,52 @@
+//! The load program runs, checks what it loads, and prints what it says it prints.
+
+use std::process::Command;
+
+use quip_tests::binary;
+use serde_json::Value;
+
+/// Fields that scripts read, in every scenario, null or not.
+const FIELDS: &str = "scenario receivers senders sent delivered deliveries_per_s durable_per_s \
+    server_cpu_us_per_delivery server_cpu_us_per_message p50_ms p99_ms last_receiver_p99_ms server_rss_kib \
+    server_kib_per_connection client_cpu_s seconds";
+
+fn load(args: &[&str]) -> Value {
+    let output = Command::new(binary("quip-load")).arg("--json").args(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty(), "no progress without a terminal");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for field in FIELDS.split_whitespace() {
+        assert!(report.get(field).is_some(), "{field} in {report}");
+    }
+    report
+}
+
+#[test]
+fn every_receiver_gets_every_message() {
+    let report = load(&["fanout", "--receivers", "5", "--senders", "2", "--seconds", "1"]);
+    let count = |field: &str| report[field].as_u64().unwrap();
+    assert!(count("sent") > 0);
+    assert_eq!(count("delivered"), 5 * count("sent"));
+    assert!(report["p50_ms"].as_f64() <= report["p99_ms"].as_f64());
+    assert!(report["p99_ms"].as_f64() <= report["last_receiver_p99_ms"].as_f64());
+}
+
+#[test]
+fn every_scenario_runs() {
+    let durable = load(&["durable", "--senders", "2", "--window", "4", "--seconds", "1"]);
+    assert!(durable["durable_per_s"].as_f64() > Some(0.0) && durable["receivers"].is_null());
+    let idle = load(&["idle", "--connections", "3", "--seconds", "1"]);
+    assert_eq!((idle["receivers"].as_u64(), idle["delivered"].as_u64()), (Some(3), Some(3)));
+    let page = load(&["page", "--messages", "200", "--seconds", "1"]);
+    assert_eq!(page["delivered"].as_u64(), page["sent"].as_u64().map(|pages| 50 * pages));
+}
+
+#[test]
+fn wrong_flags_are_a_usage_error() {
+    for args in
+        [&["fanout", "--rate", "fast"][..], &["durable", "--size", "5"], &["idle", "--connections", "0"], &[]]
+    {
+        let output = Command::new(binary("quip-load")).args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+    }
+}
