@@ -6,11 +6,13 @@ pub mod command;
 pub mod person;
 pub mod poll;
 pub mod server;
+pub mod terminal;
 
 pub use command::{Quip, Ran};
 pub use person::{identity, join};
 pub use poll::{connected, eventually, within};
 pub use server::Server;
+pub use terminal::Terminal;
 
 use std::path::PathBuf;
 

@@ -1,9 +1,11 @@
 //! The scriptable command, as scripts use it: real processes, pipes, exit codes.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, ChildStdout};
+use std::process::Child;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
+use quip_tests::poll::DEADLINE;
 use quip_tests::{Quip, Server, eventually};
 use serde_json::Value;
 
@@ -13,18 +15,22 @@ const EACH: usize = 50;
 /// Lines of a command that goes on, as they come.
 struct Follower {
     process: Child,
-    lines: std::io::Lines<BufReader<ChildStdout>>,
+    lines: Receiver<String>,
 }
 
 impl Follower {
     fn start(quip: &Quip, args: &[&str]) -> Follower {
         let mut process = quip.spawn(args);
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let stdout = BufReader::new(process.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        // Ends with the process, or with the test.
+        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         Follower { process, lines }
     }
 
     fn next(&mut self) -> Value {
-        serde_json::from_str(&self.lines.next().expect("the follower goes on").unwrap()).unwrap()
+        let line = self.lines.recv_timeout(DEADLINE).expect("the follower goes on");
+        serde_json::from_str(&line).unwrap()
     }
 }
 
@@ -75,7 +81,7 @@ fn four_processes_send_and_two_followers_read_the_same() {
 fn a_follower_goes_on_where_it_was_when_the_server_comes_back() {
     let mut server = Server::start();
     let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
-    let mut follower = Follower::start(&ann, &["tail", "#general", "--follow", "--json", "-n", "0"]);
+    let mut follower = Follower::start(&ann, &["tail", "#general", "--follow", "--json", "--since", "1"]);
     let send = |text: &str| ann.run(&["send", "#general", text, "--json"]).ok();
     send("before");
     assert_eq!(follower.next()["text"], "before");

@@ -8,3 +8,5 @@ mod hostile_text;
 mod load;
 mod refusals;
 mod talk;
+mod terminal;
+mod threats;

@@ -59,7 +59,7 @@ fn an_unknown_key() {
         .unwrap();
     assert_eq!(output.status.code(), Some(77), "{output:?}");
     let line = String::from_utf8(output.stderr).unwrap();
-    assert!(line.lines().count() == 1 && line.contains("not known here"), "{line}");
+    assert!(line.lines().count() == 1 && line.contains("does not know this token"), "{line}");
 }
 
 #[test]

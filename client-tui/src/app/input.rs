@@ -104,8 +104,6 @@ pub enum Input {
     },
     /// Time has passed.
     Tick,
-    /// A connection is being made.
-    Connecting,
     /// The connection is made, again or for the first time.
     Up(Welcome),
     /// The connection is lost.

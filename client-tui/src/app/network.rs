@@ -16,7 +16,6 @@ use super::{AGAIN_MS, App, BELL_EVERY_MS, Connection, Effect, Failure, Input, Sh
 impl App {
     pub(super) fn network(&mut self, input: Input) {
         match input {
-            Input::Connecting => self.connection = Connection::Connecting,
             Input::Up(welcome) => self.up_again(welcome),
             Input::Down { why, retry_in_ms } => {
                 let retry_at = retry_in_ms.map(|ms| self.now.plus_ms(ms));

@@ -1,8 +1,6 @@
 //! The rows of a timeline: each event laid out at a width, as spans of text with their inks. Imports the state of a
 //! room; which colour an ink has is the view's business.
 
-use std::ops::Range;
-
 use jiff::tz::TimeZone;
 use quip_protocol::{AccountName, Event, Message, MessageKind, Seq, Timestamp};
 
@@ -115,10 +113,18 @@ impl Layout<'_> {
             return self.head_rows();
         }
         match (self.room.timeline.at(Seq(key)), self.post(key)) {
-            (Some(event), _) => self.event_rows(event),
+            (Some(event), _) => self.event_rows(event, false),
             (None, Some(delivery)) => self.post_rows(key, delivery),
             (None, None) => Vec::new(),
         }
+    }
+
+    /// The first row of a message as it is seen at the top of the window: who wrote it is said there, also within a
+    /// group. `None` where that would take a row more.
+    pub fn led_row(&self, key: u64) -> Option<Row> {
+        let event = self.room.timeline.at(Seq(key)).filter(|event| event.message().is_some())?;
+        let inline = Columns::at(self.width).inline;
+        if inline { self.event_rows(event, true).into_iter().next() } else { None }
     }
 
     fn post(&self, key: u64) -> Option<&Delivery> {
@@ -140,11 +146,15 @@ impl Layout<'_> {
         } else {
             "There is more above; it comes when the server answers.".to_owned()
         };
-        let pieces = text::wrap(&line, self.width.saturating_sub(2));
-        pieces
-            .into_iter()
-            .map(|piece| Row::of(vec![Span::new(format!(" {}", &line[piece]), Ink::Dim)]))
-            .collect()
+        let nothing_said = self.room.timeline.newest(|_, _| true).is_none() && self.posts.is_empty();
+        let hint = match self.room.timeline.has_beginning() && nothing_said {
+            true if self.room.is_direct() => "\nSay something.",
+            true => "\nSay something, or bring someone in with /invite.",
+            false => "",
+        };
+        let line = line + hint;
+        let pieces = text::wrap(&line, self.width.saturating_sub(2)).into_iter();
+        pieces.map(|piece| Row::of(vec![Span::new(format!(" {}", &line[piece]), Ink::Dim)])).collect()
     }
 
     /// The event that is shown before `seq`.
@@ -156,7 +166,7 @@ impl Layout<'_> {
             .find(|e| e.body.amends().is_none())
     }
 
-    fn event_rows(&self, event: &Event) -> Vec<Row> {
+    fn event_rows(&self, event: &Event, led: bool) -> Vec<Row> {
         if event.body.amends().is_some() {
             return Vec::new();
         }
@@ -165,7 +175,7 @@ impl Layout<'_> {
         let dividers = rows.len();
         match event.message() {
             Some(message) => {
-                let grouped = !fresh && previous.is_some_and(|before| groups(before, event, message));
+                let grouped = !led && !fresh && previous.is_some_and(|before| groups(before, event, message));
                 let same_minute =
                     grouped && previous.is_some_and(|before| self.same_minute(before.at, event.at));
                 self.message_rows(event, message, grouped, same_minute, &mut rows);
@@ -437,8 +447,10 @@ fn lines_of(
         let colour = said.author.map_or(0, words::nick_colour);
         marks.insert(0, (0..prefix, Ink::Nick(colour)));
     }
-    let mut rows: Vec<Vec<Span>> =
-        text::wrap(whole, cells).into_iter().map(|range| inked(whole, range, &marks, said.ink)).collect();
+    let mut rows: Vec<Vec<Span>> = text::wrap(whole, cells)
+        .into_iter()
+        .map(|range| words::inked(whole, range, &marks, said.ink))
+        .collect();
     if !said.suffix.is_empty() {
         add_suffix(&mut rows, said.suffix, cells);
     }
@@ -454,26 +466,6 @@ fn add_suffix(rows: &mut Vec<Vec<Span>>, suffix: &'static str, cells: usize) {
         }
         _ => rows.push(vec![Span::new(suffix, Ink::Dim)]),
     }
-}
-
-fn inked(whole: &str, row: Range<usize>, marks: &[(Range<usize>, Ink)], ink: Ink) -> Vec<Span> {
-    let mut spans = Vec::new();
-    let mut at = row.start;
-    let mut push = |range: Range<usize>, ink: Ink| {
-        if !range.is_empty() {
-            spans.push(Span::new(text::painted(&whole[range]), ink));
-        }
-    };
-    for (mark, mark_ink) in marks.iter().filter(|(mark, _)| mark.start < row.end && mark.end > row.start) {
-        let (start, end) = (mark.start.max(at), mark.end.min(row.end));
-        if start < end {
-            push(at..start, ink);
-            push(start..end, *mark_ink);
-            at = end;
-        }
-    }
-    push(at..row.end, ink);
-    spans
 }
 
 fn is_plain(event: &Event) -> bool {

@@ -79,6 +79,11 @@ pub fn window(layout: &Layout<'_>, scroll: Scroll, height: usize) -> Vec<Placed>
         let more = downward(layout, key, line, height - rows.len());
         rows.extend(more);
     }
+    if let Some(top) = rows.first_mut().filter(|top| top.line == 0)
+        && let Some(led) = layout.led_row(top.key)
+    {
+        top.row = led;
+    }
     rows
 }
 

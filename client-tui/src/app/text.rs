@@ -199,8 +199,9 @@ mod tests {
                 end = row.end;
                 let piece = &text[row];
                 joined.push_str(piece);
-                let shown = width(piece.trim_end_matches([' ', '\t']));
-                prop_assert!(shown <= cells || piece.graphemes(true).count() == 1, "{piece:?} at {cells}");
+                let shown = piece.trim_end_matches([' ', '\t']);
+                let fits = width(shown) <= cells || shown.graphemes(true).count() == 1;
+                prop_assert!(fits, "{piece:?} at {cells}");
             }
             prop_assert_eq!(joined.trim_end(), text.trim_end());
         }

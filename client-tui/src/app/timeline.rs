@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use quip_protocol::{Cursor, Event, Message, MessageId, Seq};
+use quip_protocol::{Cursor, Event, Message, Seq};
 
 /// At most this many events stay in memory where nobody scrolled up.
 const KEEP: usize = 2_000;
@@ -169,11 +169,6 @@ impl Timeline {
             let message = event.message().filter(|message| !message.deleted)?;
             wanted(event, message).then_some((event, message))
         })
-    }
-
-    /// Whether the message `id` is among the newest events.
-    pub fn has_recent(&self, id: MessageId) -> bool {
-        self.events.iter().rev().take(KEEP).any(|event| event.body.id() == Some(id))
     }
 }
 

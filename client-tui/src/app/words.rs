@@ -5,6 +5,7 @@ use std::ops::Range;
 use quip_protocol::{AccountName, Event, EventBody};
 
 use super::rows::{Ink, Span};
+use super::text;
 
 /// Colours that nicks are spread over.
 pub const NICK_COLOURS: u8 = 7;
@@ -79,4 +80,25 @@ fn mention_in(word: &str, me: &AccountName) -> Option<Range<usize>> {
     let found = word.contains('@') && quip_protocol::message::mentions(word).contains(me);
     let at = found.then(|| word.to_ascii_lowercase().find(&format!("@{me}")))??;
     Some(at..at + 1 + me.as_str().len())
+}
+
+/// The bytes of `row` as spans: what is marked in its ink, the rest in `ink`.
+pub fn inked(whole: &str, row: Range<usize>, marks: &[(Range<usize>, Ink)], ink: Ink) -> Vec<Span> {
+    let mut spans = Vec::new();
+    let mut at = row.start;
+    let mut push = |range: Range<usize>, ink: Ink| {
+        if !range.is_empty() {
+            spans.push(Span::new(text::painted(&whole[range]), ink));
+        }
+    };
+    for (mark, mark_ink) in marks.iter().filter(|(mark, _)| mark.start < row.end && mark.end > row.start) {
+        let (start, end) = (mark.start.max(at), mark.end.min(row.end));
+        if start < end {
+            push(at..start, ink);
+            push(start..end, *mark_ink);
+            at = end;
+        }
+    }
+    push(at..row.end, ink);
+    spans
 }

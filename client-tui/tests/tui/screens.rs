@@ -167,6 +167,18 @@ fn sheets() {
 }
 
 #[test]
+fn a_link_shown_at_the_start() {
+    let mut world = opened();
+    let lines = [
+        "A colleague joins with: quip join 'quip://192.0.2.7:7847/?fp=SHA256:TU4ouADlp2sccMiUlKEIvJhzhd9AgAbjBlg8QLI-S7g#AAECAwQFBgcICQoLDA0ODw' --name NAME",
+        "The server runs in this client.",
+    ];
+    let lines = lines.map(SafeLine::new).to_vec();
+    world.input(quip::app::Input::Show { title: SafeLine::new("Welcome"), lines });
+    insta::assert_snapshot!("welcome", world.screen(80, 24));
+}
+
+#[test]
 fn tiny_terminals() {
     let mut world = opened();
     insta::assert_snapshot!("tiny_10x3", world.screen(10, 3));

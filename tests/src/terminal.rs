@@ -1,0 +1,89 @@
+//! A real terminal: the client inside tmux, typed into and looked at.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::poll::eventually;
+use crate::{Quip, binary};
+
+static TERMINALS: AtomicU32 = AtomicU32::new(0);
+
+/// One terminal, in a tmux server of its own.
+#[derive(Debug)]
+pub struct Terminal {
+    socket: String,
+}
+
+impl Terminal {
+    /// Opens a terminal of this size with a shell command in it, as this user.
+    pub fn run(quip: &Quip, columns: u16, rows: u16, command: &str) -> Terminal {
+        let number = TERMINALS.fetch_add(1, Ordering::Relaxed);
+        let terminal = Terminal { socket: format!("quip-test-{}-{number}", std::process::id()) };
+        let home = format!("QUIP_HOME={}", quip.home().display());
+        let size = [columns.to_string(), rows.to_string()];
+        let args = ["-f", "/dev/null", "new-session", "-d", "-x", &size[0], "-y", &size[1], "-e", &home, command];
+        terminal.tmux(&args);
+        terminal
+    }
+
+    /// Opens the client.
+    pub fn client(quip: &Quip, columns: u16, rows: u16) -> Terminal {
+        Terminal::run(quip, columns, rows, &binary("quip").display().to_string())
+    }
+
+    /// Presses keys, by tmux' names for them.
+    pub fn press(&self, keys: &[&str]) {
+        self.tmux(&[&["send-keys"], keys].concat());
+    }
+
+    /// Types text, and Enter.
+    pub fn say(&self, text: &str) {
+        self.tmux(&["send-keys", "-l", text]);
+        self.press(&["Enter"]);
+    }
+
+    /// What is on the screen now.
+    pub fn screen(&self) -> String {
+        self.tmux(&["capture-pane", "-p"])
+    }
+
+    /// What is on the screen now, with its escape sequences.
+    pub fn screen_with_attributes(&self) -> String {
+        self.tmux(&["capture-pane", "-e", "-p"])
+    }
+
+    /// Waits until the screen is as `check` wants it; returns it.
+    ///
+    /// # Panics
+    /// At the deadline, with the screen.
+    pub fn until(&self, what: &str, check: impl Fn(&str) -> bool) -> String {
+        let mut last = String::new();
+        let mut tries = 0;
+        eventually(what, || {
+            last = self.screen();
+            tries += 1;
+            if tries % 500 == 0 {
+                eprintln!("waiting for {what}:\n{last}");
+            }
+            check(&last).then(|| last.clone())
+        })
+    }
+
+    /// Waits until this text is on the screen.
+    pub fn shows(&self, text: &str) -> String {
+        self.until(text, |screen| screen.contains(text))
+    }
+
+    fn tmux(&self, args: &[&str]) -> String {
+        let output = Command::new("tmux").args(["-L", &self.socket]).args(args).output().expect("tmux is installed");
+        assert!(output.status.success(), "tmux {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // It ends with its last program.
+        let _ = Command::new("tmux").args(["-L", &self.socket, "kill-server"]).output();
+    }
+}

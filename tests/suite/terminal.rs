@@ -1,0 +1,156 @@
+//! The terminal client in a real terminal.
+
+use quip_protocol::client::Post;
+use quip_protocol::frame::Request;
+use quip_protocol::{RoomName, SafeLine};
+use quip_tests::{Quip, Server, Terminal, join, within};
+use tokio::task::JoinSet;
+
+#[test]
+fn two_talk_in_general_and_privately() {
+    let server = Server::start();
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    let bob = Quip::joined(&server.invite(&[]), "bob");
+    let hers = Terminal::client(&ann, 80, 24);
+    let his = Terminal::client(&bob, 120, 40);
+    hers.shows("connected to");
+    his.shows("connected to");
+    hers.say("good morning");
+    his.shows("good morning");
+    his.say("morning ann");
+    hers.shows("morning ann");
+    his.say("/msg @ann just between us");
+    hers.shows("@bob");
+    hers.press(&["M-a"]);
+    hers.shows("just between us");
+    hers.say("our secret");
+    his.shows("our secret");
+    let room = ann.run(&["history", "#general"]).ok();
+    assert!(room.contains("good morning") && !room.contains("secret") && !room.contains("between us"), "{room}");
+    assert!(bob.run(&["history", "@ann"]).ok().contains("<ann> our secret"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn someone_who_comes_later_scrolls_back_to_the_beginning() {
+    const MESSAGES: usize = 10_000;
+    let server = Server::with_config("[limits]\nmessages_per_second = 100000\nburst_messages = 100000");
+    let owner = join(server.owner.as_ref().unwrap(), "owner").await;
+    let name: RoomName = "long".parse().unwrap();
+    let create = Request::CreateRoom { name: name.clone(), private: false, topic: SafeLine::default(), members: vec![] };
+    within("the room", owner.request(create)).await.unwrap();
+    let mut posts = JoinSet::new();
+    for n in 0..MESSAGES {
+        while posts.len() >= 500 {
+            posts.join_next().await.unwrap().unwrap();
+        }
+        let (handle, post) = (owner.handle(), Post::new(name.clone().into(), &format!("message number {n}.")));
+        posts.spawn(async move { handle.post(post).await.map(|_| ()).unwrap() });
+    }
+    within("all are sent", async { while posts.join_next().await.transpose().unwrap().is_some() {} }).await;
+    let invite = server.invite(&["--room", "#long"]);
+    tokio::task::spawn_blocking(move || {
+        let late = Quip::joined(&invite, "late");
+        let terminal = Terminal::client(&late, 80, 24);
+        terminal.shows("connected to");
+        terminal.say("/join #long");
+        terminal.shows("late joined");
+        // Two screens of lines a press, as fast as pages come.
+        terminal.until("the beginning of the room", |screen| {
+            if screen.contains("This is the beginning of #long") {
+                return true;
+            }
+            terminal.press(&["-N", "20", "PPage"]);
+            false
+        });
+        terminal.press(&["Escape"]);
+        terminal.shows("late joined");
+    })
+    .await
+    .unwrap();
+}
+
+#[test]
+fn what_is_typed_while_the_server_is_away_arrives_once() {
+    let mut server = Server::start();
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    let terminal = Terminal::client(&ann, 80, 24);
+    terminal.shows("connected to");
+    terminal.say("before");
+    terminal.shows("before");
+    assert!(server.stop());
+    terminal.until("it says that it is offline", |screen| !screen.contains("connected to"));
+    for text in ["first of three", "second of three", "third of three"] {
+        terminal.say(text);
+        terminal.shows(text);
+    }
+    server.restart();
+    terminal.shows("connected to");
+    let sent = quip_tests::eventually("all three arrive", || {
+        let history = ann.run(&["history", "#general"]).ok();
+        history.contains("third of three").then_some(history)
+    });
+    let lines: Vec<&str> = sent.lines().filter(|line| line.contains("of three")).collect();
+    assert_eq!(lines.len(), 3, "each once: {sent}");
+    assert!(lines[0].contains("first") && lines[1].contains("second") && lines[2].contains("third"), "in order: {sent}");
+    let screen = terminal.until("nothing is pending", |screen| screen.matches("of three").count() == 3);
+    assert!(!screen.contains("offline"), "{screen}");
+}
+
+#[test]
+fn the_terminal_is_as_it_was_afterwards() {
+    let server = Server::start();
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    let quip = quip_tests::binary("quip").display().to_string();
+    let script = format!("sh -c 'echo the shell before; {quip}; echo ended with $?; stty -a; exec cat'");
+    let terminal = Terminal::run(&ann, 80, 40, &script);
+    terminal.shows("connected to");
+    terminal.say("/quit");
+    let screen = terminal.shows("ended with 0");
+    assert!(screen.contains("the shell before"), "the screen of before is back: {screen}");
+    let screen = terminal.shows("icanon");
+    assert!(!screen.contains("-icanon") && !screen.contains("-echo "), "{screen}");
+}
+
+#[test]
+fn hostile_text_stays_text_on_the_screen() {
+    let server = Server::start();
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    let terminal = Terminal::client(&ann, 80, 24);
+    terminal.shows("connected to");
+    ann.pipe(&["send", "#general"], b"\x1b[2J\x1b[31mRED\x1b]0;owned\x07 \xc2\x9b5m end").ok();
+    let screen = terminal.shows("end");
+    assert!(screen.contains("␛[2J␛[31mRED␛]0;owned␇"), "{screen}");
+    assert!(screen.contains("#general"), "the screen was not cleared: {screen}");
+}
+
+#[test]
+fn the_first_run_offers_to_host_or_to_join() {
+    let nobody = Quip::new();
+    let terminal = Terminal::client(&nobody, 80, 24);
+    let screen = terminal.until("the first-run screen", |screen| screen.to_lowercase().contains("join"));
+    assert!(screen.to_lowercase().contains("host"), "{screen}");
+}
+
+#[test]
+fn hosting_is_one_command() {
+    let ann = Quip::new();
+    let quip = quip_tests::binary("quip").display().to_string();
+    let terminal = Terminal::run(&ann, 100, 30, &format!("{quip} host --name ann --listen 127.0.0.1:0"));
+    terminal.shows("quip://");
+    terminal.shows("connected to");
+    terminal.press(&["Escape"]);
+    terminal.say("is this on?");
+    let screen = terminal.until("the message is there and the welcome is gone", |screen| {
+        screen.contains("is this on?") && !screen.contains("quip://")
+    });
+    assert!(screen.contains("#general"), "{screen}");
+}
+
+#[test]
+fn what_bots_spawn_can_be_sent_between_threads() {
+    fn sendable<T: Send>(_: impl FnOnce(quip_protocol::client::Handle) -> T) {}
+    sendable(|handle| async move { handle.watch(Vec::new()).await });
+    sendable(|handle| async move { handle.join("#ops").await });
+    sendable(|handle| async move { handle.rooms().await });
+    sendable(|handle| async move { handle.send(&"#ops".parse::<quip_protocol::Target>().unwrap(), "x").await });
+}

@@ -1,0 +1,8 @@
+//! The threats of a server whose door is open to everyone, one test a defence: without it the test fails.
+
+mod bytes;
+mod crowd;
+mod fuzz;
+mod lifecycle;
+mod raw;
+mod rights;

@@ -1,0 +1,215 @@
+//! A client that need not keep to the protocol: plain QUIC with a device's key, bytes in, bytes out.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig};
+use quip_protocol::codec::{Frame, FrameKind, encode_frame};
+use quip_protocol::frame::{ALPN, Hello, Labelled, Reply, Request, VERSION, Welcome};
+use quip_protocol::limits::{MAX_EVENT_FRAME, MAX_REPLY_FRAME};
+use quip_protocol::transport::{FrameReader, IDLE_TIMEOUT};
+use quip_protocol::{Cursor, Identity, Refusal, RoomId, SafeLine, ServerLink};
+use quip_tests::{Server, within};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, SignatureScheme};
+
+/// What may be unread on one stream. Small, so that a client that does not read soon holds the server back.
+const WINDOW: u32 = 32 * 1024;
+
+/// A connection, and the request stream with what was said on it.
+pub struct Raw {
+    pub quic: Connection,
+    pub send: SendStream,
+    pub replies: FrameReader<RecvStream>,
+    pub welcome: Welcome,
+    /// Keeps the socket.
+    _endpoint: Endpoint,
+}
+
+/// A socket to dial from.
+pub fn endpoint() -> Endpoint {
+    Endpoint::client(([127, 0, 0, 1], 0).into()).expect("a UDP socket")
+}
+
+/// A connection that has not said anything.
+pub async fn dial(endpoint: &Endpoint, link: &ServerLink, identity: &Identity) -> Connection {
+    let address = SocketAddr::new(link.host.parse().expect("an address"), link.port);
+    let connecting = endpoint.connect_with(config(identity), address, "quip").expect("a valid address");
+    within("a handshake", connecting).await.expect("any key is let in")
+}
+
+impl Raw {
+    /// Connects and is welcomed.
+    pub async fn connect(link: &ServerLink, identity: &Identity) -> Raw {
+        Raw::connect_from(endpoint(), link, identity).await.expect("a welcome")
+    }
+
+    /// Connects; the refusal of the server's answer to `Hello`, and how it closed.
+    pub async fn refused(link: &ServerLink, identity: &Identity) -> (Refusal, u32) {
+        match Raw::connect_from(endpoint(), link, identity).await {
+            Ok(_) => panic!("it was welcomed"),
+            Err((refusal, quic)) => (refusal, closed(&quic).await),
+        }
+    }
+
+    pub async fn connect_from(
+        endpoint: Endpoint,
+        link: &ServerLink,
+        identity: &Identity,
+    ) -> Result<Raw, (Refusal, Connection)> {
+        let quic = dial(&endpoint, link, identity).await;
+        let (mut send, recv) = quic.open_bi().await.expect("a request stream");
+        send.write_chunk(hello()).await.expect("the server reads");
+        let mut replies = FrameReader::new(recv, MAX_REPLY_FRAME);
+        let frame = within("a welcome", replies.next()).await.expect("a frame").expect("an answer");
+        if frame.kind == FrameKind::Reply {
+            let reply: Labelled<Reply> = frame.decode(FrameKind::Reply, "reply").expect("a reply");
+            let Reply::Refused(refusal) = reply.body else { panic!("a reply to nothing") };
+            return Err((refusal, quic));
+        }
+        let welcome = frame.decode(FrameKind::Welcome, "welcome").expect("a welcome");
+        Ok(Raw { quic, send, replies, welcome, _endpoint: endpoint })
+    }
+
+    /// Writes bytes onto the request stream. A server that has closed by then has its reasons.
+    pub async fn write(&mut self, bytes: impl Into<Bytes>) {
+        let _ = self.send.write_chunk(bytes.into()).await;
+    }
+
+    pub async fn ask(&mut self, request: Request) -> Reply {
+        self.write(encode_frame(FrameKind::Request, &Labelled { label: 1, body: request })).await;
+        self.reply().await
+    }
+
+    pub async fn refuses(&mut self, request: Request) -> Refusal {
+        match self.ask(request.clone()).await {
+            Reply::Refused(refusal) => refusal,
+            other => panic!("{request:?} was not refused: {other:?}"),
+        }
+    }
+
+    pub async fn reply(&mut self) -> Reply {
+        let frame = within("a reply", self.replies.next()).await.expect("a frame").expect("an answer");
+        frame.decode::<Labelled<Reply>>(FrameKind::Reply, "reply").expect("a reply").body
+    }
+
+    /// Watches a room and takes the live stream, on which its events come behind the cursor.
+    pub async fn live_after_watch(&mut self, room: RoomId, after: Cursor) -> FrameReader<RecvStream> {
+        let watching = self.ask(Request::Watch { rooms: vec![(room, Some(after))] }).await;
+        assert!(matches!(watching, Reply::Watching { .. }), "{watching:?}");
+        self.live().await
+    }
+
+    /// The live stream, from its beginning.
+    pub async fn live(&self) -> FrameReader<RecvStream> {
+        let stream = within("the live stream", self.quic.accept_uni()).await.expect("the live stream");
+        FrameReader::new(stream, MAX_EVENT_FRAME)
+    }
+}
+
+pub fn hello() -> Bytes {
+    let hello = Hello { oldest: VERSION, newest: VERSION, agent: SafeLine::new("raw") };
+    encode_frame(FrameKind::Hello, &hello)
+}
+
+/// A whole frame of any bytes.
+pub fn frame(kind: FrameKind, body: &[u8]) -> Bytes {
+    let length = u32::try_from(body.len() + 1).expect("short enough").to_le_bytes();
+    [&length, &[kind as u8][..], body].concat().into()
+}
+
+/// The next frame of a live stream.
+pub async fn next(live: &mut FrameReader<RecvStream>) -> Frame {
+    within("a live frame", live.next()).await.expect("a frame").expect("the stream goes on")
+}
+
+/// Waits until the server has closed; its code.
+pub async fn closed(quic: &Connection) -> u32 {
+    match within("the server closes", quic.closed()).await {
+        ConnectionError::ApplicationClosed(closed) => {
+            u32::try_from(closed.error_code.into_inner()).expect("codes are small")
+        }
+        other => panic!("not closed by the server: {other}"),
+    }
+}
+
+/// Resident memory of the server in MiB, where the system tells.
+pub fn resident_mib(server: &Server) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib / 1024)
+}
+
+/// Asserts that the server's memory has not grown by more than so many MiB since it was `before`.
+pub fn assert_flat(server: &Server, before: Option<u64>, most_mib: u64) {
+    if let (Some(before), Some(now)) = (before, resident_mib(server)) {
+        assert!(now <= before + most_mib, "memory grew from {before} to {now} MiB");
+    }
+}
+
+fn config(identity: &Identity) -> quinn::ClientConfig {
+    // RFC 8410: what is before the seed in PKCS#8.
+    const PKCS8: &[u8] = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let pkcs8 = PrivatePkcs8KeyDer::from([PKCS8, identity.seed()].concat());
+    let key = rustls::crypto::ring::sign::any_eddsa_type(&pkcs8).expect("an Ed25519 key");
+    let spki = CertificateDer::from(identity.device_key().to_spki());
+    let key = Arc::new(rustls::sign::CertifiedKey::new(vec![spki], key));
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("ring has TLS 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyServer))
+        .with_client_cert_resolver(Arc::new(rustls::client::AlwaysResolvesClientRawPublicKeys::new(key)));
+    tls.alpn_protocols = vec![ALPN.to_vec()];
+    let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).expect("TLS 1.3")));
+    let mut transport = TransportConfig::default();
+    transport
+        .stream_receive_window(WINDOW.into())
+        .keep_alive_interval(Some(IDLE_TIMEOUT / 6))
+        .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("30 s are a valid timeout")));
+    config.transport_config(Arc::new(transport));
+    config
+}
+
+/// The server is not what is tried here.
+#[derive(Debug)]
+struct AnyServer;
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("QUIC has TLS 1.3 only".into()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
