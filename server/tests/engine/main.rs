@@ -2,6 +2,7 @@
 
 mod accounts;
 mod commands;
+mod feeds;
 mod membership;
 mod messages;
 mod pipeline;
