@@ -171,15 +171,12 @@ pub async fn open_offline(config: &Config) -> Result<(Core, ServerLink), StartEr
     Ok((core, link(config, config.listen.first().copied(), tls.fingerprint)))
 }
 
-/// The first commands of an empty log: the first room, and a code for the first owner.
+/// The first command of an empty log: the first room, and a code for the first owner.
 async fn bootstrap(log: &LocalLog) -> Result<InviteCode, StartError> {
-    let now = Timestamp::now();
+    let at = Timestamp::now();
     let code = InviteCode::generate()?;
-    let expires = now.plus_ms(OWNER_CODE_MS);
-    let invite = CommandBody::NewInvite { hash: code.hash(), room: None, admin: true, uses: 1, expires };
-    for body in [CommandBody::Bootstrap, invite] {
-        submit(log, Command { at: now, by: Actor::Operator, body }).await.map_err(StartError::Bootstrap)?;
-    }
+    let body = CommandBody::Bootstrap { owner: code.hash(), expires: at.plus_ms(OWNER_CODE_MS) };
+    submit(log, Command { at, by: Actor::Operator, body }).await.map_err(StartError::Bootstrap)?;
     Ok(code)
 }
 

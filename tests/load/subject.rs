@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use quip_protocol::ServerLink;
 use quip_tests::Server;
 
@@ -74,10 +74,14 @@ impl Subject {
     }
 
     /// Starts our own again, so that its memory holds nothing of what came before.
-    pub fn restart(&mut self) {
+    ///
+    /// # Errors
+    /// When it does not stop as it should.
+    pub fn restart(&mut self) -> Result<()> {
         if let Subject::Own(server) = self {
-            server.stop();
+            ensure!(server.stop(), "quipd did not end with 0 on SIGTERM: {}", server.log());
             server.restart();
         }
+        Ok(())
     }
 }

@@ -113,7 +113,9 @@ impl Server {
     fn line(&mut self, prefix: &str) -> ServerLink {
         let mut line = String::new();
         self.stdout.read_line(&mut line).expect("the server's stdout");
-        let link = line.strip_prefix(prefix).unwrap_or_else(|| panic!("no {prefix}line but {line:?}: {}", self.log()));
+        let link = line
+            .strip_prefix(prefix)
+            .unwrap_or_else(|| panic!("no {prefix}line but {line:?}: {}", self.log()));
         link.trim().parse().expect("the server prints a link")
     }
 }
@@ -133,13 +135,17 @@ fn spawn(dir: &Path, config: Option<&Path>, listen: &str) -> (Child, BufReader<C
     if let Some(config) = config {
         command.arg("--config").arg(config);
     }
-    let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().expect("quipd starts");
+    let mut process =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().expect("quipd starts");
     let mut stdout = BufReader::new(process.stdout.take().expect("stdout is piped"));
     let mut line = String::new();
     stdout.read_line(&mut line).expect("the server's stdout");
     let link = line.strip_prefix("ready ").map(|link| link.trim().parse());
     match link {
         Some(Ok(link)) => (process, stdout, link),
-        _ => panic!("quipd is not ready: {line:?} {}", std::fs::read_to_string(dir.join("log")).unwrap_or_default()),
+        _ => panic!(
+            "quipd is not ready: {line:?} {}",
+            std::fs::read_to_string(dir.join("log")).unwrap_or_default()
+        ),
     }
 }

@@ -2,8 +2,9 @@
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
-use crate::poll::eventually;
+use crate::poll::DEADLINE;
 use crate::{Quip, binary};
 
 static TERMINALS: AtomicU32 = AtomicU32::new(0);
@@ -21,7 +22,8 @@ impl Terminal {
         let terminal = Terminal { socket: format!("quip-test-{}-{number}", std::process::id()) };
         let home = format!("QUIP_HOME={}", quip.home().display());
         let size = [columns.to_string(), rows.to_string()];
-        let args = ["-f", "/dev/null", "new-session", "-d", "-x", &size[0], "-y", &size[1], "-e", &home, command];
+        let args =
+            ["-f", "/dev/null", "new-session", "-d", "-x", &size[0], "-y", &size[1], "-e", &home, command];
         terminal.tmux(&args);
         terminal
     }
@@ -57,16 +59,15 @@ impl Terminal {
     /// # Panics
     /// At the deadline, with the screen.
     pub fn until(&self, what: &str, check: impl Fn(&str) -> bool) -> String {
-        let mut last = String::new();
-        let mut tries = 0;
-        eventually(what, || {
-            last = self.screen();
-            tries += 1;
-            if tries % 500 == 0 {
-                eprintln!("waiting for {what}:\n{last}");
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let screen = self.screen();
+            if check(&screen) {
+                return screen;
             }
-            check(&last).then(|| last.clone())
-        })
+            assert!(Instant::now() < until, "not within {DEADLINE:?}: {what}\n{screen}");
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
     }
 
     /// Waits until this text is on the screen.
@@ -75,7 +76,8 @@ impl Terminal {
     }
 
     fn tmux(&self, args: &[&str]) -> String {
-        let output = Command::new("tmux").args(["-L", &self.socket]).args(args).output().expect("tmux is installed");
+        let output =
+            Command::new("tmux").args(["-L", &self.socket]).args(args).output().expect("tmux is installed");
         assert!(output.status.success(), "tmux {args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }

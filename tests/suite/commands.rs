@@ -60,9 +60,9 @@ fn four_processes_send_and_two_followers_read_the_same() {
             });
         }
     });
-    let [first, second] = followers.each_mut().map(|follower| {
-        (0..PROCESSES * EACH).map(|_| follower.next()).collect::<Vec<Value>>()
-    });
+    let [first, second] = followers
+        .each_mut()
+        .map(|follower| (0..PROCESSES * EACH).map(|_| follower.next()).collect::<Vec<Value>>());
     assert_eq!(first, second, "both followers read the same, in the same order");
     let seqs: Vec<u64> = first.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
     let expected: Vec<u64> = (after as u64 + 1..=(after + PROCESSES * EACH) as u64).collect();
@@ -70,10 +70,14 @@ fn four_processes_send_and_two_followers_read_the_same() {
     for process in 0..PROCESSES {
         let prefix = format!("{process} ");
         let texts = first.iter().filter_map(|e| e["text"].as_str()).filter(|text| text.starts_with(&prefix));
-        assert!(texts.eq((0..EACH).map(|n| format!("{process} {n}"))), "in the order process {process} sent them");
+        assert!(
+            texts.eq((0..EACH).map(|n| format!("{process} {n}"))),
+            "in the order process {process} sent them"
+        );
     }
     let exported = ann.run(&["export", "#general"]).ok();
-    let exported: Vec<Value> = exported.lines().skip(after).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let exported: Vec<Value> =
+        exported.lines().skip(after).map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(exported, first, "and the history says the same");
 }
 
@@ -101,7 +105,8 @@ fn a_script_in_a_pipe() {
     let server = Server::start();
     let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
     ann.run(&["room", "create", "#ci"]).ok();
-    let receipt: Value = serde_json::from_str(&ann.pipe(&["send", "#ci", "--json"], b"line one\nline two\n").ok()).unwrap();
+    let receipt: Value =
+        serde_json::from_str(&ann.pipe(&["send", "#ci", "--json"], b"line one\nline two\n").ok()).unwrap();
     assert_eq!((receipt["type"].as_str(), receipt["room"].as_str()), (Some("receipt"), Some("#ci")));
     let printed = ann.run(&["history", "#ci", "--json"]).ok();
     let message: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
@@ -144,7 +149,10 @@ fn rooms_members_unread_and_a_second_device() {
         bob.run(&["rooms", "--json"]).ok().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(rooms.iter().filter(|room| room["topic"] == "on call").count(), 1, "{rooms:?}");
     let who = ann.run(&["who", "#ops"]).ok();
-    assert!(who.contains("ann") && who.contains("owner") && who.contains("bob") && who.contains("member"), "{who}");
+    assert!(
+        who.contains("ann") && who.contains("owner") && who.contains("bob") && who.contains("member"),
+        "{who}"
+    );
     bob.run(&["send", "#ops", "on it"]).ok();
     assert!(!bob.run(&["unread"]).ok().contains("#ops"), "who answers has read");
     let laptop = Quip::new();

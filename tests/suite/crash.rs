@@ -12,6 +12,13 @@ use tokio::task::JoinSet;
 
 const SENDERS: usize = 4;
 
+/// An event as one reader or the history has it.
+#[derive(Debug, PartialEq)]
+struct Place {
+    seq: Seq,
+    id: Option<MessageId>,
+}
+
 /// What is done to the server's directory while it is down.
 #[derive(Clone, Copy, PartialEq)]
 enum Harm {
@@ -70,15 +77,20 @@ async fn rounds(rounds: usize, harm: Harm) {
     }
     let history = history(&owner, &general).await;
     check_receipts(&receipts, &history);
-    let last = history.last().unwrap().0;
+    let last = history.last().unwrap().seq;
     let seen = within("the reader has everything", reading_up_to(reading, last)).await;
-    let expected: Vec<_> = history.into_iter().filter(|(seq, _)| *seq > after).collect();
+    let expected: Vec<_> = history.into_iter().filter(|place| place.seq > after).collect();
     assert_eq!(seen, expected, "the reader missed nothing, doubled nothing, and saw the order of the log");
     assert!(server.stop());
 }
 
 /// Sends one message after the other; every receipt is kept.
-async fn send_until(client: Client, to: Target, stop: watch::Receiver<bool>, progress: watch::Sender<usize>) -> Vec<Receipt> {
+async fn send_until(
+    client: Client,
+    to: Target,
+    stop: watch::Receiver<bool>,
+    progress: watch::Sender<usize>,
+) -> Vec<Receipt> {
     let mut receipts = Vec::new();
     while !*stop.borrow() {
         let post = Post::new(to.clone(), &format!("message {}", receipts.len()));
@@ -91,7 +103,7 @@ async fn send_until(client: Client, to: Target, stop: watch::Receiver<bool>, pro
     receipts
 }
 
-async fn read_until(mut client: Client, mut stop: watch::Receiver<bool>) -> (Client, Vec<(Seq, Option<MessageId>)>) {
+async fn read_until(mut client: Client, mut stop: watch::Receiver<bool>) -> (Client, Vec<Place>) {
     let mut seen = Vec::new();
     loop {
         tokio::select! {
@@ -101,39 +113,36 @@ async fn read_until(mut client: Client, mut stop: watch::Receiver<bool>) -> (Cli
     }
 }
 
-fn note(seen: &mut Vec<(Seq, Option<MessageId>)>, event: Event) {
+fn note(seen: &mut Vec<Place>, event: Event) {
     match event {
-        Event::Message(message) => seen.push((message.seq(), Some(message.message().id))),
-        Event::Other(event) => seen.push((event.seq, event.body.id())),
+        Event::Message(message) => seen.push(Place { seq: message.seq(), id: Some(message.message().id) }),
+        Event::Other(event) => seen.push(Place { seq: event.seq, id: event.body.id() }),
         Event::Reset { .. } | Event::Unwatched { .. } => panic!("nothing acknowledged may go: {event:?}"),
         _ => {}
     }
 }
 
-async fn reading_up_to(
-    reading: tokio::task::JoinHandle<(Client, Vec<(Seq, Option<MessageId>)>)>,
-    last: Seq,
-) -> Vec<(Seq, Option<MessageId>)> {
+async fn reading_up_to(reading: tokio::task::JoinHandle<(Client, Vec<Place>)>, last: Seq) -> Vec<Place> {
     let (mut client, mut seen) = reading.await.unwrap();
-    while seen.last().is_none_or(|(seq, _)| *seq < last) {
+    while seen.last().is_none_or(|place| place.seq < last) {
         note(&mut seen, client.next().await.unwrap().unwrap());
     }
     seen
 }
 
-async fn history(handle: &Handle, room: &Target) -> Vec<(Seq, Option<MessageId>)> {
+async fn history(handle: &Handle, room: &Target) -> Vec<Place> {
     let page = connected("the history", || handle.page(room, PageFrom::After(Seq::ZERO), 1_000_000)).await;
     let seqs: Vec<u64> = page.events.iter().map(|event| event.seq.0).collect();
     assert_eq!(seqs, (1..=page.head.seq.0).collect::<Vec<_>>(), "dense");
-    page.events.iter().map(|event| (event.seq, event.body.id())).collect()
+    page.events.iter().map(|event| Place { seq: event.seq, id: event.body.id() }).collect()
 }
 
 /// Every receipt is in the history at its place, once; and one sender's messages are in the order it sent them.
-fn check_receipts(receipts: &[Vec<Receipt>], history: &[(Seq, Option<MessageId>)]) {
+fn check_receipts(receipts: &[Vec<Receipt>], history: &[Place]) {
     let mut places: HashMap<MessageId, Vec<Seq>> = HashMap::new();
-    for (seq, id) in history {
-        if let Some(id) = id {
-            places.entry(*id).or_default().push(*seq);
+    for place in history {
+        if let Some(id) = place.id {
+            places.entry(id).or_default().push(place.seq);
         }
     }
     for sender in receipts {
@@ -154,7 +163,8 @@ fn damage(data_dir: &Path, harm: Harm) {
             for entry in std::fs::read_dir(store).unwrap() {
                 let path = entry.unwrap().path();
                 if path.is_file() {
-                    let garbage: Vec<u8> = (0..100_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+                    let garbage: Vec<u8> =
+                        (0..100_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
                     std::fs::write(path, garbage).unwrap();
                 }
             }

@@ -6,7 +6,11 @@ use quip_tests::{Quip, Server};
 /// Bytes that only the program itself may write: line ends between lines.
 fn assert_harmless(what: &str, printed: &str) {
     for c in printed.chars() {
-        assert!(c == '\n' || quip_protocol::safe_text::is_safe(c), "{what}: U+{:04X} in {printed:?}", u32::from(c));
+        assert!(
+            c == '\n' || quip_protocol::safe_text::is_safe(c),
+            "{what}: U+{:04X} in {printed:?}",
+            u32::from(c)
+        );
     }
 }
 

@@ -13,7 +13,8 @@ fn links_that_are_not_good() {
     let other = Server::start();
     let wrong = ServerLink { fingerprint: other.link.fingerprint, ..invite.clone() };
     let line = Quip::new().run(&["join", &wrong.reveal(), "--name", "eve"]).fails(77);
-    let (expected, found) = (other.link.fingerprint.unwrap().to_string(), server.link.fingerprint.unwrap().to_string());
+    let (expected, found) =
+        (other.link.fingerprint.unwrap().to_string(), server.link.fingerprint.unwrap().to_string());
     assert!(line.contains(&expected) && line.contains(&found), "both fingerprints are shown: {line}");
 
     let used = Quip::new().run(&["join", &owner.reveal(), "--name", "eve"]).fails(77);
@@ -33,7 +34,8 @@ fn links_that_are_not_good() {
 
     let nobody = Quip::new().run(&["join", &server.link.reveal(), "--name", "eve"]).fails(77);
     assert!(nobody.contains("invit"), "{nobody}");
-    let names: Vec<String> = ann.run(&["who", "#general"]).ok().lines().map(|line| line[..4].trim().to_owned()).collect();
+    let names: Vec<String> =
+        ann.run(&["who", "#general"]).ok().lines().map(|line| line[..4].trim().to_owned()).collect();
     assert_eq!(names, ["ann", "bob"], "nobody came in that should not");
 }
 
@@ -83,18 +85,34 @@ fn a_kicked_member_and_a_private_room_that_is_guessed() {
     let bob = Quip::joined(&server.invite(&[]), "bob");
     ann.run(&["room", "create", "#secret", "--private", "--topic", "the merger"]).ok();
     ann.run(&["send", "#secret", "we sign on friday"]).ok();
-    for verb in [&["send", "ROOM", "x"][..], &["history", "ROOM"], &["tail", "ROOM"], &["who", "ROOM"], &["export", "ROOM"], &["room", "join", "ROOM"]] {
+    for verb in [
+        &["send", "ROOM", "x"][..],
+        &["history", "ROOM"],
+        &["tail", "ROOM"],
+        &["who", "ROOM"],
+        &["export", "ROOM"],
+        &["room", "join", "ROOM"],
+    ] {
         let ask = |room: &str| {
             let args: Vec<&str> = verb.iter().map(|arg| if *arg == "ROOM" { room } else { arg }).collect();
             bob.run(&args).fails(77).replace(room, "ROOM")
         };
-        assert_eq!(ask("#secret"), ask("#nosuch"), "{verb:?}: a room one may not know of is a room that is not there");
+        assert_eq!(
+            ask("#secret"),
+            ask("#nosuch"),
+            "{verb:?}: a room one may not know of is a room that is not there"
+        );
     }
     ann.run(&["room", "invite", "#secret", "bob"]).ok();
     assert!(bob.run(&["history", "#secret"]).ok().contains("friday"));
     ann.run(&["room", "kick", "#secret", "bob"]).ok();
     ann.run(&["send", "#secret", "bob is out"]).ok();
-    for args in [&["send", "#secret", "x"][..], &["history", "#secret"], &["tail", "#secret"], &["room", "join", "#secret"]] {
+    for args in [
+        &["send", "#secret", "x"][..],
+        &["history", "#secret"],
+        &["tail", "#secret"],
+        &["room", "join", "#secret"],
+    ] {
         let line = bob.run(args).fails(77);
         assert!(line.contains("removed from #secret by ann"), "{line}");
     }

@@ -13,7 +13,10 @@ async fn two_people_talk() {
     assert_eq!(receipt.room, general.id);
     loop {
         if let Event::Message(message) = within("the message", bob.next()).await.unwrap().unwrap() {
-            assert_eq!((message.text(), message.seq(), message.author().as_str()), ("hello", receipt.seq, "ann"));
+            assert_eq!(
+                (message.text(), message.seq(), message.author().as_str()),
+                ("hello", receipt.seq, "ann")
+            );
             break;
         }
     }

@@ -26,7 +26,10 @@ fn two_talk_in_general_and_privately() {
     hers.say("our secret");
     his.shows("our secret");
     let room = ann.run(&["history", "#general"]).ok();
-    assert!(room.contains("good morning") && !room.contains("secret") && !room.contains("between us"), "{room}");
+    assert!(
+        room.contains("good morning") && !room.contains("secret") && !room.contains("between us"),
+        "{room}"
+    );
     assert!(bob.run(&["history", "@ann"]).ok().contains("<ann> our secret"));
 }
 
@@ -36,14 +39,20 @@ async fn someone_who_comes_later_scrolls_back_to_the_beginning() {
     let server = Server::with_config("[limits]\nmessages_per_second = 100000\nburst_messages = 100000");
     let owner = join(server.owner.as_ref().unwrap(), "owner").await;
     let name: RoomName = "long".parse().unwrap();
-    let create = Request::CreateRoom { name: name.clone(), private: false, topic: SafeLine::default(), members: vec![] };
+    let create = Request::CreateRoom {
+        name: name.clone(),
+        private: false,
+        topic: SafeLine::default(),
+        members: vec![],
+    };
     within("the room", owner.request(create)).await.unwrap();
     let mut posts = JoinSet::new();
     for n in 0..MESSAGES {
         while posts.len() >= 500 {
             posts.join_next().await.unwrap().unwrap();
         }
-        let (handle, post) = (owner.handle(), Post::new(name.clone().into(), &format!("message number {n}.")));
+        let (handle, post) =
+            (owner.handle(), Post::new(name.clone().into(), &format!("message number {n}.")));
         posts.spawn(async move { handle.post(post).await.map(|_| ()).unwrap() });
     }
     within("all are sent", async { while posts.join_next().await.transpose().unwrap().is_some() {} }).await;
@@ -91,7 +100,10 @@ fn what_is_typed_while_the_server_is_away_arrives_once() {
     });
     let lines: Vec<&str> = sent.lines().filter(|line| line.contains("of three")).collect();
     assert_eq!(lines.len(), 3, "each once: {sent}");
-    assert!(lines[0].contains("first") && lines[1].contains("second") && lines[2].contains("third"), "in order: {sent}");
+    assert!(
+        lines[0].contains("first") && lines[1].contains("second") && lines[2].contains("third"),
+        "in order: {sent}"
+    );
     let screen = terminal.until("nothing is pending", |screen| screen.matches("of three").count() == 3);
     assert!(!screen.contains("offline"), "{screen}");
 }
@@ -152,5 +164,7 @@ fn what_bots_spawn_can_be_sent_between_threads() {
     sendable(|handle| async move { handle.watch(Vec::new()).await });
     sendable(|handle| async move { handle.join("#ops").await });
     sendable(|handle| async move { handle.rooms().await });
-    sendable(|handle| async move { handle.send(&"#ops".parse::<quip_protocol::Target>().unwrap(), "x").await });
+    sendable(
+        |handle| async move { handle.send(&"#ops".parse::<quip_protocol::Target>().unwrap(), "x").await },
+    );
 }

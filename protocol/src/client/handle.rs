@@ -157,7 +157,7 @@ impl Handle {
     }
 
     async fn room(&self, request: Request) -> Result<RoomSummary, Error> {
-        match patiently(async || self.request(request.clone()).await).await? {
+        match self.ask(request).await? {
             Reply::Room(summary) => Ok(summary),
             _ => Err(unexpected()),
         }
@@ -172,8 +172,7 @@ impl Handle {
     pub async fn watch(&self, rooms: Vec<(RoomId, Option<Cursor>)>) -> Result<Vec<WatchState>, Error> {
         let mut states = Vec::with_capacity(rooms.len());
         for rooms in rooms.chunks(MAX_WATCHES) {
-            let watch = async || self.command(|answer| Command::Watch(rooms.to_vec(), answer)).await;
-            states.extend(patiently(watch).await?);
+            states.extend(self.command(|answer| Command::Watch(rooms.to_vec(), answer)).await?);
         }
         Ok(states)
     }
@@ -183,7 +182,7 @@ impl Handle {
     /// # Errors
     /// Those of [`Handle::request`].
     pub async fn unwatch(&self, room: RoomId) -> Result<(), Error> {
-        patiently(async || self.command(|answer| Command::Unwatch(room, answer)).await).await
+        self.command(|answer| Command::Unwatch(room, answer)).await
     }
 
     /// From now on the account's notices come, behind `from`, over every reconnect. `Some(Cursor::default())` is all
@@ -192,7 +191,7 @@ impl Handle {
     /// # Errors
     /// Those of [`Handle::request`].
     pub async fn watch_inbox(&self, from: Option<Cursor>) -> Result<(), Error> {
-        patiently(async || self.command(|answer| Command::WatchInbox(from, answer)).await).await
+        self.command(|answer| Command::WatchInbox(from, answer)).await
     }
 
     /// All rooms this account is in.
@@ -203,8 +202,9 @@ impl Handle {
         let mut all: Vec<RoomSummary> = Vec::new();
         loop {
             let after = all.last().map(|room| room.id);
-            let page = async || self.request(Request::Rooms { after }).await;
-            let Reply::Rooms { rooms, more } = patiently(page).await? else { return Err(unexpected()) };
+            let Reply::Rooms { rooms, more } = self.ask(Request::Rooms { after }).await? else {
+                return Err(unexpected());
+            };
             let end = rooms.is_empty() || !more;
             all.extend(rooms);
             if end {
@@ -222,8 +222,7 @@ impl Handle {
         loop {
             let after = list.members.last().map(|member| member.name.clone());
             let request = Request::Members { target: target.clone(), after };
-            let page = async || self.request(request.clone()).await;
-            let Reply::Members { members, total, online, more } = patiently(page).await? else {
+            let Reply::Members { members, total, online, more } = self.ask(request).await? else {
                 return Err(unexpected());
             };
             let end = members.is_empty() || !more;
@@ -262,10 +261,28 @@ impl Handle {
         let _ = self.commands.send(Command::Close).await;
     }
 
-    async fn command<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Error> {
-        let (to, answer) = oneshot::channel();
-        self.commands.send(command(Some(to))).await.map_err(|_| self.over())?;
-        answer.await.map_err(|_| self.over())?
+    /// Asks what changes nothing; a busy server is asked again.
+    async fn ask(&self, request: Request) -> Result<Reply, Error> {
+        let patience = Patience::new();
+        loop {
+            match self.request(request.clone()).await {
+                Err(error) => patience.outlast(error).await?,
+                reply => return reply,
+            }
+        }
+    }
+
+    /// Asks the driver; a busy server is asked again.
+    async fn command<T>(&self, command: impl Fn(Answer<T>) -> Command) -> Result<T, Error> {
+        let patience = Patience::new();
+        loop {
+            let (to, answer) = oneshot::channel();
+            self.commands.send(command(Some(to))).await.map_err(|_| self.over())?;
+            match answer.await.map_err(|_| self.over())? {
+                Err(error) => patience.outlast(error).await?,
+                answer => return answer,
+            }
+        }
     }
 
     /// Why there is no connection.
@@ -310,17 +327,26 @@ fn unexpected() -> Error {
     Error::protocol("a reply of another kind than asked")
 }
 
-/// Asks what changes nothing again while the server is busy, for a bounded time.
-async fn patiently<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        match ask().await {
-            Err(Error::Refused(Refusal { retry_after_ms: Some(ms), .. }))
-                if Instant::now() + hint(ms) <= until =>
+/// Until when a busy server is asked again.
+struct Patience {
+    until: Instant,
+}
+
+impl Patience {
+    fn new() -> Patience {
+        Patience { until: Instant::now() + PATIENCE }
+    }
+
+    /// Waits as long as a busy server says; gives back every other error, and that one when it is too long.
+    async fn outlast(&self, error: Error) -> Result<(), Error> {
+        match error {
+            Error::Refused(Refusal { retry_after_ms: Some(ms), .. })
+                if Instant::now() + hint(ms) <= self.until =>
             {
                 tokio::time::sleep(hint(ms)).await;
+                Ok(())
             }
-            result => return result,
+            error => Err(error),
         }
     }
 }

@@ -171,8 +171,14 @@ pub enum CommandBody {
         /// Where.
         room: RoomName,
     },
-    /// The first command of an empty log: makes `#general`.
-    Bootstrap,
+    /// The first command of an empty log: makes `#general`, and the code of the server's first owner. One command, so
+    /// that no crash leaves a server that nobody can own.
+    Bootstrap {
+        /// SHA-256 of the code.
+        owner: [u8; 32],
+        /// Until when.
+        expires: Timestamp,
+    },
     /// A code that makes accounts.
     NewInvite {
         /// SHA-256 of the code.

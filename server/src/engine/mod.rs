@@ -133,7 +133,7 @@ fn refuse<T>(code: ErrorCode, text: impl AsRef<str>) -> Result<T, NotApplied> {
 impl Step<'_> {
     fn operate(&mut self, body: &CommandBody) -> Applied {
         match body {
-            CommandBody::Bootstrap => self.bootstrap(),
+            CommandBody::Bootstrap { owner, expires } => self.bootstrap(*owner, *expires),
             CommandBody::NewInvite { hash, room, admin, uses, expires } => {
                 self.new_invite(None, *hash, room.as_ref(), *admin, *uses, *expires)
             }
@@ -173,7 +173,7 @@ impl Step<'_> {
             CommandBody::RevokeDevice { key } => self.revoke_device(Some(&by), key),
             CommandBody::NewToken { name, key, label } => self.new_token(&by, name, key, label),
             CommandBody::RevokeToken { name } => self.revoke_token(&by, name),
-            CommandBody::Bootstrap
+            CommandBody::Bootstrap { .. }
             | CommandBody::Suspend { .. }
             | CommandBody::Redeem { .. }
             | CommandBody::Register { .. } => refuse(ErrorCode::Forbidden, "only an operator may do that"),

@@ -3,7 +3,7 @@
 use quip_protocol::limits::{MAX_LINE, MAX_NAMED_IN_EVENT, MAX_NAMES};
 use quip_protocol::{
     AccountId, AccountName, ErrorCode, EventBody, NoticeBody, Role, RoomId, RoomKind, RoomName, SafeLine,
-    Seq, Target,
+    Seq, Target, Timestamp,
 };
 use quip_storage::record::{Change, Member, Room, Standing};
 
@@ -12,12 +12,14 @@ use super::state::pair;
 use super::{Applied, By, NotApplied, Outcome, Step, refuse};
 
 impl Step<'_> {
-    pub(super) fn bootstrap(&mut self) -> Applied {
+    pub(super) fn bootstrap(&mut self, owner: [u8; 32], expires: Timestamp) -> Applied {
         if !self.state.rooms.is_empty() {
             return refuse(ErrorCode::BadRequest, "this server already has its first room");
         }
         let name = GENERAL.parse().expect("the name of the first room is a valid name");
-        Ok(Outcome::Room(self.new_room(Some(name), RoomKind::Public, SafeLine::default(), None)))
+        let room = self.new_room(Some(name), RoomKind::Public, SafeLine::default(), None);
+        self.new_invite(None, owner, None, true, 1, expires)?;
+        Ok(Outcome::Room(room))
     }
 
     pub(super) fn create_room(

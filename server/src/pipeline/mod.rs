@@ -240,7 +240,9 @@ impl Writer {
             behind.finish();
         }
         if self.node.store.applied() != self.journal.last() {
-            return error!("the store is not as new as the journal: reading is refused too until quipd is restarted");
+            return error!(
+                "the store is not as new as the journal: reading is refused too until quipd is restarted"
+            );
         }
         match self.node.store.load() {
             Ok(snapshot) => {
@@ -249,7 +251,9 @@ impl Writer {
                 self.group = self.durable;
                 self.node.applied.store(self.group, Ordering::Release);
             }
-            Err(e) => error!(error = %e, "the store cannot be read: reading is refused too until quipd is restarted"),
+            Err(e) => {
+                error!(error = %e, "the store cannot be read: reading is refused too until quipd is restarted")
+            }
         }
     }
 }

@@ -17,8 +17,8 @@ use tracing::{debug, warn};
 use crate::node::Shared;
 use crate::ops::metrics::Metrics;
 
-use super::tls::{self, ServerTls};
 use super::serve;
+use super::tls::{self, ServerTls};
 
 /// A handshake must be done within this.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
@@ -51,7 +51,7 @@ pub fn endpoint(address: SocketAddr, tls: &ServerTls) -> io::Result<Endpoint> {
 ///
 /// Connection ids are random in all of their 8 bytes. quinn's default has 3 random bytes, and looks up a first packet
 /// that comes after a Retry among the ids of established connections too: with 5,000 connections one handshake in
-/// some hundred found itself there, and was never answered.
+/// some hundreds found itself there, and was never answered.
 fn endpoint_config(tls: &ServerTls) -> EndpointConfig {
     let mut config = EndpointConfig::new(Arc::new(tls.reset_key.clone()));
     config

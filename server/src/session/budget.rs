@@ -114,10 +114,11 @@ mod tests {
     fn one_is_not_slowed_by_another_and_full_buckets_are_dropped() {
         let rate = Rate::per_second(1, 1);
         let mut budgets = Budgets::default();
-        for n in 0..SWEEP {
+        for n in 1..SWEEP {
             assert_eq!(budgets.take(n, rate, Timestamp(0)), Ok(()));
         }
-        assert_eq!(budgets.take(0, rate, Timestamp(10)), Err(990));
+        assert_eq!(budgets.take(1, rate, Timestamp(10)), Err(990));
+        assert_eq!(budgets.take(0, rate, Timestamp(10)), Ok(()));
         assert_eq!(budgets.take(SWEEP, rate, Timestamp(5_000)), Ok(()));
         assert_eq!(budgets.buckets.len(), 1);
     }

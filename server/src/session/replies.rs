@@ -37,10 +37,13 @@ impl Replies {
         // Replies before everything else: they are what a user waits for.
         let _ = self.send.set_priority(2);
         let (mut answers, mut results) = (Vec::new(), Vec::new());
+        let (mut answering, mut finishing) = (true, true);
         loop {
+            // A channel that has ended is not asked again: it would answer at once, for as long as the other lasts.
             tokio::select! {
-                n = self.answered.recv_many(&mut answers, BATCH) => if n == 0 && self.finished.is_closed() && self.finished.is_empty() { break },
-                n = self.finished.recv_many(&mut results, BATCH) => if n == 0 && self.answered.is_closed() && self.answered.is_empty() { break },
+                n = self.answered.recv_many(&mut answers, BATCH), if answering => answering = n > 0,
+                n = self.finished.recv_many(&mut results, BATCH), if finishing => finishing = n > 0,
+                else => break,
             }
             self.write(&mut answers, &mut results).await?;
         }

@@ -4,7 +4,7 @@ use quip_protocol::limits::MAX_LINE;
 use quip_protocol::{ErrorCode, NoticeBody, Role, SafeLine, Timestamp};
 use quip_server::engine::{Actor, CommandBody};
 
-use crate::world::{World, account, create, key, kick, post, room};
+use crate::world::{OWNER, World, account, bootstrap, create, key, kick, post, room};
 
 fn redeem(code: u8, name: Option<&str>) -> CommandBody {
     CommandBody::Redeem { hash: [code; 32], name: name.map(account), label: SafeLine::new("phone") }
@@ -53,6 +53,16 @@ fn a_code_is_good_as_often_as_it_says_and_only_an_operator_makes_administrators(
     world.operates(code(3, None, 1, LATER));
     world.does("zoe", redeem(3, Some("zoe")));
     assert_eq!(world.sees("zoe", "#general").role, Some(Role::Owner));
+}
+
+#[test]
+fn the_first_command_makes_the_code_of_one_owner() {
+    let mut world = World::with(&[]);
+    let redeem = |name| CommandBody::Redeem { hash: OWNER, name: Some(account(name)), label: SafeLine::default() };
+    world.does("ann", redeem("ann"));
+    assert!(world.engine.account(world.account_id("ann")).unwrap().admin);
+    assert_eq!(world.sees("ann", "#general").role, Some(Role::Owner));
+    world.refuses("bob", redeem("bob"), ErrorCode::UsedCode);
 }
 
 #[test]
@@ -148,7 +158,10 @@ fn tokens_make_bots_of_their_owner() {
 #[test]
 fn who_is_suspended_can_do_nothing_nor_can_their_bots() {
     let mut world = World::with(&["ann", "bob"]);
-    world.does("ann", CommandBody::NewToken { name: account("bot"), key: key("t1"), label: SafeLine::default() });
+    world.does(
+        "ann",
+        CommandBody::NewToken { name: account("bot"), key: key("t1"), label: SafeLine::default() },
+    );
     let suspend = |on| CommandBody::Suspend { name: account("ann"), on };
     world.refuses("bob", suspend(true), ErrorCode::Forbidden);
     world.operates(suspend(true));
@@ -176,14 +189,20 @@ fn an_unknown_device_can_only_redeem_or_register() {
         CommandBody::NewDeviceCode { hash: [1; 32], expires: Timestamp(LATER) },
         code(1, None, 1, LATER),
         CommandBody::RevokeDevice { key: key("ann") },
-        CommandBody::Bootstrap,
+        bootstrap() { owner: [0; 32], expires: Timestamp(0) },
         CommandBody::Suspend { name: account("ann"), on: true },
     ];
     for body in rejected {
         world.refuses("stranger", body, ErrorCode::UnknownDevice);
     }
-    world.refuses("ann", CommandBody::Bootstrap, ErrorCode::Forbidden);
-    let again = world.apply(Actor::Operator, CommandBody::Bootstrap).map_err(|r| r.code);
+    world.refuses(
+        "ann",
+        bootstrap() { owner: [0; 32], expires: Timestamp(0) },
+        ErrorCode::Forbidden,
+    );
+    let again = world
+        .apply(Actor::Operator, bootstrap() { owner: [0; 32], expires: Timestamp(0) })
+        .map_err(|r| r.code);
     assert_eq!(again, Err(ErrorCode::BadRequest));
     let as_operator = world.apply(Actor::Operator, post("#general", 1, "x")).map_err(|r| r.code);
     assert_eq!(as_operator, Err(ErrorCode::Forbidden));
@@ -199,7 +218,11 @@ fn an_account_has_at_most_64_devices() {
         world.does(&format!("d{n}"), redeem(n, None));
     }
     world.refuses("d64", redeem(64, None), ErrorCode::TooMany);
-    world.refuses("ann", CommandBody::NewDeviceCode { hash: [99; 32], expires: Timestamp(LATER) }, ErrorCode::TooMany);
+    world.refuses(
+        "ann",
+        CommandBody::NewDeviceCode { hash: [99; 32], expires: Timestamp(LATER) },
+        ErrorCode::TooMany,
+    );
     world.does("ann", CommandBody::RevokeDevice { key: key("d1") });
     world.does("d64", redeem(64, None));
 }

@@ -7,22 +7,28 @@ use quip_protocol::{
 };
 use quip_server::engine::{Actor, Command, CommandBody};
 
-use crate::world::{account, id, key, room};
+use crate::world::{OWNER, account, bootstrap, create, id, key, room};
 
 /// Devices that may ask; the first four have accounts of the same name to begin with.
 const DEVICES: [&str; 7] = ["ann", "bob", "eve", "zoe", "d4", "d5", "d6"];
 const NAMES: [&str; 7] = ["ann", "bob", "eve", "zoe", "bot", "new", "nobody"];
 const ROOMS: [&str; 4] = ["general", "ops", "secret", "absent"];
 
-/// The commands before the random ones.
+/// The commands before the random ones: four people, and `#ops` of ann with all of them.
 pub fn beginning() -> Vec<Command> {
-    let mut commands = vec![Command { at: Timestamp(1), by: Actor::Operator, body: CommandBody::Bootstrap }];
+    let mut commands = vec![Command {
+        at: Timestamp(1),
+        by: Actor::Operator,
+        body: bootstrap() { owner: [0; 32], expires: Timestamp(0) },
+    }];
     let people = DEVICES[..4].iter().map(|name| Command {
         at: Timestamp(1),
         by: Actor::Device(key(name)),
         body: CommandBody::Register { name: account(name), label: SafeLine::new("laptop") },
     });
     commands.extend(people);
+    let body = create("#ops", true, &DEVICES[..4]);
+    commands.push(Command { at: Timestamp(1), by: Actor::Device(key("ann")), body });
     commands
 }
 
@@ -39,43 +45,50 @@ pub fn commands(most: usize) -> impl Strategy<Value = Vec<Command>> {
 }
 
 fn actor() -> impl Strategy<Value = Actor> {
+    let device = |at: usize| Just(Actor::Device(key(DEVICES[at])));
     prop_oneof![
-        1 => Just(Actor::Operator),
-        20 => prop::sample::select(&DEVICES[..4]).prop_map(|name| Actor::Device(key(name))),
+        2 => Just(Actor::Operator),
+        16 => device(0),
+        10 => device(1),
+        5 => device(2),
+        4 => device(3),
         4 => prop::sample::select(&DEVICES[4..]).prop_map(|name| Actor::Device(key(name))),
     ]
 }
 
 fn person() -> impl Strategy<Value = AccountName> {
-    prop::sample::select(&NAMES[..]).prop_map(account)
+    prop_oneof![5 => prop::sample::select(&NAMES[1..4]), 2 => prop::sample::select(&NAMES[..])]
+        .prop_map(account)
 }
 
 fn name() -> impl Strategy<Value = RoomName> {
-    prop::sample::select(&ROOMS[..]).prop_map(room)
+    prop_oneof![5 => Just("ops"), 3 => Just("general"), 1 => prop::sample::select(&ROOMS[2..])].prop_map(room)
 }
 
 fn target() -> impl Strategy<Value = Target> {
-    prop_oneof![4 => name().prop_map(Target::Room), 1 => person().prop_map(Target::Direct)]
+    prop_oneof![5 => name().prop_map(Target::Room), 1 => person().prop_map(Target::Direct)]
 }
 
 fn place() -> impl Strategy<Value = (RoomId, Seq)> {
-    (1..6u64, 0..14u64).prop_map(|(room, seq)| (RoomId(room), Seq(seq)))
+    let room = prop_oneof![5 => Just(2), 3 => Just(1), 1 => 3..6u64];
+    (room, prop_oneof![6 => 2..12u64, 1 => 0..40u64]).prop_map(|(room, seq)| (RoomId(room), Seq(seq)))
 }
 
 fn number() -> impl Strategy<Value = MessageId> {
-    (0..60u128).prop_map(id)
+    prop_oneof![1 => 0..20u128, 8 => any::<u128>()].prop_map(id)
 }
 
 fn text() -> impl Strategy<Value = SafeText> {
-    prop::sample::select(&["hello", "", "@bob look", "@ann @zoe @nobody", "x\ny"][..]).prop_map(SafeText::new)
+    prop::sample::select(&["hello", "@bob look", "@ann @zoe @nobody", "x\ny", "hi", "hey", ""][..])
+        .prop_map(SafeText::new)
 }
 
 fn hash() -> impl Strategy<Value = [u8; 32]> {
-    (0..4u8).prop_map(|n| [n; 32])
+    prop_oneof![8 => (0..2u8).prop_map(|n| [n; 32]), 1 => Just(OWNER)]
 }
 
 fn body() -> impl Strategy<Value = CommandBody> {
-    prop_oneof![30 => messages(), 15 => rooms(), 8 => accounts()]
+    prop_oneof![40 => messages(), 12 => rooms(), 7 => accounts()]
 }
 
 fn messages() -> impl Strategy<Value = CommandBody> {
@@ -101,32 +114,33 @@ fn rooms() -> impl Strategy<Value = CommandBody> {
         }),
         1 => person().prop_map(|with| CommandBody::OpenDirect { with }),
         3 => name().prop_map(|room| CommandBody::Join { room }),
-        2 => name().prop_map(|room| CommandBody::Leave { room }),
+        1 => name().prop_map(|room| CommandBody::Leave { room }),
         3 => (name(), vec(person(), 0..4)).prop_map(|(room, who)| CommandBody::Invite { room, who }),
         2 => (name(), person(), line()).prop_map(|(room, who, reason)| CommandBody::Kick { room, who, reason }),
         3 => (name(), person(), prop::sample::select(&Role::ALL[..]))
             .prop_map(|(room, who, role)| CommandBody::SetRole { room, who, role }),
         1 => (name(), line()).prop_map(|(room, topic)| CommandBody::SetTopic { room, topic }),
-        1 => name().prop_map(|room| CommandBody::Archive { room }),
+        1 => prop::sample::select(&ROOMS[2..]).prop_map(|name| CommandBody::Archive { room: room(name) }),
     ]
 }
 
 fn accounts() -> impl Strategy<Value = CommandBody> {
     let label = || Just(SafeLine::new("device"));
     let device = || prop::sample::select(&DEVICES[..]).prop_map(key);
+    let lost = || prop::sample::select(&DEVICES[3..]).prop_map(key);
     let until = || (0..20_000u64).prop_map(Timestamp);
     prop_oneof![
         3 => (hash(), prop::option::of(name()), any::<bool>(), 0..3u32, until()).prop_map(
             |(hash, room, admin, uses, expires)| CommandBody::NewInvite { hash, room, admin, uses, expires }
         ),
         1 => (hash(), until()).prop_map(|(hash, expires)| CommandBody::NewDeviceCode { hash, expires }),
-        4 => (hash(), prop::option::of(person()), label())
+        9 => (hash(), prop::option::weighted(0.8, person()), label())
             .prop_map(|(hash, name, label)| CommandBody::Redeem { hash, name, label }),
         1 => (person(), label()).prop_map(|(name, label)| CommandBody::Register { name, label }),
-        1 => device().prop_map(|key| CommandBody::RevokeDevice { key }),
+        1 => lost().prop_map(|key| CommandBody::RevokeDevice { key }),
         2 => (person(), device(), label()).prop_map(|(name, key, label)| CommandBody::NewToken { name, key, label }),
         1 => person().prop_map(|name| CommandBody::RevokeToken { name }),
         1 => (person(), any::<bool>()).prop_map(|(name, on)| CommandBody::Suspend { name, on }),
-        1 => Just(CommandBody::Bootstrap),
+        1 => Just(bootstrap() { owner: [0; 32], expires: Timestamp(0) }),
     ]
 }

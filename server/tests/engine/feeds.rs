@@ -7,11 +7,23 @@ use bytes::Bytes;
 use quip_protocol::{RoomId, Seq};
 use quip_server::feed::{FeedKey, Feeds};
 
+/// Logs at once, two threads each: more than cores, so that they are interrupted anywhere.
+const LOGS: u64 = 8;
+const EVENTS: u64 = 50_000;
+
 #[test]
 fn what_was_published_and_is_not_stored_can_be_read() {
-    const EVENTS: u64 = 300_000;
-    let key = FeedKey::Room(RoomId(1));
     let feeds = Feeds::default();
+    thread::scope(|scope| {
+        for room in 0..LOGS {
+            let feeds = &feeds;
+            scope.spawn(move || publish_and_store(feeds, FeedKey::Room(RoomId(room))));
+        }
+    });
+    assert!(feeds.is_empty(), "what is stored and not watched is let go");
+}
+
+fn publish_and_store(feeds: &Feeds, key: FeedKey) {
     let (published, done) = (AtomicU64::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         // The store has each event as soon as it is published.
@@ -30,5 +42,4 @@ fn what_was_published_and_is_not_stored_can_be_read() {
         assert_eq!(lost, None, "an event is neither stored nor in its feed");
     });
     feeds.stored(key, Seq(EVENTS));
-    assert!(feeds.is_empty(), "what is stored and not watched is let go");
 }

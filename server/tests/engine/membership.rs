@@ -33,7 +33,8 @@ fn who_was_removed_comes_back_only_by_a_moderator() {
     world.does("mod", invite("#ops", &["ann"]));
     assert_eq!(world.sees("ann", "#ops").role, Some(Role::Member));
     world.say("ann", "#ops", "back");
-    let gone: Vec<_> = world.inbox("ann").into_iter().filter(|n| matches!(n, NoticeBody::Gone { .. })).collect();
+    let gone: Vec<_> =
+        world.inbox("ann").into_iter().filter(|n| matches!(n, NoticeBody::Gone { .. })).collect();
     let target = Target::Room(room("#ops"));
     assert_eq!(gone, vec![NoticeBody::Gone { room: ops, target, by: account("mod") }]);
 }
@@ -102,7 +103,10 @@ fn notes_to_oneself() {
     world.say("ann", "@ann", "milk");
     let notes = world.sees("ann", "@ann");
     assert_eq!((notes.members, notes.unread, notes.head.seq), (1, 0, Seq(1)));
-    let entered = world.inbox("ann").into_iter().filter(|n| matches!(n, NoticeBody::Entered { room, .. } if *room == notes.id));
+    let entered = world
+        .inbox("ann")
+        .into_iter()
+        .filter(|n| matches!(n, NoticeBody::Entered { room, .. } if *room == notes.id));
     assert_eq!(entered.count(), 1);
 }
 
@@ -113,7 +117,10 @@ fn a_refused_first_message_makes_no_direct_room() {
     world.refuses("ann", reply("@bob", 1, "re:", Some(1)), ErrorCode::NoSuchMessage);
     world.refuses("ann", post("@bob", 2, "  "), ErrorCode::BadRequest);
     let ann = world.account_id("ann");
-    assert_eq!(world.engine.resolve(ann, &"@bob".parse().unwrap()).map_err(|r| r.code), Err(ErrorCode::NoSuchRoom));
+    assert_eq!(
+        world.engine.resolve(ann, &"@bob".parse().unwrap()).map_err(|r| r.code),
+        Err(ErrorCode::NoSuchRoom)
+    );
     world.say("ann", "@bob", "hello");
     world.does("bob", reply("@ann", 3, "re: hello", Some(1)));
 }

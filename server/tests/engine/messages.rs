@@ -30,12 +30,7 @@ fn mark(seq: u64) -> CommandBody {
 #[test]
 fn a_repeated_id_gives_the_first_receipt_and_changes_nothing() {
     let mut world = ops();
-    let commands = [
-        post("#ops", 1, "once"),
-        edit(2, 2, "Once"),
-        react(OPS, 2, 3, "+1", true),
-        delete(2, 4),
-    ];
+    let commands = [post("#ops", 1, "once"), edit(2, 2, "Once"), react(OPS, 2, 3, "+1", true), delete(2, 4)];
     let receipts: Vec<_> = commands.iter().map(|body| world.does("ann", body.clone())).collect();
     // Whatever else has become of the room and the account's place in it.
     world.does("ann", set_role("#ops", "bob", Role::Owner));

@@ -64,7 +64,10 @@ fn check_members(engine: &Engine) {
         let inside = room.people.values().filter(|m| matches!(m.standing, Standing::In(_))).count();
         assert_eq!(room.members as usize, inside, "{room:?}");
         for member in room.people.values() {
-            assert!(member.read <= room.head.cursor.seq && member.read_ordinal <= room.head.ordinal, "{member:?}");
+            assert!(
+                member.read <= room.head.cursor.seq && member.read_ordinal <= room.head.ordinal,
+                "{member:?}"
+            );
             assert!(member.mentions.iter().all(|seq| *seq > member.read), "{member:?}");
             let summary = engine.summary(member.account, id).expect("it is there");
             let listed = engine.rooms(member.account, None).0.contains(&summary);
@@ -77,7 +80,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_asked(commands in commands(120)) {
+    fn whatever_is_asked(commands in commands(200)) {
         let (engine, _, changes) = run(&commands);
         check_logs(&engine, &changes);
         check_members(&engine);
@@ -85,7 +88,7 @@ proptest! {
     }
 
     #[test]
-    fn the_same_commands_change_the_same(commands in commands(80)) {
+    fn the_same_commands_change_the_same(commands in commands(100)) {
         let (engine, _, changes) = run(&commands);
         let (again, _, changes_again) = run(&commands);
         prop_assert_eq!(changes, changes_again);

@@ -19,14 +19,22 @@ fn actions() -> Vec<(&'static str, Option<Role>, CommandBody)> {
     let (hash, expires) = ([7; 32], Timestamp(1_000_000));
     vec![
         ("post", Some(Member), post("#ops", 100, "hello")),
-        ("edit one's own", Some(Member), CommandBody::Edit { room: OPS, target: OWN, id: id(101), text: text.clone() }),
+        (
+            "edit one's own",
+            Some(Member),
+            CommandBody::Edit { room: OPS, target: OWN, id: id(101), text: text.clone() },
+        ),
         ("edit another's", None, CommandBody::Edit { room: OPS, target: OTHERS, id: id(102), text }),
         ("delete one's own", Some(Member), CommandBody::Delete { room: OPS, target: OWN, id: id(103) }),
         ("delete another's", Some(Moderator), CommandBody::Delete { room: OPS, target: OTHERS, id: id(104) }),
         ("react", Some(Reader), react(OPS, OTHERS.0, 105, "+1", true)),
         ("mark as read", Some(Reader), CommandBody::Mark { room: OPS, seq: OTHERS }),
         ("invite", Some(Member), invite("#ops", &["guest"])),
-        ("make a link into it", Some(Member), CommandBody::NewInvite { hash, room: Some(room("#ops")), admin: false, uses: 1, expires }),
+        (
+            "make a link into it",
+            Some(Member),
+            CommandBody::NewInvite { hash, room: Some(room("#ops")), admin: false, uses: 1, expires },
+        ),
         ("kick a member", Some(Moderator), kick("#ops", "mary")),
         ("kick a moderator", Some(Owner), kick("#ops", "mod")),
         ("kick an owner", None, kick("#ops", "olga")),
@@ -34,7 +42,11 @@ fn actions() -> Vec<(&'static str, Option<Role>, CommandBody)> {
         ("make a moderator", Some(Owner), set_role("#ops", "mary", Moderator)),
         ("make an owner", Some(Owner), set_role("#ops", "mary", Owner)),
         ("demote a moderator", Some(Owner), set_role("#ops", "mod", Member)),
-        ("set the topic", Some(Moderator), CommandBody::SetTopic { room: room("#ops"), topic: SafeLine::new("t") }),
+        (
+            "set the topic",
+            Some(Moderator),
+            CommandBody::SetTopic { room: room("#ops"), topic: SafeLine::new("t") },
+        ),
         ("archive", Some(Owner), CommandBody::Archive { room: room("#ops") }),
     ]
 }
@@ -42,7 +54,11 @@ fn actions() -> Vec<(&'static str, Option<Role>, CommandBody)> {
 /// `#ops` of olga with a moderator, a member, and ann, whose message it has.
 fn ops(admin: bool) -> World {
     let mut world = World::with(&["olga", "mod", "mary", "guest"]);
-    if admin { world.admin("ann") } else { world.register("ann") }
+    if admin {
+        world.admin("ann")
+    } else {
+        world.register("ann")
+    }
     world.does("olga", crate::world::create("#ops", false, &["mod", "mary", "ann"]));
     assert_eq!(world.room_id("#ops"), OPS);
     assert_eq!(world.say("ann", "#ops", "mine"), OWN.0);

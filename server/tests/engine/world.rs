@@ -38,13 +38,17 @@ impl PlainPast {
                 assert!(self.receipts.insert(id, (recorded.by, receipt)).is_none(), "{id} was taken twice");
             }
             if let Some(target) = event.body.amends() {
-                let amended = self.events.get_mut(&(event.room, target)).expect("an event amends one before it");
+                let amended =
+                    self.events.get_mut(&(event.room, target)).expect("an event amends one before it");
                 amended.amend(event);
             }
             self.events.insert((event.room, event.seq), event.clone());
         }
     }
 }
+
+/// SHA-256 of the first owner's code, which nothing else here uses.
+pub const OWNER: [u8; 32] = [0xee; 32];
 
 /// One engine and all that led to it.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +76,11 @@ pub fn room(name: &str) -> RoomName {
 
 pub fn id(number: u128) -> MessageId {
     MessageId::from_bytes(number.to_be_bytes())
+}
+
+/// The first command, with the code of the first owner.
+pub fn bootstrap() -> CommandBody {
+    CommandBody::Bootstrap { owner: OWNER, expires: Timestamp(1_000_000) }
 }
 
 pub fn post(target: &str, number: u128, text: &str) -> CommandBody {
@@ -117,7 +126,9 @@ impl World {
     /// With `#general`, and these people.
     pub fn with(names: &[&str]) -> World {
         let mut world = World { now: Timestamp(1_000), ids: 1 << 64, ..World::default() };
-        world.apply(Actor::Operator, CommandBody::Bootstrap).expect("an empty log takes its first command");
+        world
+            .apply(Actor::Operator, bootstrap() { owner: [0; 32], expires: Timestamp(0) })
+            .expect("an empty log takes its first command");
         for name in names {
             world.register(name);
         }

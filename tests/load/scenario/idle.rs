@@ -27,7 +27,7 @@ pub(super) async fn run(mut run: Run, args: &IdleArgs) -> Result<Report> {
     let after = crowd.make_room(&clients).await?;
     // The accounts are no part of what a connection costs: they are there before the memory is looked at first.
     drop(clients);
-    run.subject.restart();
+    run.subject.restart()?;
     let before = run.subject.process().as_ref().and_then(Process::rss_kib);
     let clients = crowd.connect(&run.progress).await?;
     crowd.watch(&clients, &run.progress).await?;

@@ -37,11 +37,22 @@ fn requests() -> Vec<Request> {
     let text = SafeText::new("hello \u{1F44B}");
     vec![
         Request::WhoAmI,
-        Request::Post { target: "#general".parse().expect("a target"), id, kind: MessageKind::Plain, text: text.clone(), reply_to: Some(target) },
+        Request::Post {
+            target: "#general".parse().expect("a target"),
+            id,
+            kind: MessageKind::Plain,
+            text: text.clone(),
+            reply_to: Some(target),
+        },
         Request::Edit { room, target, id, text },
         Request::React { room, target, id, emoji: SafeLine::new("+1"), on: true },
         Request::Rooms { after: Some(room) },
-        Request::CreateRoom { name: general(), private: true, topic: SafeLine::new("t"), members: vec!["bob".parse().expect("a name"); 3] },
+        Request::CreateRoom {
+            name: general(),
+            private: true,
+            topic: SafeLine::new("t"),
+            members: vec!["bob".parse().expect("a name"); 3],
+        },
         Request::SetRole { room: general(), who: "bob".parse().expect("a name"), role: Role::Reader },
         Request::Watch { rooms: vec![(room, None); 3] },
         Request::WatchInbox { from: None },
@@ -83,7 +94,8 @@ async fn random_bytes_from_within() {
             raw.write(attempt(&mut random, &requests)).await;
         }
         if random.below(2) == 0
-            && let Ok(Ok((mut send, _recv))) = tokio::time::timeout(std::time::Duration::from_secs(5), raw.quic.open_bi()).await
+            && let Ok(Ok((mut send, _recv))) =
+                tokio::time::timeout(std::time::Duration::from_secs(5), raw.quic.open_bi()).await
         {
             let page = PageRequest { target: "#general".parse().unwrap(), from: PageFrom::Latest, limit: 9 };
             let mut bytes = frame(FrameKind::Page, &encode(&page)).to_vec();

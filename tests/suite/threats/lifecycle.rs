@@ -29,7 +29,9 @@ async fn sigterm_tells_the_clients_finishes_what_was_accepted_and_exits_0() {
         receipts
     });
     // In the midst of it.
-    while next(&mut live).await.decode::<quip_protocol::Event>(FrameKind::Event, "event").unwrap().seq < Seq(5) {}
+    while next(&mut live).await.decode::<quip_protocol::Event>(FrameKind::Event, "event").unwrap().seq
+        < Seq(5)
+    {}
     assert!(server.stop(), "exit 0");
     let mut told = false;
     while let Ok(Some(frame)) = within("the end of the live stream", live.next()).await {

@@ -130,7 +130,9 @@ async fn who_is_suspended_is_cut_off_with_their_bots_at_once() {
 async fn a_revoked_device_is_cut_off_at_once_and_the_others_are_not() {
     let server = Server::start();
     let ann = join(server.owner.as_ref().unwrap(), "ann").await;
-    let Reply::Code { code, .. } = ann.request(Request::NewDeviceCode).await.unwrap() else { panic!("a code") };
+    let Reply::Code { code, .. } = ann.request(Request::NewDeviceCode).await.unwrap() else {
+        panic!("a code")
+    };
     let lost = identity("lost");
     let mut raw = Raw::connect(&server.link, &lost).await;
     let link = Request::Redeem { code, name: None, device: SafeLine::new("phone") };
@@ -141,7 +143,9 @@ async fn a_revoked_device_is_cut_off_at_once_and_the_others_are_not() {
     let (refusal, code) = Raw::refused(&server.link, &lost).await;
     assert_eq!((refusal.code, code), (ErrorCode::Revoked, close::REVOKED));
     // By another device of the account.
-    let Reply::Code { code, .. } = ann.request(Request::NewDeviceCode).await.unwrap() else { panic!("a code") };
+    let Reply::Code { code, .. } = ann.request(Request::NewDeviceCode).await.unwrap() else {
+        panic!("a code")
+    };
     let mut other = Raw::connect(&server.link, &identity("other")).await;
     let link = Request::Redeem { code, name: None, device: SafeLine::new("tablet") };
     assert!(matches!(other.ask(link).await, Reply::Account(_)));
@@ -186,7 +190,8 @@ async fn a_kick_that_races_with_messages_has_one_place_for_everyone() {
     let server = Server::with_config(FAST);
     let ann = join(server.owner.as_ref().unwrap(), "ann").await;
     let invite = server.invite(&["--uses", "3"]);
-    let (mia, max, vic) = (join(&invite, "mia").await, join(&invite, "max").await, join(&invite, "vic").await);
+    let (mia, max, vic) =
+        (join(&invite, "mia").await, join(&invite, "max").await, join(&invite, "vic").await);
     let create = Request::CreateRoom {
         name: "ops".parse().unwrap(),
         private: true,
@@ -223,7 +228,10 @@ async fn a_kick_that_races_with_messages_has_one_place_for_everyone() {
         max.post(Post::new("#ops".parse().unwrap(), "behind the kick")).await.unwrap();
 
         let last = last_before_unwatched(&mut live, seen.seq).await;
-        assert!(matches!(&last.body, EventBody::Kicked { who, .. } if who.as_str() == "vic"), "{round}: {last:?}");
+        assert!(
+            matches!(&last.body, EventBody::Kicked { who, .. } if who.as_str() == "vic"),
+            "{round}: {last:?}"
+        );
         tokio::select! {
             biased;
             frame = live.next() => panic!("something behind the kick: {frame:?}"),
@@ -234,7 +242,10 @@ async fn a_kick_that_races_with_messages_has_one_place_for_everyone() {
         let who = vec!["vic".parse().unwrap()];
         ann.request(Request::Invite { room: "ops".parse().unwrap(), who }).await.unwrap();
         seen = Cursor { epoch: last.epoch, seq: last.seq };
-        assert!(matches!(victim.ask(Request::Watch { rooms: vec![(ops.id, Some(seen))] }).await, Reply::Watching { .. }));
+        assert!(matches!(
+            victim.ask(Request::Watch { rooms: vec![(ops.id, Some(seen))] }).await,
+            Reply::Watching { .. }
+        ));
     }
     let log = ann.page(&"#ops".parse().unwrap(), PageFrom::After(Seq::ZERO), 1_000_000).await.unwrap().events;
     check_kicks(&log);
