@@ -127,24 +127,28 @@ mod tests {
     fn what_is_lost_doubled_or_swapped_fails() {
         let order = |sender, expected, found, seq| Fault::Order { sender, expected, found, seq: Seq(seq) };
         let seq = |expected, found| Fault::Seq { expected: Seq(expected), found: Seq(found) };
-        let table: &[(&str, &[(u64, u32, u64)], Fault)] = &[
-            ("lost with its place", &[(8, 0, 0), (10, 1, 0)], seq(9, 10)),
-            ("lost, the place filled", &[(8, 0, 0), (9, 1, 1)], order(1, 0, 1, 9)),
+        let table = [
+            ("lost with its place", vec![(8, 0, 0), (10, 1, 0)], seq(9, 10)),
+            ("lost, the place filled", vec![(8, 0, 0), (9, 1, 1)], order(1, 0, 1, 9)),
             (
                 "lost at the end",
-                &[(8, 0, 0), (9, 1, 0), (10, 1, 1)],
+                vec![(8, 0, 0), (9, 1, 0), (10, 1, 1)],
                 Fault::Lost { sender: 0, sent: 2, got: 1 },
             ),
-            ("lost altogether", &[(8, 0, 0), (9, 0, 1)], Fault::Lost { sender: 1, sent: 2, got: 0 }),
-            ("doubled at its place", &[(8, 0, 0), (8, 0, 0)], seq(9, 8)),
-            ("doubled at another place", &[(8, 0, 0), (9, 0, 0)], order(0, 1, 0, 9)),
-            ("one too many", &[(8, 0, 0), (9, 0, 1), (10, 0, 2)], Fault::Lost { sender: 0, sent: 2, got: 3 }),
-            ("swapped", &[(8, 0, 1), (9, 0, 0)], order(0, 0, 1, 8)),
-            ("swapped places", &[(9, 0, 0), (8, 0, 1)], seq(8, 9)),
-            ("of nobody", &[(8, 2, 0)], Fault::Stranger { sender: 2, seq: Seq(8) }),
+            ("lost altogether", vec![(8, 0, 0), (9, 0, 1)], Fault::Lost { sender: 1, sent: 2, got: 0 }),
+            ("doubled at its place", vec![(8, 0, 0), (8, 0, 0)], seq(9, 8)),
+            ("doubled at another place", vec![(8, 0, 0), (9, 0, 0)], order(0, 1, 0, 9)),
+            (
+                "one too many",
+                vec![(8, 0, 0), (9, 0, 1), (10, 0, 2)],
+                Fault::Lost { sender: 0, sent: 2, got: 3 },
+            ),
+            ("swapped", vec![(8, 0, 1), (9, 0, 0)], order(0, 0, 1, 8)),
+            ("swapped places", vec![(9, 0, 0), (8, 0, 1)], seq(8, 9)),
+            ("of nobody", vec![(8, 2, 0)], Fault::Stranger { sender: 2, seq: Seq(8) }),
         ];
         for (what, got, fault) in table {
-            assert_eq!(verdict(got), Err(*fault), "{what}");
+            assert_eq!(verdict(&got), Err(fault), "{what}");
         }
     }
 

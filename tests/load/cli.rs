@@ -10,10 +10,11 @@ use crate::stamp::MIN_SIZE;
 #[derive(Debug, Parser)]
 #[command(
     name = "quip-load",
-    after_help = "Examples:\n  quip-load durable --senders 8 --window 64\n  quip-load fanout --receivers 1000 --rate 20\n  quip-load --json idle --connections 5000\n\nWithout --server it starts a quipd of its own, built beside it. Exit code 1: something was lost, doubled or out of order, or the server failed."
+    after_help = "Examples:\n  quip-load durable --senders 8 --window 64\n  quip-load fanout --receivers 1000 --rate 20\n  quip-load --json idle --connections 5000\n\nWithout --server it starts a quipd of its own, built beside it. Exit code 1: something was lost, doubled or out of order, or the server refused or failed."
 )]
 pub struct Cli {
-    /// Load this server instead: an invite link with as many uses as the run has accounts
+    /// Load this server instead: an invite link with as many uses as the run has accounts. Its limits on messages
+    /// and codes must be above the load, or the run fails on the first refusal
     #[arg(long, value_name = "LINK", global = true)]
     pub server: Option<ServerLink>,
     /// Print one JSON object

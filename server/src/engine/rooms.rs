@@ -154,14 +154,16 @@ impl Step<'_> {
     pub(super) fn kick(&mut self, by: &By, name: &RoomName, who: &AccountName, reason: &SafeLine) -> Applied {
         check_line(reason, "a reason")?;
         let room = self.room_to_write(by, name, Role::Moderator)?;
-        let (id, role) = self.other_member(by, room, name, who)?;
+        let (id, _) = self.other_member(room, name, who)?;
         if id == by.id {
             return refuse(
                 ErrorCode::BadRequest,
                 format!("to go yourself, leave: quip room leave '#{name}'"),
             );
         }
-        if Some(role) >= self.power(by, room) {
+        let power = self.power_of(id, room);
+        if power >= self.power(by, room) {
+            let role = power.unwrap_or(Role::Member);
             return refuse(
                 ErrorCode::Forbidden,
                 format!("{who} is {role} of #{name}; only a higher role removes them"),
@@ -176,7 +178,7 @@ impl Step<'_> {
 
     pub(super) fn set_role(&mut self, by: &By, name: &RoomName, who: &AccountName, role: Role) -> Applied {
         let room = self.room_to_write(by, name, Role::Moderator)?;
-        let (id, had) = self.other_member(by, room, name, who)?;
+        let (id, had) = self.other_member(room, name, who)?;
         let power = self.power(by, room).unwrap_or(Role::Reader);
         if power < Role::Owner && (had >= power || role >= power) {
             return refuse(
@@ -262,13 +264,17 @@ impl Step<'_> {
 
     /// The role that counts: whoever administers the server is an owner wherever they are a member.
     pub(super) fn power(&self, by: &By, room: RoomId) -> Option<Role> {
-        let role = self.state.rooms.get(&room)?.role(by.id)?;
-        Some(if by.account.admin { Role::Owner } else { role })
+        self.power_of(by.id, room)
+    }
+
+    fn power_of(&self, account: AccountId, room: RoomId) -> Option<Role> {
+        let role = self.state.rooms.get(&room)?.role(account)?;
+        let is_admin = self.state.accounts.get(&account).is_some_and(|account| account.admin);
+        Some(if is_admin { Role::Owner } else { role })
     }
 
     fn other_member(
         &self,
-        _by: &By,
         room: RoomId,
         name: &RoomName,
         who: &AccountName,

@@ -78,6 +78,10 @@ impl Writer {
             if let Some(behind) = &self.behind {
                 self.unpublished.stored(behind.stored_ids());
             }
+            if self.failed.is_none() && !self.node.durable.is_writable() {
+                // The store broke: what it does not take would have to be held in memory for ever.
+                self.failed = Some(degraded());
+            }
             let group = match &self.failed {
                 Some(refusal) => refuse_all(submissions, refusal),
                 None => self.commit(submissions),

@@ -58,7 +58,8 @@ fn a_code_is_good_as_often_as_it_says_and_only_an_operator_makes_administrators(
 #[test]
 fn the_first_command_makes_the_code_of_one_owner() {
     let mut world = World::with(&[]);
-    let redeem = |name| CommandBody::Redeem { hash: OWNER, name: Some(account(name)), label: SafeLine::default() };
+    let redeem =
+        |name| CommandBody::Redeem { hash: OWNER, name: Some(account(name)), label: SafeLine::default() };
     world.does("ann", redeem("ann"));
     assert!(world.engine.account(world.account_id("ann")).unwrap().admin);
     assert_eq!(world.sees("ann", "#general").role, Some(Role::Owner));
@@ -189,20 +190,14 @@ fn an_unknown_device_can_only_redeem_or_register() {
         CommandBody::NewDeviceCode { hash: [1; 32], expires: Timestamp(LATER) },
         code(1, None, 1, LATER),
         CommandBody::RevokeDevice { key: key("ann") },
-        bootstrap() { owner: [0; 32], expires: Timestamp(0) },
+        bootstrap(),
         CommandBody::Suspend { name: account("ann"), on: true },
     ];
     for body in rejected {
         world.refuses("stranger", body, ErrorCode::UnknownDevice);
     }
-    world.refuses(
-        "ann",
-        bootstrap() { owner: [0; 32], expires: Timestamp(0) },
-        ErrorCode::Forbidden,
-    );
-    let again = world
-        .apply(Actor::Operator, bootstrap() { owner: [0; 32], expires: Timestamp(0) })
-        .map_err(|r| r.code);
+    world.refuses("ann", bootstrap(), ErrorCode::Forbidden);
+    let again = world.apply(Actor::Operator, bootstrap()).map_err(|r| r.code);
     assert_eq!(again, Err(ErrorCode::BadRequest));
     let as_operator = world.apply(Actor::Operator, post("#general", 1, "x")).map_err(|r| r.code);
     assert_eq!(as_operator, Err(ErrorCode::Forbidden));

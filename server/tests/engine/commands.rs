@@ -16,11 +16,7 @@ const ROOMS: [&str; 4] = ["general", "ops", "secret", "absent"];
 
 /// The commands before the random ones: four people, and `#ops` of ann with all of them.
 pub fn beginning() -> Vec<Command> {
-    let mut commands = vec![Command {
-        at: Timestamp(1),
-        by: Actor::Operator,
-        body: bootstrap() { owner: [0; 32], expires: Timestamp(0) },
-    }];
+    let mut commands = vec![Command { at: Timestamp(1), by: Actor::Operator, body: bootstrap() }];
     let people = DEVICES[..4].iter().map(|name| Command {
         at: Timestamp(1),
         by: Actor::Device(key(name)),
@@ -141,6 +137,6 @@ fn accounts() -> impl Strategy<Value = CommandBody> {
         2 => (person(), device(), label()).prop_map(|(name, key, label)| CommandBody::NewToken { name, key, label }),
         1 => person().prop_map(|name| CommandBody::RevokeToken { name }),
         1 => (person(), any::<bool>()).prop_map(|(name, on)| CommandBody::Suspend { name, on }),
-        1 => Just(bootstrap() { owner: [0; 32], expires: Timestamp(0) }),
+        1 => Just(bootstrap()),
     ]
 }

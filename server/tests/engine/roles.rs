@@ -134,3 +134,10 @@ fn the_last_owner_stays_one_and_stays() {
     world.does("ann", leave());
     assert_eq!(world.sees("ann", "#ops").members, 0, "the last one of all may go");
 }
+
+#[test]
+fn nobody_removes_who_administers_the_server() {
+    let mut world = ops(true);
+    world.refuses("mod", kick("#ops", "ann"), ErrorCode::Forbidden);
+    world.refuses("olga", kick("#ops", "ann"), ErrorCode::Forbidden);
+}

@@ -126,9 +126,7 @@ impl World {
     /// With `#general`, and these people.
     pub fn with(names: &[&str]) -> World {
         let mut world = World { now: Timestamp(1_000), ids: 1 << 64, ..World::default() };
-        world
-            .apply(Actor::Operator, bootstrap() { owner: [0; 32], expires: Timestamp(0) })
-            .expect("an empty log takes its first command");
+        world.apply(Actor::Operator, bootstrap()).expect("an empty log takes its first command");
         for name in names {
             world.register(name);
         }
