@@ -1,5 +1,6 @@
 //! Frames on byte streams, and the limits of a QUIC connection that both ends share.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -12,8 +13,9 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a client says that it is there.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// How much a reader takes from its stream at once.
-const READ_CHUNK: usize = 16 * 1024;
+/// How much a reader takes from its stream at once: little while little comes, so that an idle connection holds
+/// little, and more and more while it comes in full chunks.
+const READ_CHUNK: RangeInclusive<usize> = 1024..=64 * 1024;
 
 /// Why reading a frame ended.
 #[derive(Debug, thiserror::Error)]
@@ -37,13 +39,14 @@ pub enum FrameError {
 pub struct FrameReader<R> {
     stream: R,
     buffer: BytesMut,
+    chunk: usize,
     limit: usize,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Takes frames of at most `limit` bytes.
     pub fn new(stream: R, limit: usize) -> FrameReader<R> {
-        FrameReader { stream, buffer: BytesMut::new(), limit }
+        FrameReader { stream, buffer: BytesMut::new(), chunk: *READ_CHUNK.start(), limit }
     }
 
     /// From now on takes frames of at most `limit` bytes.
@@ -79,8 +82,15 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     async fn fill(&mut self) -> Result<bool, FrameError> {
-        self.buffer.reserve(READ_CHUNK);
-        Ok(self.stream.read_buf(&mut self.buffer).await? > 0)
+        self.buffer.reserve(self.chunk);
+        let room = self.buffer.capacity() - self.buffer.len();
+        let read = self.stream.read_buf(&mut self.buffer).await?;
+        if read == room {
+            self.chunk = (self.chunk * 2).min(*READ_CHUNK.end());
+        } else if read < self.chunk / 4 {
+            self.chunk = (self.chunk / 2).max(*READ_CHUNK.start());
+        }
+        Ok(read > 0)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The writer is a thread. It takes everything that waits in the log as one group, applies it, writes what changed
 //! something with one write and one fdatasync, and only then publishes and answers. Whoever reads the engine's
-//! state meanwhile waits for [`Durable`] before it tells anyone.
+//! state meanwhile waits for [`durable::Durable`] before it tells anyone.
 
 pub mod behind;
 pub mod durable;
