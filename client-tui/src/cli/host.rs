@@ -94,7 +94,9 @@ async fn serve(
 /// What the client shows at its start.
 fn notice(colleague: &str) -> Vec<String> {
     vec![
-        format!("A colleague joins with: quip join '{colleague}' --name NAME"),
+        "A colleague joins with this link: quip join 'LINK' --name NAME".into(),
+        // Alone on its line, which then begins at the screen's edge, it can be copied.
+        colleague.to_owned(),
         format!("The link is good for 24 hours and {COLLEAGUES} people; `quip invite` prints another one."),
         "The server runs in this client: leaving it stops the server and cuts everybody off.".into(),
         "What was said is kept, and `quip host` goes on with it; quipd is a server that runs by itself."

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, s
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex};
 use quip_protocol::{MessageId, Seq};
 use quip_storage::record::{Applied, Change};
 use tracing::error;
@@ -14,8 +15,12 @@ use tracing::error;
 use crate::feed::FeedKey;
 use crate::node::Node;
 
-/// Groups that may wait for the store before the writer does. Bounds what feeds hold beyond the store.
+/// Groups that may wait for the store before the writer does.
 const WAITING: usize = 256;
+/// How much they may be together, in bytes: bounds what queue and feeds hold beyond the store.
+const WAITING_BYTES: usize = 64 * 1024 * 1024;
+/// What a change takes beside its frame, in bytes, as an estimate.
+const CHANGE_BYTES: usize = 256;
 /// Changes in one batch: sled lets no reader in while it applies one, so a batch stays below some milliseconds.
 const BATCH: usize = 2_000;
 /// How long a batch collects when little happens: the block of a room is then written once for all of it.
@@ -26,6 +31,7 @@ const SYNC: Duration = Duration::from_secs(5);
 /// The writer's end.
 pub struct Behind {
     groups: SyncSender<Applied>,
+    backlog: Arc<Backlog>,
     stored: Receiver<Vec<MessageId>>,
     thread: JoinHandle<()>,
 }
@@ -38,13 +44,16 @@ impl Behind {
     pub fn start(node: Arc<Node>) -> io::Result<Behind> {
         let (groups, queue) = sync_channel(WAITING);
         let (ids, stored) = channel();
-        let follower = Follower { node, queue, ids, synced: Instant::now(), dirty: false };
+        let backlog = Arc::new(Backlog::default());
+        let kept = Arc::clone(&backlog);
+        let follower = Follower { node, queue, backlog: kept, ids, synced: Instant::now(), dirty: false };
         let thread = thread::Builder::new().name("quip-store".into()).spawn(move || follower.run())?;
-        Ok(Behind { groups, stored, thread })
+        Ok(Behind { groups, backlog, stored, thread })
     }
 
     /// Hands over a durable group; waits while the store is too far behind.
     pub fn send(&self, applied: Applied) {
+        self.backlog.enter(weight(&applied), || self.thread.is_finished());
         // The thread ends only when the store broke; then the feeds hold what it does not have.
         let _ = self.groups.send(applied);
     }
@@ -62,9 +71,42 @@ impl Behind {
     }
 }
 
+/// Bytes that were handed over and are not stored yet.
+#[derive(Default)]
+struct Backlog {
+    bytes: Mutex<usize>,
+    stored: Condvar,
+}
+
+impl Backlog {
+    /// Waits until there is room for `weight`, or nobody left to make any. One group always has room.
+    fn enter(&self, weight: usize, is_over: impl Fn() -> bool) {
+        let mut bytes = self.bytes.lock();
+        while *bytes > 0 && *bytes + weight > WAITING_BYTES && !is_over() {
+            self.stored.wait_for(&mut bytes, COLLECT);
+        }
+        *bytes += weight;
+    }
+
+    fn leave(&self, weight: usize) {
+        *self.bytes.lock() -= weight;
+        self.stored.notify_one();
+    }
+}
+
+fn weight(applied: &Applied) -> usize {
+    let frames = applied.changes.iter().map(|change| match change {
+        Change::Event(recorded) => recorded.frame.len(),
+        Change::Notice(recorded) => recorded.frame.len(),
+        _ => 0,
+    });
+    frames.sum::<usize>() + applied.changes.len() * CHANGE_BYTES
+}
+
 struct Follower {
     node: Arc<Node>,
     queue: Receiver<Applied>,
+    backlog: Arc<Backlog>,
     ids: Sender<Vec<MessageId>>,
     synced: Instant,
     dirty: bool,
@@ -83,6 +125,7 @@ impl Follower {
                     }
                     self.dirty = true;
                     self.let_go(&batch);
+                    self.backlog.leave(batch.iter().map(weight).sum());
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
