@@ -31,6 +31,8 @@ use crate::session::{accept, tls};
 
 /// How long the code for the first owner is good, in milliseconds.
 const OWNER_CODE_MS: u64 = 24 * 3600 * 1000;
+/// The file in the data directory that keeps the server's link.
+const LINK: &str = "link";
 /// How long a stop waits for sessions.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -147,6 +149,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let owner_code =
         if shared.node.engine.read().is_empty() { Some(bootstrap(&shared.log).await?) } else { None };
     let link = link(&config, addresses.first().copied(), tls.fingerprint);
+    // For links that are made while no server runs. Without it they carry the address of the configuration.
+    if let Err(e) = std::fs::write(config.data_dir.join(LINK), link.reveal()) {
+        warn!(error = %e, "the server's link was not kept");
+    }
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     for endpoint in &endpoints {
@@ -168,7 +174,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 pub async fn open_offline(config: &Config) -> Result<(Core, ServerLink), StartError> {
     let core = Core::open(config).await?;
     let tls = tls::load(config.certificate.as_ref(), &config.data_dir)?;
-    Ok((core, link(config, config.listen.first().copied(), tls.fingerprint)))
+    let kept = std::fs::read_to_string(config.data_dir.join(LINK)).ok().and_then(|kept| kept.parse().ok());
+    let link = link(config, config.listen.first().copied(), tls.fingerprint);
+    Ok((core, kept.filter(|kept: &ServerLink| kept.fingerprint == link.fingerprint).unwrap_or(link)))
 }
 
 /// The first command of an empty log: the first room, and a code for the first owner.

@@ -57,7 +57,6 @@ fn run(place: &PlaceArgs, request: AdminRequest) -> Result<(), Failure> {
             reply
         }
         None => {
-            say(&format!("no server runs on {}: opened it directly", data_dir.display()));
             offline(Config { public_host: file.public_host, ..Config::new(file.listen, data_dir) }, request)?
         }
     };
@@ -76,6 +75,7 @@ fn offline(config: Config, request: AdminRequest) -> Result<AdminReply, Failure>
         );
         return Err(Failure::new(super::USAGE, text));
     }
+    say(&format!("no server runs on {}: opening it directly", config.data_dir.display()));
     let runtime =
         tokio::runtime::Runtime::new().map_err(|e| Failure::new(FAILED, format!("cannot start: {e}")))?;
     runtime.block_on(async {

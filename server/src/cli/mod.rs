@@ -19,12 +19,13 @@ use crate::config::{DEFAULT_CONFIG, FileConfig, Registration};
 #[command(
     name = "quipd",
     version,
-    args_conflicts_with_subcommands = true,
     after_help = "Examples:\n  quipd --data-dir /var/lib/quipd            serve on [::]:7847\n  quipd invite --data-dir /var/lib/quipd     print a link for one colleague\n  quipd check --data-dir /var/lib/quipd      verify what is stored"
 )]
 struct Cli {
     #[command(subcommand)]
     command: Option<Verb>,
+    #[command(flatten)]
+    place: PlaceArgs,
     #[command(flatten)]
     serve: ServeArgs,
 }
@@ -50,35 +51,24 @@ enum Verb {
         /// For how long it is good: 30m, 24h, 7d
         #[arg(long, default_value = "24h", value_parser = parse_seconds)]
         ttl: u64,
-        #[command(flatten)]
-        place: PlaceArgs,
     },
     /// Accounts: list, suspend, resume, devices, revoke-device
     User {
         #[command(subcommand)]
         verb: UserVerb,
-        #[command(flatten)]
-        place: PlaceArgs,
     },
     /// Rooms: list, archive
     Room {
         #[command(subcommand)]
         verb: RoomVerb,
-        #[command(flatten)]
-        place: PlaceArgs,
     },
     /// Counts of the server that runs
-    Stats {
-        #[command(flatten)]
-        place: PlaceArgs,
-    },
+    Stats,
     /// Verify journal and store; exit 0, or 1 and what is wrong where
     Check {
         /// Make the store anew from the journal first
         #[arg(long)]
         rebuild: bool,
-        #[command(flatten)]
-        place: PlaceArgs,
     },
     /// Print the configuration file with its defaults
     DefaultConfig,
@@ -173,8 +163,6 @@ struct ServeArgs {
     /// How logs are written to stderr
     #[arg(long, env = "QUIPD_LOG_FORMAT", default_value = "text")]
     log_format: LogFormat,
-    #[command(flatten)]
-    place: PlaceArgs,
 }
 
 /// Why a command ended badly: what it prints, and its exit code.
@@ -191,6 +179,8 @@ impl Failure {
 
 /// Wrong usage or configuration.
 const USAGE: u8 = 2;
+/// Not now.
+const TRY_AGAIN: u8 = 75;
 /// It was refused.
 const DENIED: u8 = 77;
 /// Anything else that went wrong.
@@ -198,15 +188,18 @@ const FAILED: u8 = 1;
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let done = match cli.command {
-        None => serve::run(cli.serve),
-        Some(Verb::Serve(args)) => serve::run(args),
-        Some(Verb::Invite { owner, room, uses, ttl, place }) => admin::invite(&place, owner, room, uses, ttl),
-        Some(Verb::User { verb, place }) => admin::user(&place, verb),
-        Some(Verb::Room { verb, place }) => admin::room(&place, verb),
-        Some(Verb::Stats { place }) => admin::stats(&place),
-        Some(Verb::Check { rebuild, place }) => check::run(&place, rebuild),
+    let Cli { command, place, serve } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => return usage(&e),
+    };
+    let done = match command {
+        None => serve::run(serve, &place),
+        Some(Verb::Serve(args)) => serve::run(args, &place),
+        Some(Verb::Invite { owner, room, uses, ttl }) => admin::invite(&place, owner, room, uses, ttl),
+        Some(Verb::User { verb }) => admin::user(&place, verb),
+        Some(Verb::Room { verb }) => admin::room(&place, verb),
+        Some(Verb::Stats) => admin::stats(&place),
+        Some(Verb::Check { rebuild }) => check::run(&place, rebuild),
         Some(Verb::DefaultConfig) => print(DEFAULT_CONFIG),
         Some(Verb::Completions { shell }) => completions(shell),
         Some(Verb::Man) => man(),
@@ -218,6 +211,18 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.code)
         }
     }
+}
+
+/// Help and version as they are; what is wrong with a command line in one line.
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.render().to_string();
+    let what = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    let _ = writeln!(std::io::stderr(), "quipd: {what}; see quipd --help");
+    ExitCode::from(USAGE)
 }
 
 /// Writes data to stdout. A reader that went away is no failure.

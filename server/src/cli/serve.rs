@@ -4,23 +4,23 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, FileConfig};
+use crate::config::Config;
 use crate::start::{Running, StartError, start};
 
-use super::{FAILED, Failure, LogFormat, ServeArgs, USAGE, print};
+use super::{FAILED, Failure, LogFormat, PlaceArgs, ServeArgs, USAGE, print};
 
-pub fn run(args: ServeArgs) -> Result<(), Failure> {
-    let file = args.place.file()?;
-    let config = merge(&args, file)?;
+pub fn run(args: ServeArgs, place: &PlaceArgs) -> Result<(), Failure> {
+    let config = merge(&args, place)?;
     logging(args.log_format);
     let runtime =
         tokio::runtime::Runtime::new().map_err(|e| Failure::new(FAILED, format!("cannot start: {e}")))?;
-    runtime.block_on(serve(args, config))
+    runtime.block_on(serve(&args, place, config))
 }
 
 /// Flag (or environment), then file.
-fn merge(args: &ServeArgs, file: FileConfig) -> Result<Config, Failure> {
-    let data_dir = args.place.data_dir(&file)?;
+fn merge(args: &ServeArgs, place: &PlaceArgs) -> Result<Config, Failure> {
+    let file = place.file()?;
+    let data_dir = place.data_dir(&file)?;
     let listen = if args.listen.is_empty() { file.listen } else { args.listen.clone() };
     if listen.is_empty() {
         return Err(Failure::new(USAGE, "no address to listen on: say one with --listen ADDR"));
@@ -54,20 +54,20 @@ fn logging(format: LogFormat) {
     }
 }
 
-async fn serve(args: ServeArgs, config: Config) -> Result<(), Failure> {
+async fn serve(args: &ServeArgs, place: &PlaceArgs, config: Config) -> Result<(), Failure> {
     let running = start(config).await.map_err(|e: StartError| Failure::new(FAILED, e))?;
     print(&format!("ready {}\n", running.link().reveal()))?;
     if let Some(link) = running.owner_link() {
         print(&format!("owner {}\n", link.reveal()))?;
     }
-    until_stopped(&args, &running)
+    until_stopped(args, place, &running)
         .await
         .map_err(|e| Failure::new(FAILED, format!("cannot listen for signals: {e}")))?;
     running.stop().await;
     Ok(())
 }
 
-async fn until_stopped(args: &ServeArgs, running: &Running) -> std::io::Result<()> {
+async fn until_stopped(args: &ServeArgs, place: &PlaceArgs, running: &Running) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -75,7 +75,7 @@ async fn until_stopped(args: &ServeArgs, running: &Running) -> std::io::Result<(
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(args, running),
+            _ = hangup.recv() => reload(args, place, running),
         }
     }
     info!("stopping");
@@ -83,8 +83,8 @@ async fn until_stopped(args: &ServeArgs, running: &Running) -> std::io::Result<(
 }
 
 /// SIGHUP: certificate and limits are read again. What cannot be read leaves everything as it is.
-fn reload(args: &ServeArgs, running: &Running) {
-    let config = match args.place.file().and_then(|file| merge(args, file)) {
+fn reload(args: &ServeArgs, place: &PlaceArgs, running: &Running) {
+    let config = match merge(args, place) {
         Ok(config) => config,
         Err(failure) => return warn!(why = failure.text, "nothing was reloaded"),
     };

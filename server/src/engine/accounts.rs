@@ -89,6 +89,12 @@ impl Step<'_> {
     }
 
     pub(super) fn new_device_code(&mut self, by: &By, hash: [u8; 32], expires: Timestamp) -> Applied {
+        if by.account.bot_of.is_some() {
+            return refuse(
+                ErrorCode::Forbidden,
+                "a bot has tokens, not devices; its owner makes another token",
+            );
+        }
         self.check_device_room(by.id)?;
         self.put(Change::Invite(Invite {
             hash,
@@ -108,6 +114,7 @@ impl Step<'_> {
         let account = device.account;
         if !device.revoked {
             self.put(Change::Device(Device { revoked: true, ..device }));
+            self.withdraw_device_codes(account);
             self.notify(account, NoticeBody::Devices);
         }
         Ok(Outcome::Done)
@@ -225,8 +232,26 @@ impl Step<'_> {
             Some(invite) if invite.expires < self.at => {
                 refuse(ErrorCode::ExpiredCode, "this code has expired; ask for a new link")
             }
+            Some(invite) if self.is_suspended(invite.by) => {
+                refuse(ErrorCode::BadCode, "this code is not valid here; ask for a new link")
+            }
             Some(invite) => Ok(invite.clone()),
         }
+    }
+
+    /// Whoever has the lost device may have made a code with it: codes of the account that wait are good no longer.
+    fn withdraw_device_codes(&mut self, account: AccountId) {
+        let waiting = |invite: &&Invite| invite.grant == Grant::Device(account) && invite.uses_left > 0;
+        let mut codes: Vec<Invite> = self.state.invites.values().filter(waiting).cloned().collect();
+        // The order of changes must be the same everywhere.
+        codes.sort_unstable_by_key(|invite| invite.hash);
+        for code in codes {
+            self.put(Change::Invite(Invite { uses_left: 0, ..code }));
+        }
+    }
+
+    fn is_suspended(&self, account: Option<AccountId>) -> bool {
+        account.and_then(|id| self.state.accounts.get(&id)).is_some_and(|account| account.suspended)
     }
 
     fn use_up(&mut self, invite: Invite) {

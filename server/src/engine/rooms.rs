@@ -90,7 +90,9 @@ impl Step<'_> {
         if state.room.archived {
             return refuse_archived(name);
         }
-        self.enter(by, room, Role::Member);
+        // A room that everyone has left belongs to whoever comes first.
+        let role = if state.members == 0 { Role::Owner } else { Role::Member };
+        self.enter(by, room, role);
         Ok(Outcome::Room(room))
     }
 

@@ -219,5 +219,43 @@ fn an_account_has_at_most_64_devices() {
         ErrorCode::TooMany,
     );
     world.does("ann", CommandBody::RevokeDevice { key: key("d1") });
-    world.does("d64", redeem(64, None));
+    world.does("ann", CommandBody::NewDeviceCode { hash: [99; 32], expires: Timestamp(LATER) });
+    world.does("d64", redeem(99, None));
+}
+
+#[test]
+fn a_code_made_by_a_device_that_is_lost_is_good_no_longer() {
+    let mut world = World::with(&["ann", "bob"]);
+    let code = |number| CommandBody::NewDeviceCode { hash: [number; 32], expires: Timestamp(LATER) };
+    world.does("ann", code(1));
+    world.does("lost", redeem(1, None));
+    world.does("lost", code(2));
+    world.does("bob", code(3));
+    world.does("ann", CommandBody::RevokeDevice { key: key("lost") });
+    world.refuses("thief", redeem(2, None), ErrorCode::UsedCode);
+    world.does("bob-phone", redeem(3, None));
+    let bot = CommandBody::NewToken { name: account("bot"), key: key("t1"), label: SafeLine::new("ci") };
+    world.does("ann", bot);
+    world.refuses("t1", code(4), ErrorCode::Forbidden);
+}
+
+#[test]
+fn links_of_who_is_suspended_are_not_good_meanwhile() {
+    let mut world = World::with(&["ann"]);
+    world.does("ann", code(1, None, 5, LATER));
+    world.operates(CommandBody::Suspend { name: account("ann"), on: true });
+    world.refuses("eve", redeem(1, Some("eve")), ErrorCode::BadCode);
+    world.operates(CommandBody::Suspend { name: account("ann"), on: false });
+    world.does("eve", redeem(1, Some("eve")));
+}
+
+#[test]
+fn a_room_that_everyone_has_left_belongs_to_whoever_comes_first() {
+    let mut world = World::with(&["ann", "bob"]);
+    world.does("ann", create("#ops", false, &[]));
+    world.does("ann", CommandBody::Leave { room: room("#ops") });
+    world.does("bob", CommandBody::Join { room: room("#ops") });
+    assert_eq!(world.sees("bob", "#ops").role, Some(Role::Owner));
+    world.does("ann", CommandBody::Join { room: room("#ops") });
+    assert_eq!(world.sees("ann", "#ops").role, Some(Role::Member));
 }
