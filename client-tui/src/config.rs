@@ -7,9 +7,11 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use directories::{BaseDirs, ProjectDirs};
+use quip_protocol::{DeviceKey, Fingerprint};
 
 pub mod device_key;
 pub mod known;
+pub mod settings;
 
 /// Why something of the user's files could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,14 @@ pub enum ConfigError {
         /// Which.
         path: PathBuf,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// The settings say something that is not understood.
+    #[error("{}: {reason}", path.display())]
+    Settings {
+        /// Which file.
+        path: PathBuf,
+        /// Where in it, and what is not understood.
         reason: String,
     },
     /// The device's key is no key.
@@ -103,6 +113,18 @@ impl Paths {
     /// The list of known servers.
     pub fn known_servers(&self) -> PathBuf {
         self.config.join("known_servers.toml")
+    }
+
+    /// What this device keeps of a server: the replica and the outbox.
+    pub fn local(&self, server: &Fingerprint, device: &DeviceKey) -> PathBuf {
+        // Enough to tell one from another.
+        let hex = |bytes: &[u8]| bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>();
+        self.data.join("servers").join(format!("{}-{}", hex(&server.0), hex(&device.0)))
+    }
+
+    /// How the terminal client looks and behaves.
+    pub fn settings(&self) -> PathBuf {
+        self.config.join("quip.toml")
     }
 
     /// This device's key.

@@ -293,3 +293,11 @@ fn a_room_is_entered_by_sending_if_it_is_public() {
     let (code, _) = failed(&quip(bob.path(), &["send", "#open", "again"]).output().unwrap());
     assert_eq!(code, 77, "who was removed does not come back by sending");
 }
+
+#[test]
+fn the_default_settings_are_printed_and_can_be_used() {
+    let home = home();
+    let printed = done(quip(home.path(), &["default-config"]));
+    assert!(printed.contains("theme = \"auto\"") && printed.contains("[keys]"), "{printed}");
+    assert_eq!(quip::config::settings::Settings::parse(&printed), Ok(Default::default()));
+}

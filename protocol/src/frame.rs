@@ -11,8 +11,8 @@ use crate::identity::DeviceKey;
 use crate::limits::Limits;
 use crate::link::InviteCode;
 use crate::message::{MessageId, MessageKind};
-use crate::name::{AccountName, RoomName, Target};
-use crate::room::{AccountSummary, DeviceSummary, MemberSummary, Role, RoomId, RoomSummary};
+use crate::name::{AccountName, ConsumerName, RoomName, Target};
+use crate::room::{AccountSummary, ConsumerSummary, DeviceSummary, MemberSummary, Role, RoomId, RoomSummary};
 use crate::safe_text::{SafeLine, SafeText};
 
 /// The TLS protocol name that both ends must speak.
@@ -270,6 +270,33 @@ pub enum Request {
         /// Which.
         name: AccountName,
     },
+    /// A durable cursor of this account, kept by the server; made if there is none. → `Consumer`
+    OpenConsumer {
+        /// Which.
+        name: ConsumerName,
+        /// In which room.
+        target: Target,
+        /// Where a new one starts, behind this event; `None` is the newest.
+        since: Option<Seq>,
+    },
+    /// Everything up to here was read; a cursor only moves forward. Safe to repeat. → `Done`
+    MoveConsumer {
+        /// Which.
+        name: ConsumerName,
+        /// In which room.
+        room: RoomId,
+        /// The last event read.
+        cursor: Cursor,
+    },
+    /// Durable cursors of this account, by room and name. → `Consumers`
+    Consumers,
+    /// Forgets a durable cursor. → `Done`
+    DropConsumer {
+        /// Which.
+        name: ConsumerName,
+        /// In which room; `None` is in every room.
+        target: Option<Target>,
+    },
 }
 
 /// What the server answers.
@@ -322,6 +349,17 @@ pub enum Reply {
     Devices(#[serde(deserialize_with = "crate::codec::list")] Vec<DeviceSummary>),
     /// Bots and their keys.
     Tokens(#[serde(deserialize_with = "crate::codec::list")] Vec<(AccountSummary, Vec<DeviceSummary>)>),
+    /// A durable cursor.
+    Consumer {
+        /// Its room.
+        room: RoomId,
+        /// The last event read.
+        cursor: Cursor,
+        /// Whether it was made just now.
+        new: bool,
+    },
+    /// Durable cursors.
+    Consumers(#[serde(deserialize_with = "crate::codec::list")] Vec<ConsumerSummary>),
 }
 
 /// What became of one watch.

@@ -64,6 +64,6 @@ pub use event::{Event, EventBody, Notice, NoticeBody};
 pub use identity::{DeviceKey, Fingerprint, Identity};
 pub use link::{InviteCode, ServerLink};
 pub use message::{Message, MessageId, MessageKind, Reaction};
-pub use name::{AccountName, RoomName, Target};
+pub use name::{AccountName, ConsumerName, RoomName, Target};
 pub use room::{AccountId, Role, RoomId, RoomKind};
 pub use safe_text::{SafeLine, SafeText};

@@ -13,6 +13,9 @@ pub const MAX_ACCOUNT_NAME: usize = 32;
 /// Longest room name without its `#`, in bytes.
 pub const MAX_ROOM_NAME: usize = 64;
 
+/// Longest name of a consumer, in bytes.
+pub const MAX_CONSUMER_NAME: usize = 64;
+
 /// Why a name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -103,6 +106,10 @@ name_type!(
     /// The name of a room, without its `#`.
     RoomName, '#', MAX_ROOM_NAME
 );
+name_type!(
+    /// The name of a durable cursor, which an account chooses for a program that reads.
+    ConsumerName, "", MAX_CONSUMER_NAME
+);
 
 /// Where something is sent: `#room`, or `@user` for the direct room with that account.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -174,6 +181,26 @@ mod tests {
         for (text, name) in table {
             assert_eq!(text.parse::<AccountName>().ok().as_ref().map(AccountName::as_str), *name, "{text:?}");
         }
+    }
+
+    #[test]
+    fn consumers_have_no_sigil() {
+        let longest = "x".repeat(MAX_CONSUMER_NAME);
+        let table = [
+            ("deploy-bot.prod_1", true),
+            ("7", true),
+            (&longest, true),
+            (&format!("{longest}x"), false),
+            ("", false),
+            ("#ops", false),
+            ("@ann", false),
+            ("a b", false),
+            ("a/b", false),
+        ];
+        for (text, good) in table {
+            assert_eq!(text.parse::<ConsumerName>().is_ok(), good, "{text:?}");
+        }
+        assert_eq!(format!("{:?}", "Deploy".parse::<ConsumerName>().unwrap()), "deploy");
     }
 
     #[test]

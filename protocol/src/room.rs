@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cursor::{Cursor, Seq, Timestamp};
 use crate::identity::DeviceKey;
-use crate::name::{AccountName, Target};
+use crate::name::{AccountName, ConsumerName, Target};
 use crate::safe_text::SafeLine;
 
 /// A room, for as long as the server's data lives. Names are for people, ids for logs and cursors.
@@ -134,6 +134,17 @@ pub struct AccountSummary {
     pub online: bool,
     /// Since when it exists.
     pub created_at: Timestamp,
+}
+
+/// A durable cursor of an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsumerSummary {
+    /// Its name.
+    pub name: ConsumerName,
+    /// Its room, as the account calls it.
+    pub target: Target,
+    /// The last event read.
+    pub cursor: Cursor,
 }
 
 /// A device of an account, or a bot's token.

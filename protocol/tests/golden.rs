@@ -13,6 +13,7 @@ use quip_protocol::frame::{
     Hello, Labelled, PageEnd, PageFrom, PageRequest, Push, Reply, Request, VERSION, Welcome,
 };
 use quip_protocol::limits::Limits;
+use quip_protocol::room::ConsumerSummary;
 use quip_protocol::{
     AccountName, Cursor, Epoch, ErrorCode, Event, EventBody, Message, MessageId, MessageKind, Notice,
     NoticeBody, Reaction, Receipt, Refusal, Role, RoomId, SafeLine, SafeText, Seq, Target, Timestamp,
@@ -134,6 +135,23 @@ impl Golden {
         self.line(FrameKind::PageEnd, PageEnd::Complete { room: ROOM, head });
         self.line(FrameKind::PageEnd, PageEnd::Refused(refusal));
     }
+
+    fn consumers(&mut self) {
+        let (name, target) = ("deploy-bot".parse().unwrap(), Target::Room("ops".parse().unwrap()));
+        let open = Request::OpenConsumer { name, target, since: Some(Seq(300)) };
+        self.line(FrameKind::Request, Labelled { label: 3, body: open });
+        let (name, cursor) = ("deploy-bot".parse().unwrap(), Cursor { epoch: Epoch(2), seq: Seq(300) });
+        let moved = Request::MoveConsumer { name, room: ROOM, cursor };
+        self.line(FrameKind::Request, Labelled { label: 4, body: moved });
+        let reply = Reply::Consumer { room: ROOM, cursor, new: true };
+        self.line(FrameKind::Reply, Labelled { label: 3, body: reply });
+        let (name, target) = ("deploy-bot".parse().unwrap(), Target::Direct(self::name("bob")));
+        let gone = Request::DropConsumer { name, target: Some(target.clone()) };
+        self.line(FrameKind::Request, Labelled { label: 5, body: gone });
+        self.line(FrameKind::Request, Labelled { label: 6, body: Request::Consumers });
+        let summary = ConsumerSummary { name: "deploy-bot".parse().unwrap(), target, cursor };
+        self.line(FrameKind::Reply, Labelled { label: 6, body: Reply::Consumers(vec![summary]) });
+    }
 }
 
 fn hex(bytes: &Bytes) -> String {
@@ -145,6 +163,7 @@ fn no_byte_has_changed() {
     let mut golden = Golden::default();
     golden.stored();
     golden.spoken();
+    golden.consumers();
     let kept: Vec<&str> = include_str!("golden.txt").lines().collect();
     let made: Vec<&str> = golden.0.lines().collect();
     for (kept, made) in kept.iter().zip(&made) {

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::database::Pair;
 use crate::problem::Problem;
-use crate::record::{Account, Device, Head, Invite, Member, Room};
+use crate::record::{Account, Consumer, Device, Head, Invite, Member, Room};
 use crate::store::{Store, StoreError, index_start, parse};
 use crate::timeline::BlockBytes;
 use crate::{keys, message_index};
@@ -21,6 +21,7 @@ pub(crate) fn check(store: &Store) -> Result<Vec<Problem>, StoreError> {
     check.records::<Device>(keys::DEVICE)?;
     check.records::<Invite>(keys::INVITE)?;
     check.members(&accounts, &rooms)?;
+    check.consumers(&accounts, &rooms)?;
     check.timelines()?;
     check.index()?;
     check.notices(&accounts)?;
@@ -82,6 +83,26 @@ impl Check<'_> {
             }
             if !accounts.contains(&member.account) {
                 self.report(&key, "there is no such account");
+            }
+        }
+        Ok(())
+    }
+
+    fn consumers(&mut self, accounts: &[Account], rooms: &[Room]) -> Result<(), StoreError> {
+        let accounts: BTreeSet<AccountId> = accounts.iter().map(|account| account.id).collect();
+        let rooms: BTreeSet<RoomId> = rooms.iter().map(|room| room.id).collect();
+        for Consumer { account, name, room, cursor } in self.records(keys::CONSUMER)? {
+            let key = keys::consumer(account, room, &name);
+            if !rooms.contains(&room) {
+                self.report(&key, "there is no such room");
+            }
+            if !accounts.contains(&account) {
+                self.report(&key, "there is no such account");
+            }
+            let head = self.store.head(room);
+            let head = self.take(head)?.flatten().unwrap_or_default().cursor;
+            if cursor.seq > head.seq {
+                self.report(&key, format!("it is at {}, but the last event is {}", cursor.seq, head.seq));
             }
         }
         Ok(())

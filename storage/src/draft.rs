@@ -211,6 +211,8 @@ fn record_key(change: &Change) -> IVec {
         Change::Member(member) => keys::member(member.room, member.account),
         Change::MemberGone(room, account) => keys::member(*room, *account),
         Change::Event(recorded) => keys::block(recorded.event.room, recorded.event.seq),
+        Change::Consumer(consumer) => keys::consumer(consumer.account, consumer.room, &consumer.name),
+        Change::ConsumerGone(account, room, name) => keys::consumer(*account, *room, name),
         Change::Notice(recorded) => keys::notice(recorded.account, recorded.notice.seq),
     }
 }
@@ -224,7 +226,8 @@ fn record_value(change: &Change) -> Option<Vec<u8>> {
         Change::Invite(invite) => Some(store::versioned(invite)),
         Change::Room(room) => Some(store::versioned(room)),
         Change::Member(member) => Some(store::versioned(member)),
+        Change::Consumer(consumer) => Some(store::versioned(consumer)),
         Change::Notice(recorded) => Some(recorded.frame.to_vec()),
-        Change::Event(_) | Change::MemberGone(..) => None,
+        Change::Event(_) | Change::MemberGone(..) | Change::ConsumerGone(..) => None,
     }
 }

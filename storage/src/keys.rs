@@ -1,6 +1,6 @@
 //! Keys of the store: one prefix byte and ids, big endian so that they sort as numbers do. Imports only ids.
 
-use quip_protocol::{AccountId, DeviceKey, MessageId, RoomId, Seq};
+use quip_protocol::{AccountId, ConsumerName, DeviceKey, MessageId, RoomId, SafeLine, Seq};
 use sled::IVec;
 
 /// Which layout the store has.
@@ -8,12 +8,19 @@ pub(crate) const SCHEMA: [u8; 1] = [0];
 /// Up to where the store has applied the journal.
 pub(crate) const POSITION: [u8; 1] = [1];
 
+/// Whose replica it is.
+pub(crate) const OWNER: [u8; 1] = [2];
+
 pub(crate) const ACCOUNT: u8 = b'a';
+pub(crate) const CURSOR: u8 = b'k';
 pub(crate) const DEVICE: u8 = b'd';
+pub(crate) const AMENDMENT: u8 = b'e';
 pub(crate) const HEAD: u8 = b'h';
 pub(crate) const INDEX: u8 = b'i';
 pub(crate) const MEMBER: u8 = b'm';
 pub(crate) const NOTICE: u8 = b'n';
+/// The progress of a program that reads.
+pub(crate) const CONSUMER: u8 = b'p';
 pub(crate) const ROOM: u8 = b'r';
 pub(crate) const BLOCK: u8 = b't';
 pub(crate) const INVITE: u8 = b'v';
@@ -61,9 +68,38 @@ pub(crate) fn member(room: RoomId, account: AccountId) -> IVec {
     IVec::from(two(MEMBER, room.0, account.0).as_slice())
 }
 
+pub(crate) fn consumer(account: AccountId, room: RoomId, name: &ConsumerName) -> IVec {
+    let mut key = two(CONSUMER, account.0, room.0).to_vec();
+    key.extend_from_slice(name.as_str().as_bytes());
+    IVec::from(key)
+}
+
 /// The block of a room that starts with `first`.
 pub(crate) fn block(room: RoomId, first: Seq) -> IVec {
     IVec::from(two(BLOCK, room.0, first.0).as_slice())
+}
+
+/// The cursor of a replica's room.
+pub(crate) fn cursor(room: RoomId) -> IVec {
+    IVec::from(one(CURSOR, room.0).as_slice())
+}
+
+/// Says that the event `by` amends the message at `target`.
+pub(crate) fn amendment(room: RoomId, target: Seq, by: Seq) -> IVec {
+    let mut key = [AMENDMENT; 25];
+    key[..17].copy_from_slice(&two(AMENDMENT, room.0, target.0));
+    key[17..].copy_from_slice(&by.0.to_be_bytes());
+    IVec::from(key.as_slice())
+}
+
+/// The keys of all amendments of messages from `first` to `last`, both included.
+pub(crate) fn amendments(room: RoomId, first: Seq, last: Seq) -> (IVec, IVec) {
+    (amendment(room, first, Seq::ZERO), amendment(room, last, Seq(u64::MAX)))
+}
+
+/// The message and the event of an amendment's key.
+pub(crate) fn amendment_of(key: &[u8]) -> Option<(Seq, Seq)> {
+    if key.len() == 25 { Some((Seq(number(key, 9)?), Seq(number(key, 17)?))) } else { None }
 }
 
 pub(crate) fn notice(account: AccountId, seq: Seq) -> IVec {
@@ -110,8 +146,15 @@ pub(crate) fn describe(key: &[u8]) -> String {
         Some(ROOM) => format!("room {id}"),
         Some(HEAD) => format!("the head of room {id}"),
         Some(MEMBER) => format!("account {} in room {}", pair.1, pair.0),
+        Some(CURSOR) => format!("the cursor of room {id}"),
+        Some(AMENDMENT) => format!("an amendment in room {id}"),
         Some(BLOCK) => format!("the block of room {} from event {} on", pair.0, pair.1),
         Some(NOTICE) => format!("notice {} of account {}", pair.1, pair.0),
+        Some(CONSUMER) => {
+            let name = String::from_utf8_lossy(key.get(17..).unwrap_or_default());
+            let room = number(key, 9).unwrap_or_default();
+            format!("consumer {} of account {id} in room {room}", SafeLine::new(&name))
+        }
         Some(DEVICE) => format!("device {}", hex(&key[1..])),
         Some(INVITE) => format!("invite {}", hex(&key[1..])),
         Some(INDEX) => format!("the message index from {} on", hex(&key[1..])),
@@ -153,5 +196,7 @@ mod tests {
             }
         }
         assert_eq!(describe(&block(RoomId(3), Seq(33))), "the block of room 3 from event 33 on");
+        let consumer = consumer(AccountId(7), RoomId(3), &"deploy".parse().unwrap());
+        assert_eq!(describe(&consumer), "consumer deploy of account 7 in room 3");
     }
 }

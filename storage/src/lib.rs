@@ -4,8 +4,10 @@
 
 pub mod data_dir;
 pub mod journal;
+pub mod outbox;
 pub mod problem;
 pub mod record;
+pub mod replica;
 pub mod store;
 
 mod check;
@@ -14,9 +16,12 @@ mod draft;
 mod durable;
 mod keys;
 mod message_index;
+mod patch;
 mod timeline;
 
 pub use data_dir::{DataDir, DataDirError};
 pub use journal::{Journal, JournalError, JournalOptions, Replay};
+pub use outbox::{Outbox, OutboxError};
 pub use problem::Problem;
+pub use replica::{Copied, Replica, ReplicaError};
 pub use store::{Frames, Opened, Store, StoreError, StoreOptions};

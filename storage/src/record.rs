@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use quip_protocol::codec::{LENGTH_BYTES, encode_event, encode_notice};
 use quip_protocol::{
-    AccountId, AccountName, Cursor, DeviceKey, Epoch, Event, MessageId, Notice, Position, Role, RoomId,
-    RoomKind, RoomName, SafeLine, Seq, Timestamp,
+    AccountId, AccountName, ConsumerName, Cursor, DeviceKey, Epoch, Event, MessageId, Notice, Position, Role,
+    RoomId, RoomKind, RoomName, SafeLine, Seq, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -127,6 +127,19 @@ pub struct Member {
     pub mentions: Vec<Seq>,
 }
 
+/// A durable cursor of a program that reads a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consumer {
+    /// Whose.
+    pub account: AccountId,
+    /// Its name, chosen by the account.
+    pub name: ConsumerName,
+    /// Where.
+    pub room: RoomId,
+    /// The last event read.
+    pub cursor: Cursor,
+}
+
 /// An event and its bytes, encoded once for the feed, the store and every subscriber.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedEvent {
@@ -194,6 +207,10 @@ pub enum Change {
     Event(RecordedEvent),
     /// Append to the account's inbox. The account's record with the new inbox head comes as a change of its own.
     Notice(RecordedNotice),
+    /// Put.
+    Consumer(Consumer),
+    /// Forgotten.
+    ConsumerGone(AccountId, RoomId, ConsumerName),
 }
 
 /// The changes of one journal entry.
@@ -218,6 +235,8 @@ pub struct Snapshot {
     pub rooms: Vec<(Room, Head)>,
     /// All.
     pub members: Vec<Member>,
+    /// All.
+    pub consumers: Vec<Consumer>,
     /// The epoch of the log.
     pub epoch: Epoch,
 }

@@ -217,6 +217,7 @@ impl Store {
             invites: records(&self.database, keys::INVITE).collect::<Result<_, _>>()?,
             rooms,
             members: records(&self.database, keys::MEMBER).collect::<Result<_, _>>()?,
+            consumers: records(&self.database, keys::CONSUMER).collect::<Result<_, _>>()?,
             epoch: self.applied().epoch,
         })
     }
@@ -388,7 +389,7 @@ fn replace(dir: &Path, options: &StoreOptions, why: &str) -> Result<(Store, Open
     Ok((store, Opened::SetAside { to, why: why.to_owned() }))
 }
 
-fn set_aside(dir: &Path) -> Result<PathBuf, StoreError> {
+pub(crate) fn set_aside(dir: &Path) -> Result<PathBuf, StoreError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut names = (now..).map(|second| dir.with_added_extension(format!("broken-{second}")));
     // Two in one second, in tests mostly.

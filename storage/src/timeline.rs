@@ -156,6 +156,11 @@ impl Block {
         self.first
     }
 
+    /// The seq behind the last event.
+    pub(crate) fn next(&self) -> Seq {
+        Seq(self.first.0.saturating_add(self.frames.len() as u64))
+    }
+
     pub(crate) fn contains(&self, seq: Seq) -> bool {
         seq >= self.first && seq.0 - self.first.0 < self.frames.len() as u64
     }

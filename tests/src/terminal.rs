@@ -1,10 +1,11 @@
 //! A real terminal: the client inside tmux, typed into and looked at.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::poll::DEADLINE;
+use crate::poll::{DEADLINE, eventually};
 use crate::{Quip, binary};
 
 static TERMINALS: AtomicU32 = AtomicU32::new(0);
@@ -30,7 +31,8 @@ impl Terminal {
 
     /// Opens the client.
     pub fn client(quip: &Quip, columns: u16, rows: u16) -> Terminal {
-        Terminal::run(quip, columns, rows, &binary("quip").display().to_string())
+        // Without a shell in between, so that the program is what is killed.
+        Terminal::run(quip, columns, rows, &format!("exec {}", binary("quip").display()))
     }
 
     /// Presses keys, by tmux' names for them.
@@ -73,6 +75,32 @@ impl Terminal {
     /// Waits until this text is on the screen.
     pub fn shows(&self, text: &str) -> String {
         self.until(text, |screen| screen.contains(text))
+    }
+
+    /// From now on everything that is painted is also written to a file in `dir`; returns the file.
+    pub fn record(&self, dir: &Path) -> PathBuf {
+        let path = dir.join("painted");
+        self.tmux(&["pipe-pane", &format!("cat > '{}'", path.display())]);
+        path
+    }
+
+    /// kill -9 of the program, which must be the only one in the terminal.
+    pub fn kill(&self) {
+        let pid = self.tmux(&["display-message", "-p", "#{pane_pid}"]);
+        // It may have ended meanwhile.
+        let _ = Command::new("kill").args(["-s", "KILL", pid.trim()]).status();
+        self.ends();
+    }
+
+    /// Waits until the program has ended, and the terminal with it.
+    ///
+    /// # Panics
+    /// At the deadline.
+    pub fn ends(&self) {
+        eventually("the program in the terminal ends", || {
+            let listed = Command::new("tmux").args(["-L", &self.socket, "list-panes"]).output();
+            (!listed.expect("tmux is installed").status.success()).then_some(())
+        });
     }
 
     fn tmux(&self, args: &[&str]) -> String {

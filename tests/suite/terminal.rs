@@ -3,7 +3,7 @@
 use quip_protocol::client::Post;
 use quip_protocol::frame::Request;
 use quip_protocol::{RoomName, SafeLine};
-use quip_tests::{Quip, Server, Terminal, join, within};
+use quip_tests::{Quip, Server, Terminal, binary, join, within};
 use tokio::task::JoinSet;
 
 #[test]
@@ -167,4 +167,37 @@ fn what_bots_spawn_can_be_sent_between_threads() {
     sendable(
         |handle| async move { handle.send(&"#ops".parse::<quip_protocol::Target>().unwrap(), "x").await },
     );
+}
+
+#[test]
+fn editor_and_pager_have_the_terminal_and_give_it_back() {
+    let server = Server::start();
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    let (editor, pager) = (ann.home().join("editor"), ann.home().join("pager"));
+    std::fs::write(&editor, "read -r line && printf '%s outside\\n' \"$line\" > \"$1\"\n").unwrap();
+    std::fs::write(&pager, "cat \"$1\"; echo that was all; trap : INT; read -r line; read -r line\n")
+        .unwrap();
+    let variables = format!("EDITOR='sh {}' PAGER='sh {}'", editor.display(), pager.display());
+    let terminal = Terminal::run(&ann, 80, 24, &format!("{variables} exec {}", binary("quip").display()));
+    terminal.shows("connected to");
+    terminal.press(&["C-x", "C-e"]);
+    terminal.until("the editor has the terminal", |screen| !screen.contains("connected to"));
+    terminal.say("written");
+    terminal.shows("› written outside");
+    terminal.press(&["Enter"]);
+    terminal.shows("ann  written outside");
+    terminal.press(&["M-k"]);
+    terminal.shows("Enter y o");
+    terminal.press(&["o"]);
+    terminal.shows("that was all");
+    // For the pager, not for the client.
+    terminal.press(&["C-c"]);
+    terminal.say("");
+    terminal.say("");
+    terminal.shows("connected to");
+    terminal.press(&["Escape", "C-l"]);
+    terminal.say("here again");
+    terminal.shows("here again");
+    terminal.say("/quit");
+    terminal.ends();
 }

@@ -2,6 +2,8 @@
 
 use quip_protocol::{AccountName, Role, RoomName, SafeLine, SafeText};
 
+use super::alerts::Level;
+
 /// What a command does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -29,6 +31,10 @@ pub enum Command {
     React(SafeLine),
     /// Answer the selected or the last message of someone else; without a text, from the composer.
     Reply(SafeText),
+    /// Say what of this room calls the user, or show it.
+    Notify(Option<Level>),
+    /// Show the thread of the selected or the last answered message.
+    Thread,
     /// Make a room.
     Create(RoomName, bool, SafeLine),
     /// Show the members.
@@ -58,6 +64,8 @@ pub enum Words {
     AccountAndRole,
     /// Emoji.
     Emoji,
+    /// What calls the user.
+    Levels,
 }
 
 /// One command of the table.
@@ -126,6 +134,13 @@ pub const TABLE: &[Entry] = &[
             Ok(Command::Reply(SafeText::new(w)))
         }),
     ),
+    entry("notify", "[all|mentions|none]", "what of this room calls you", Words::Levels, |w| match w {
+        "" => Ok(Command::Notify(None)),
+        word => one::<Level>(word, "a level").map(|level| Command::Notify(Some(level))),
+    }),
+    entry("thread", "", "show the selected message and its answers", Words::Nothing, |w| {
+        none(w, Command::Thread)
+    }),
     entry("react", "emoji", "react to it, or take the reaction back", Words::Emoji, react),
     entry("edit", "[text]", "change the selected or your last message", Words::Nothing, |w| {
         Ok(Command::Edit(SafeText::new(w)))

@@ -2,6 +2,7 @@
 
 use quip_protocol::{AccountName, Role};
 
+use super::alerts::Level;
 use super::commands::{self, Words};
 use super::room::{Room, Rooms};
 use super::{Composer, emoji};
@@ -94,6 +95,7 @@ fn words(before: &str, start: usize, word: &str, rooms: &Rooms, me: Option<&Acco
     match (word.chars().next(), expected) {
         (Some('#'), _) | (_, Some(Words::Rooms)) => room_names(word.trim_start_matches('#'), rooms),
         (Some(':'), _) | (_, Some(Words::Emoji)) => emoji_names(word),
+        (_, Some(Words::Levels)) => levels(word),
         (_, Some(Words::AccountAndRole)) if before[..start].split_whitespace().count() >= 2 => roles(word),
         (Some('@'), _) | (_, Some(Words::Accounts | Words::AccountAndRole)) => {
             accounts(word.trim_start_matches('@'), rooms, me, "@")
@@ -123,6 +125,11 @@ fn emoji_names(typed: &str) -> Vec<Candidate> {
     let typed = typed.trim_start_matches(':');
     let found = emoji::TABLE.iter().filter(|(name, _)| name.starts_with(typed));
     found.map(|(name, emoji)| Candidate::new(*emoji, format!(":{name}:"))).take(MOST).collect()
+}
+
+fn levels(typed: &str) -> Vec<Candidate> {
+    let found = Level::ALL.into_iter().filter(|level| level.as_str().starts_with(typed));
+    found.map(|level| Candidate::new(level.as_str(), level.meaning())).collect()
 }
 
 fn roles(typed: &str) -> Vec<Candidate> {

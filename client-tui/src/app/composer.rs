@@ -237,6 +237,11 @@ impl History {
         }
     }
 
+    /// All lines, oldest first.
+    pub fn lines(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.lines.iter().map(String::as_str)
+    }
+
     /// The line before the one shown; `current` is kept for the way back.
     pub fn older(&mut self, current: &str) -> Option<&str> {
         let (at, stash) = match self.at.take() {

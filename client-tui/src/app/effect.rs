@@ -1,7 +1,11 @@
 //! What is to be done for the client: data that the shell performs. Imports types of the protocol alone.
 
+use std::collections::BTreeMap;
+
 use quip_protocol::frame::{PageFrom, Request};
-use quip_protocol::{RoomId, Seq, Target};
+use quip_protocol::{MessageId, RoomId, SafeLine, Seq, Target};
+
+use super::alerts::Level;
 
 /// Something that the shell is to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -9,6 +13,8 @@ pub enum Effect {
     /// Send a `Post`, `Edit`, `Delete` or `React`, and again after each reconnect until there is a receipt or a
     /// refusal for its id: [`super::Input::Receipt`], [`super::Input::Refused`].
     Deliver(Request),
+    /// Forget a delivery: the user has its text back, or the server does not take it.
+    Forget(MessageId),
     /// Ask once: [`super::Input::Answer`]. `Watch` and `WatchInbox` hold across reconnects.
     Ask(Request),
     /// Fetch events of a room: [`super::Input::Page`], [`super::Input::PageFailed`].
@@ -31,6 +37,23 @@ pub enum Effect {
     },
     /// Ring.
     Bell,
+    /// Call the user, who does not look: ring, and tell the desktop.
+    Alert {
+        /// Where it is.
+        title: SafeLine,
+        /// What it is.
+        text: SafeLine,
+    },
+    /// Keep what calls the user, by room.
+    KeepLevels(BTreeMap<Target, Level>),
+    /// Take the mouse, or give it back.
+    Mouse(bool),
+    /// Put this into the user's clipboard.
+    Copy(String),
+    /// Show this in the user's pager.
+    Show(String),
+    /// Let the user write this on in their editor: [`super::Input::Composed`].
+    Compose(String),
     /// Stop as Ctrl+Z does.
     Suspend,
     /// Paint everything anew.

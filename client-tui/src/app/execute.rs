@@ -22,7 +22,7 @@ impl App {
         let written = self.composer.clone();
         let text = written.text().trim_end().trim_start_matches('\n');
         if text.is_empty() && written.about == About::New {
-            return;
+            return self.enter_selected();
         }
         self.composer.take();
         let done = match written.about {
@@ -212,7 +212,7 @@ impl App {
 
     fn execute(&mut self, command: Command) -> Result<(), Why> {
         match command {
-            Command::Help => self.sheet = Some(Sheet::help()),
+            Command::Help => self.sheet = Some(Sheet::help(&self.preferences.keys)),
             Command::Quit => self.quit(),
             Command::Msg(who, text) => self.message_directly(who, text)?,
             Command::Me(text) => self.post(MessageKind::Action, text.as_str(), None)?,
@@ -224,6 +224,8 @@ impl App {
             Command::Delete => self.delete()?,
             Command::React(emoji) => self.react(emoji)?,
             Command::Reply(text) => self.reply(&text)?,
+            Command::Notify(level) => self.notify(level)?,
+            Command::Thread => self.thread()?,
             Command::Topic(None) => {
                 let topic = self.current()?.summary.topic.as_str().to_owned();
                 self.say(if topic.is_empty() { "there is no topic".to_owned() } else { topic });

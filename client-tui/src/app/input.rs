@@ -69,6 +69,80 @@ impl Key {
     }
 }
 
+/// What a mouse does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mouse {
+    /// Its wheel turns up.
+    WheelUp,
+    /// Its wheel turns down.
+    WheelDown,
+    /// Its left button is pressed.
+    Click,
+}
+
+/// Keys with names.
+const NAMED: &[(&str, Code)] = &[
+    ("enter", Code::Enter),
+    ("esc", Code::Esc),
+    ("tab", Code::Tab),
+    ("backtab", Code::BackTab),
+    ("backspace", Code::Backspace),
+    ("delete", Code::Delete),
+    ("left", Code::Left),
+    ("right", Code::Right),
+    ("up", Code::Up),
+    ("down", Code::Down),
+    ("home", Code::Home),
+    ("end", Code::End),
+    ("pageup", Code::PageUp),
+    ("pagedown", Code::PageDown),
+    ("space", Code::Char(' ')),
+];
+
+impl std::str::FromStr for Key {
+    type Err = String;
+
+    /// Reads `ctrl+k`, `alt+enter`, `f5`.
+    fn from_str(text: &str) -> Result<Key, String> {
+        let text = text.trim().to_lowercase();
+        let (mut ctrl, mut alt, mut rest) = (false, false, text.as_str());
+        loop {
+            let shorter = match (rest.strip_prefix("ctrl+"), rest.strip_prefix("alt+")) {
+                (Some(shorter), _) => (&mut ctrl, shorter),
+                (_, Some(shorter)) => (&mut alt, shorter),
+                (None, None) => break,
+            };
+            *shorter.0 = true;
+            rest = shorter.1;
+        }
+        let named = NAMED.iter().find(|(name, _)| *name == rest).map(|(_, code)| *code);
+        let function = rest.strip_prefix('f').and_then(|n| n.parse().ok()).filter(|n| (1..=24).contains(n));
+        let mut chars = rest.chars();
+        let code = match (named, function, chars.next(), chars.next()) {
+            (Some(code), ..) => code,
+            (None, Some(number), ..) => Code::F(number),
+            (None, None, Some(c), None) if ctrl || alt => Code::Char(c),
+            (None, None, Some(_), None) => return Err("a letter alone is for writing".to_owned()),
+            _ => return Err(format!("{rest} is no key")),
+        };
+        Ok(Key { code, ctrl, alt })
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ctrl = if self.ctrl { "Ctrl+" } else { "" };
+        let alt = if self.alt { "Alt+" } else { "" };
+        write!(f, "{ctrl}{alt}")?;
+        match (NAMED.iter().find(|(_, code)| *code == self.code), self.code) {
+            (Some((name, _)), _) => f.write_str(name),
+            (None, Code::Char(c)) => write!(f, "{}", c.to_uppercase()),
+            (None, Code::F(number)) => write!(f, "F{number}"),
+            (None, other) => write!(f, "{other:?}"),
+        }
+    }
+}
+
 /// Why a request has no reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
@@ -95,6 +169,19 @@ pub enum Input {
     Key(Key),
     /// A bracketed paste.
     Paste(String),
+    /// The mouse did something at a cell.
+    Mouse {
+        /// What.
+        what: Mouse,
+        /// The cell's column.
+        x: u16,
+        /// The cell's row.
+        y: u16,
+    },
+    /// The terminal's window is looked at, or not any more.
+    Focus(bool),
+    /// What the user's editor left, or why it did not work.
+    Composed(Result<String, SafeLine>),
     /// The terminal's size.
     Resize {
         /// Cells across.
@@ -171,6 +258,15 @@ pub enum Input {
         title: SafeLine,
         /// The lines.
         lines: Vec<SafeLine>,
+    },
+    /// What lay on the disk, once, at the start; or why nothing can be kept there.
+    Local(Result<super::Loaded, SafeLine>),
+    /// The server knows that the account has read up to here, or does not want to.
+    Marked {
+        /// The room.
+        room: RoomId,
+        /// Up to where.
+        seq: Seq,
     },
     /// The read marker could not be moved.
     MarkFailed {

@@ -39,10 +39,71 @@ pub enum Action {
     RoomUp,
     RoomDown,
     RoomNeedy,
+    Switch,
+    Find,
+    Mouse,
+    Recall,
+    Prefix,
+    Editor,
     Help,
     Redraw,
     Suspend,
     Quit,
+    /// Ctrl+C: throws away what is written; on an empty line, asks and then quits.
+    Interrupt,
+}
+
+impl Action {
+    /// The names under which a key is bound in the settings.
+    pub const NAMES: &[(&'static str, Action)] = &[
+        ("send", Action::Send),
+        ("new-line", Action::NewLine),
+        ("complete", Action::Complete),
+        ("complete-back", Action::CompleteBack),
+        ("escape", Action::Escape),
+        ("up", Action::Up),
+        ("down", Action::Down),
+        ("left", Action::Left),
+        ("right", Action::Right),
+        ("word-left", Action::WordLeft),
+        ("word-right", Action::WordRight),
+        ("line-start", Action::Home),
+        ("line-end", Action::End),
+        ("delete-left", Action::Backspace),
+        ("delete-right", Action::Delete),
+        ("cut-to-start", Action::CutToStart),
+        ("cut-to-end", Action::CutToEnd),
+        ("cut-word-left", Action::CutWord),
+        ("cut-word-right", Action::CutWordRight),
+        ("put-back", Action::Paste),
+        ("older-line", Action::Older),
+        ("newer-line", Action::Newer),
+        ("recall", Action::Recall),
+        ("editor", Action::Editor),
+        ("page-up", Action::PageUp),
+        ("page-down", Action::PageDown),
+        ("oldest", Action::Oldest),
+        ("newest", Action::Newest),
+        ("first-unread", Action::FirstUnread),
+        ("select-up", Action::SelectUp),
+        ("select-down", Action::SelectDown),
+        ("room-up", Action::RoomUp),
+        ("room-down", Action::RoomDown),
+        ("room-needy", Action::RoomNeedy),
+        ("switch", Action::Switch),
+        ("find", Action::Find),
+        ("mouse", Action::Mouse),
+        ("help", Action::Help),
+        ("redraw", Action::Redraw),
+        ("suspend", Action::Suspend),
+        ("quit", Action::Quit),
+        ("interrupt", Action::Interrupt),
+    ];
+
+    /// The action of this name.
+    pub fn named(name: &str) -> Option<Action> {
+        Action::NAMES.iter().find(|(known, _)| *known == name).map(|(_, action)| *action)
+    }
 }
 
 /// Keys of one line of the help.
@@ -104,6 +165,8 @@ pub const TABLE: &[Binding] = &[
         "room above, room below",
     ),
     binding(&[(alt('a'), Action::RoomNeedy)], "Alt+A", "next room that needs you"),
+    binding(&[(ctrl('k'), Action::Switch)], "Ctrl+K", "go to a room by some letters of its name"),
+    binding(&[(ctrl('f'), Action::Find)], "Ctrl+F", "find words in this room"),
     binding(
         &[(plain(Code::PageUp), Action::PageUp), (plain(Code::PageDown), Action::PageDown)],
         "PgUp PgDn",
@@ -129,8 +192,9 @@ pub const TABLE: &[Binding] = &[
             (alt('j'), Action::SelectDown),
         ],
         "Alt+K Alt+J",
-        "select a message to reply, react, edit, delete",
+        "select a message for /reply, /react, /edit …",
     ),
+    binding(&[], "  then Enter y o", "its thread or all of it; copy; open in $PAGER"),
     binding(
         &[(plain(Code::Up), Action::Up), (plain(Code::Down), Action::Down)],
         "↑",
@@ -141,6 +205,8 @@ pub const TABLE: &[Binding] = &[
         "Ctrl+P Ctrl+N",
         "what you wrote before",
     ),
+    binding(&[(ctrl('r'), Action::Recall)], "Ctrl+R", "look for it by some words"),
+    binding(&[(ctrl('x'), Action::Prefix)], "Ctrl+X Ctrl+E", "write in $EDITOR"),
     binding(
         &[
             (ctrl('a'), Action::Home),
@@ -169,9 +235,9 @@ pub const TABLE: &[Binding] = &[
             (Key::alt(Code::Backspace), Action::CutWord),
             (alt('d'), Action::CutWordRight),
             (ctrl('u'), Action::CutToStart),
-            (ctrl('k'), Action::CutToEnd),
+            (Key::ctrl(Code::Delete), Action::CutToEnd),
         ],
-        "Ctrl+W Ctrl+U Ctrl+K",
+        "Ctrl+W Ctrl+U Ctrl+Del",
         "cut a word, to the start, to the end",
     ),
     binding(&[(ctrl('y'), Action::Paste)], "Ctrl+Y", "put back what was cut"),
@@ -180,7 +246,6 @@ pub const TABLE: &[Binding] = &[
             (plain(Code::Left), Action::Left),
             (ctrl('b'), Action::Left),
             (plain(Code::Right), Action::Right),
-            (ctrl('f'), Action::Right),
             (plain(Code::Backspace), Action::Backspace),
             (ctrl('h'), Action::Backspace),
             (plain(Code::Delete), Action::Delete),
@@ -189,21 +254,65 @@ pub const TABLE: &[Binding] = &[
         "",
         "",
     ),
+    binding(&[(alt('m'), Action::Mouse)], "Alt+M", "the mouse scrolls and goes to rooms, or not"),
     binding(&[(plain(Code::F(1)), Action::Help)], "F1", "this help"),
     binding(&[(ctrl('l'), Action::Redraw)], "Ctrl+L", "paint anew"),
     binding(&[(ctrl('z'), Action::Suspend)], "Ctrl+Z", "suspend; fg comes back"),
-    binding(&[(ctrl('q'), Action::Quit), (ctrl('c'), Action::Quit)], "Ctrl+Q", "quit"),
+    binding(
+        &[(ctrl('c'), Action::Interrupt)],
+        "Ctrl+C",
+        "clear what is written; twice on an empty line: quit",
+    ),
+    binding(&[(ctrl('q'), Action::Quit)], "Ctrl+Q", "quit"),
 ];
 
-/// What `key` does.
-pub fn action(key: Key) -> Option<Action> {
-    // Terminals tell Shift apart only for some keys: letters with Ctrl or Alt mean the same in both cases.
+/// What `key` does behind [`Action::Prefix`].
+pub fn prefixed(key: Key) -> Option<Action> {
+    (key == ctrl('e')).then_some(Action::Editor)
+}
+
+/// Terminals tell Shift apart only for some keys: letters with Ctrl or Alt mean the same in both cases.
+fn caseless(key: Key) -> Key {
     let code = match key.code {
         Code::Char(c) if key.ctrl || key.alt => Code::Char(c.to_ascii_lowercase()),
         code => code,
     };
-    let key = Key { code, ..key };
-    TABLE.iter().flat_map(|binding| binding.keys).find(|(known, _)| *known == key).map(|(_, action)| *action)
+    Key { code, ..key }
+}
+
+/// What keys do: the table, and what the user changed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Keymap {
+    changed: Vec<(Key, Option<Action>)>,
+}
+
+impl Keymap {
+    /// `key` does this from now on, or nothing.
+    pub fn bind(&mut self, key: Key, action: Option<Action>) {
+        let key = caseless(key);
+        self.changed.retain(|(other, _)| *other != key);
+        self.changed.push((key, action));
+    }
+
+    /// What `key` does.
+    pub fn action(&self, key: Key) -> Option<Action> {
+        let key = caseless(key);
+        match self.changed.iter().find(|(known, _)| *known == key) {
+            Some((_, action)) => *action,
+            None => {
+                let known = TABLE.iter().flat_map(|binding| binding.keys).find(|(known, _)| *known == key);
+                known.map(|(_, action)| *action)
+            }
+        }
+    }
+
+    /// What the user changed, for people: a key, and the name of what it does.
+    pub fn changed(&self) -> impl Iterator<Item = (String, &'static str)> {
+        self.changed.iter().map(|(key, action)| {
+            let name = Action::NAMES.iter().find(|(_, known)| Some(*known) == *action);
+            (key.to_string(), name.map_or("nothing", |(name, _)| *name))
+        })
+    }
 }
 
 #[cfg(test)]
@@ -216,7 +325,16 @@ mod tests {
         for (index, key) in keys.iter().enumerate() {
             assert!(!keys[..index].contains(key), "{key:?} is there twice");
         }
-        assert_eq!(action(Key::alt(Code::Char('A'))), Some(Action::RoomNeedy));
-        assert_eq!(action(Key::plain(Code::Char('a'))), None);
+        let keymap = Keymap::default();
+        assert_eq!(keymap.action(Key::alt(Code::Char('A'))), Some(Action::RoomNeedy));
+        assert_eq!(keymap.action(Key::plain(Code::Char('a'))), None);
+    }
+
+    #[test]
+    fn names_are_each_there_once() {
+        let mut names: Vec<&str> = Action::NAMES.iter().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Action::NAMES.len());
     }
 }

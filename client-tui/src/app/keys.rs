@@ -3,7 +3,7 @@
 use quip_protocol::Seq;
 
 use super::complete::Completion;
-use super::composer::TooMuch;
+use super::composer::{Composer, TooMuch};
 use super::keymap::{self, Action};
 use super::outbox::State;
 use super::scroll::{self, Scroll};
@@ -12,24 +12,41 @@ use super::{About, App, Effect, Key, Sheet, panes};
 impl App {
     pub(super) fn key(&mut self, key: Key) {
         self.said = None;
-        let action = keymap::action(key);
-        self.quit_asked &= action == Some(Action::Quit);
+        let prefixed = std::mem::take(&mut self.prefixed);
+        let action = if prefixed { keymap::prefixed(key) } else { self.preferences.keys.action(key) };
+        if prefixed && action.is_none() {
+            return;
+        }
+        self.quit_asked &= matches!(action, Some(Action::Quit | Action::Interrupt));
         if self.sheet.is_some() && self.sheet_key(key, action) {
             return;
         }
-        match (action, key.code) {
+        let written = match key.code {
+            super::Code::Char(c) if action.is_none() && !key.ctrl && !key.alt => Some(c),
+            _ => None,
+        };
+        if self.prompt.is_some() && self.prompt_key(action, written) {
+            return;
+        }
+        match (action, written) {
             (Some(action), _) => self.act(action),
-            (None, super::Code::Char(c)) if !key.ctrl && !key.alt => self.write(c.encode_utf8(&mut [0; 4])),
-            _ => {}
+            (None, Some(c)) if self.selected_key(c) => {}
+            (None, Some(c)) => self.write(c.encode_utf8(&mut [0; 4])),
+            (None, None) => {}
         }
     }
 
     pub(super) fn paste(&mut self, text: &str) {
         self.said = None;
-        self.write(text);
+        // Terminals send a pasted line end as the Enter key would: as a carriage return.
+        let text = text.replace("\r\n", "\n").replace('\r', "\n");
+        if self.prompt.is_some() {
+            return self.ask_for(&text);
+        }
+        self.write(&text);
     }
 
-    fn write(&mut self, text: &str) {
+    pub(super) fn write(&mut self, text: &str) {
         match self.composer.insert(text) {
             Ok(()) => self.completion = Completion::unasked(&self.composer),
             Err(TooMuch) => self.complain(format!(
@@ -55,23 +72,28 @@ impl App {
             Some(Action::PageUp) => sheet.scroll(-page, width, height),
             Some(Action::PageDown) => sheet.scroll(page, width, height),
             Some(Action::Escape | Action::Send | Action::Help) => self.sheet = None,
-            Some(Action::Quit | Action::Redraw | Action::Suspend) => return false,
+            Some(Action::Quit | Action::Interrupt | Action::Redraw | Action::Suspend) => return false,
             _ if key == Key::plain(super::Code::Char('q')) => self.sheet = None,
             _ => {}
         }
         true
     }
 
-    fn act(&mut self, action: Action) {
+    pub(super) fn act(&mut self, action: Action) {
         match action {
             Action::Complete => self.complete(false),
             Action::CompleteBack => self.complete(true),
             Action::Escape => self.escape(),
             Action::Send => self.enter(),
-            Action::Help => self.sheet = Some(Sheet::help()),
+            Action::Help => self.sheet = Some(Sheet::help(&self.preferences.keys)),
+            Action::Mouse => self.switch_mouse(),
+            Action::Prefix => self.prefixed = true,
+            Action::Editor => self.edit_outside(),
+            Action::Switch | Action::Find | Action::Recall => self.open_prompt(action),
             Action::Redraw => self.effects.push(Effect::Redraw),
             Action::Suspend => self.effects.push(Effect::Suspend),
             Action::Quit => self.quit(),
+            Action::Interrupt => self.interrupt(),
             _ => {
                 if !(self.move_in_rooms(action) || self.move_in_timeline(action)) {
                     self.edit(action);
@@ -80,10 +102,22 @@ impl App {
         }
     }
 
-    /// Ends the program; asks once more if something is not delivered yet.
+    fn interrupt(&mut self) {
+        if !self.composer.is_empty() {
+            self.composer.set("");
+            self.completion = None;
+        } else if self.quit_asked {
+            self.quit();
+        } else {
+            self.quit_asked = true;
+            self.complain("Ctrl+C once more quits".to_owned());
+        }
+    }
+
+    /// Ends the program; asks once more if something would be lost.
     pub(super) fn quit(&mut self) {
         let waiting = self.outbox.waiting();
-        if waiting == 0 || self.quit_asked {
+        if waiting == 0 || self.quit_asked || self.local {
             self.effects.push(Effect::Quit);
             return;
         }
@@ -147,7 +181,7 @@ impl App {
         true
     }
 
-    fn move_in_timeline(&mut self, action: Action) -> bool {
+    pub(super) fn move_in_timeline(&mut self, action: Action) -> bool {
         let height = self.height();
         let page = height.saturating_sub(2).max(1);
         match action {
@@ -168,7 +202,7 @@ impl App {
         true
     }
 
-    fn scroll_by(&mut self, to: impl FnOnce(&super::Layout<'_>, Scroll) -> Scroll) {
+    pub(super) fn scroll_by(&mut self, to: impl FnOnce(&super::Layout<'_>, Scroll) -> Scroll) {
         let Some(scroll) = self.layout().map(|layout| to(&layout, layout.room.scroll)) else { return };
         if let Some(room) = self.rooms.current_mut() {
             if scroll == Scroll::Bottom {
@@ -217,7 +251,6 @@ impl App {
     fn edit(&mut self, action: Action) {
         let cells = panes::composer_width(self.size.0);
         self.completion = None;
-        let composer = &mut self.composer;
         match action {
             Action::NewLine => self.write("\n"),
             Action::Paste => {
@@ -225,35 +258,13 @@ impl App {
                 self.write(&cut);
             }
             Action::Up => self.up(cells),
-            Action::Down => drop(composer.down(cells)),
-            Action::Left => composer.left(),
-            Action::Right => composer.right(),
-            Action::WordLeft => composer.word_left(),
-            Action::WordRight => composer.word_right(),
-            Action::Home => composer.home(),
-            Action::End => composer.end(),
+            Action::Down => drop(self.composer.down(cells)),
             Action::Older => self.older(),
             Action::Newer => self.newer(),
-            _ => {
-                self.cut(action);
+            _ if edit_line(&mut self.composer, action, &mut self.cut) => {
                 self.completion = Completion::unasked(&self.composer);
             }
-        }
-    }
-
-    fn cut(&mut self, action: Action) {
-        let composer = &mut self.composer;
-        let cut = match action {
-            Action::Backspace => return composer.backspace(),
-            Action::Delete => return composer.delete(),
-            Action::CutToStart => composer.cut_to_start(),
-            Action::CutToEnd => composer.cut_to_end(),
-            Action::CutWord => composer.cut_word(),
-            Action::CutWordRight => composer.cut_word_right(),
-            _ => return,
-        };
-        if !cut.is_empty() {
-            self.cut = cut;
+            _ => {}
         }
     }
 
@@ -265,6 +276,7 @@ impl App {
         }
         let target = self.rooms.current().map(|room| room.summary.target.clone());
         if let Some(delivery) = target.and_then(|target| self.outbox.recall(&target)) {
+            self.effects.push(Effect::Forget(delivery.id));
             self.composer.set(&delivery.text);
             if let super::outbox::What::Post { reply_to: Some(seq), .. } = delivery.what {
                 self.composer.about = About::Reply(seq);
@@ -288,4 +300,41 @@ impl App {
             self.composer.set(&line);
         }
     }
+}
+
+/// Moves in `line`, or deletes of it; what is cut goes to `cut`. Whether the text may have changed.
+pub(super) fn edit_line(line: &mut Composer, action: Action, cut: &mut String) -> bool {
+    let taken = match action {
+        Action::Backspace => {
+            line.backspace();
+            return true;
+        }
+        Action::Delete => {
+            line.delete();
+            return true;
+        }
+        Action::CutToStart => line.cut_to_start(),
+        Action::CutToEnd => line.cut_to_end(),
+        Action::CutWord => line.cut_word(),
+        Action::CutWordRight => line.cut_word_right(),
+        _ => return move_in_line(line, action),
+    };
+    if !taken.is_empty() {
+        *cut = taken;
+    }
+    true
+}
+
+/// Always `false`: nothing of the text changes.
+fn move_in_line(line: &mut Composer, action: Action) -> bool {
+    match action {
+        Action::Left => line.left(),
+        Action::Right => line.right(),
+        Action::WordLeft => line.word_left(),
+        Action::WordRight => line.word_right(),
+        Action::Home => line.home(),
+        Action::End => line.end(),
+        _ => {}
+    }
+    false
 }

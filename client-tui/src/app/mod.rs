@@ -1,6 +1,8 @@
 //! The client as a pure machine: [`App::handle`] takes an [`Input`] and the time, and returns [`Effect`]s. Imports
 //! the protocol's types; no terminal, no socket, no clock, no randomness of its own.
 
+mod alerts;
+pub mod blocks;
 pub mod commands;
 pub mod complete;
 pub mod composer;
@@ -9,20 +11,30 @@ pub mod effect;
 pub mod emoji;
 mod execute;
 pub mod first_run;
+mod fuzzy;
 pub mod input;
 pub mod keymap;
 mod keys;
+pub mod list;
+pub mod local;
+mod mouse;
 mod network;
+mod noise;
 pub mod outbox;
 pub mod panes;
+pub mod prompt;
+mod prompting;
 pub mod room;
 pub mod rows;
+mod said;
 pub mod scroll;
+mod selected;
 pub mod sheet;
 pub mod text;
 pub mod timeline;
 pub mod words;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::tz::TimeZone;
@@ -30,10 +42,13 @@ use quip_protocol::frame::{PageFrom, Request};
 use quip_protocol::limits::Limits;
 use quip_protocol::{AccountName, MessageId, RoomId, SafeLine, Seq, ServerLink, Target, Timestamp};
 
+pub use alerts::Level;
 pub use complete::Completion;
 pub use composer::{About, Composer};
 pub use effect::Effect;
 pub use input::{Code, Failure, Input, Key};
+pub use local::Loaded;
+pub use prompt::Prompt;
 pub use sheet::Sheet;
 
 use composer::History;
@@ -66,6 +81,19 @@ pub struct Setup {
     pub zone: TimeZone,
     /// Makes idempotency keys.
     pub new_id: Box<dyn FnMut() -> MessageId + Send>,
+}
+
+/// What the user prefers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Preferences {
+    /// Keys.
+    pub keys: keymap::Keymap,
+    /// What calls the user in rooms without a level of their own.
+    pub notify: Level,
+    /// What calls the user, by room.
+    pub levels: BTreeMap<Target, Level>,
+    /// Whether the mouse does something.
+    pub mouse: bool,
 }
 
 /// How the connection is.
@@ -110,6 +138,8 @@ pub struct App {
     pub(crate) connection: Connection,
     limits: Option<Limits>,
     inbox_watched: bool,
+    /// There are a replica and an outbox on the disk.
+    pub(crate) local: bool,
     pub(crate) rooms: Rooms,
     /// Rooms as they come, until the list is complete.
     listing: Vec<quip_protocol::room::RoomSummary>,
@@ -124,6 +154,15 @@ pub struct App {
     cut: String,
     pub(crate) completion: Option<Completion>,
     pub(crate) sheet: Option<Sheet>,
+    /// What is asked in the composer's place.
+    pub(crate) prompt: Option<Prompt>,
+    /// Long messages that are shown whole.
+    unfolded: BTreeSet<(RoomId, Seq)>,
+    /// Ctrl+X was pressed.
+    prefixed: bool,
+    preferences: Preferences,
+    /// The terminal's window is looked at, as far as it says so.
+    focused: bool,
     pub(crate) said: Option<Said>,
     quit_asked: bool,
     rang_at: Timestamp,
@@ -157,6 +196,7 @@ impl App {
             connection: Connection::Connecting,
             limits: None,
             inbox_watched: false,
+            local: false,
             rooms: Rooms::default(),
             listing: Vec::new(),
             listed_once: false,
@@ -168,12 +208,22 @@ impl App {
             cut: String::new(),
             completion: None,
             sheet: None,
+            prompt: None,
+            unfolded: BTreeSet::new(),
+            prefixed: false,
+            preferences: Preferences::default(),
+            focused: true,
             said: None,
             quit_asked: false,
             rang_at: Timestamp::default(),
             changed: true,
             effects: Vec::new(),
         }
+    }
+
+    /// Follows what the user prefers from now on.
+    pub fn prefer(&mut self, preferences: Preferences) {
+        self.preferences = preferences;
     }
 
     /// Takes what happened at `now`. Returns what is to be done, in order.
@@ -183,15 +233,21 @@ impl App {
         self.said = self.said.take().filter(|said| said.until > now);
         let counting = matches!(self.connection, Connection::Down { retry_at: Some(_), .. });
         self.changed |= input != Input::Tick || counting || shown != self.said.is_some();
-        let looks_above =
-            matches!(input, Input::Key(_) | Input::Resize { .. } | Input::Page { .. } | Input::Tick);
+        let looks_above = matches!(
+            input,
+            Input::Key(_) | Input::Mouse { .. } | Input::Resize { .. } | Input::Page { .. } | Input::Tick
+        );
         match input {
             Input::Key(key) => self.key(key),
             Input::Paste(text) => self.paste(&text),
             Input::Resize { columns, rows } => self.size = (columns, rows),
             Input::Tick => {}
+            Input::Mouse { what, x, y } => self.mouse(what, x, y),
+            Input::Focus(focused) => self.focused = focused,
+            Input::Composed(_) => self.outside(input),
             other => self.network(other),
         }
+        self.keep_prompt();
         self.keep_up(looks_above);
         std::mem::take(&mut self.effects)
     }
@@ -205,8 +261,9 @@ impl App {
     pub fn panes(&self) -> Panes {
         let (columns, rows) = self.size;
         let lines = text::wrap(self.composer.text(), panes::composer_width(columns)).len();
+        let lines = if self.prompt.is_some() { 1 } else { lines };
         let members = self.rooms.current().is_some_and(|room| !room.is_direct());
-        let banner = self.composer.about != About::New;
+        let banner = self.composer.about != About::New && self.prompt.is_none();
         panes::divide(columns, rows, u16::try_from(lines).unwrap_or(u16::MAX), banner, members)
     }
 
@@ -222,6 +279,8 @@ impl App {
             zone: &self.zone,
             now: self.now,
             width: usize::from(self.panes().timeline.width),
+            find: self.finding(),
+            unfolded: &self.unfolded,
         })
     }
 
@@ -244,7 +303,8 @@ impl App {
         self.said.as_ref()
     }
 
-    pub(crate) fn is_up(&self) -> bool {
+    /// Whether the connection is there.
+    pub fn is_up(&self) -> bool {
         self.connection == Connection::Up
     }
 
@@ -288,7 +348,7 @@ impl App {
 
     /// What follows from how things are: pages to fetch, markers to move, members to ask for.
     fn keep_up(&mut self, looks_above: bool) {
-        if !self.is_up() {
+        if !self.is_up() && !self.local {
             return;
         }
         self.fetch_newer();
@@ -296,7 +356,9 @@ impl App {
             self.fetch_older();
         }
         self.mark_read();
-        self.ask_members();
+        if self.is_up() {
+            self.ask_members();
+        }
     }
 
     fn fetch_newer(&mut self) {
@@ -341,7 +403,7 @@ impl App {
         let Some(room) = self.rooms.current_mut() else { return };
         let seen = room.timeline.last();
         let at_bottom = room.scroll == Scroll::Bottom && room.timeline.is_loaded();
-        if !at_bottom || seen < room.summary.head.seq {
+        if !at_bottom || !self.focused || seen < room.summary.head.seq {
             return;
         }
         room.read_to(seen);

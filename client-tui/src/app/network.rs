@@ -11,7 +11,7 @@ use super::outbox::What;
 use super::room::Members;
 use super::scroll::Scroll;
 use super::sheet::Line;
-use super::{AGAIN_MS, App, BELL_EVERY_MS, Connection, Effect, Failure, Input, Sheet, dates};
+use super::{AGAIN_MS, App, BELL_EVERY_MS, Connection, Effect, Failure, Input, Sheet, alerts, dates};
 
 impl App {
     pub(super) fn network(&mut self, input: Input) {
@@ -30,6 +30,8 @@ impl App {
             Input::Receipt(receipt) => self.receipt(receipt),
             Input::Refused { id, refusal } => self.refused(id, &refusal),
             Input::MarkFailed { room, seq } => self.mark_failed(room, seq),
+            Input::Local(loaded) => self.local(loaded),
+            Input::Marked { .. } => {}
             Input::Answer { request, answer: Ok(reply) } => self.answer(request, reply),
             Input::Answer { request, answer: Err(why) } => self.failed(&request, &why),
             Input::Show { title, lines } => {
@@ -37,6 +39,7 @@ impl App {
                 self.sheet = Some(Sheet::new(title.as_str(), lines));
             }
             Input::Key(_) | Input::Paste(_) | Input::Resize { .. } | Input::Tick => {}
+            Input::Focus(_) | Input::Mouse { .. } | Input::Composed(_) => {}
         }
     }
 
@@ -45,6 +48,11 @@ impl App {
         self.server = welcome.server;
         self.limits = Some(welcome.limits);
         self.me = welcome.account;
+        if self.me.is_none() {
+            self.complain(
+                "the server does not know this device; leave, and join it with `quip join LINK --name NAME`",
+            );
+        }
         self.listing.clear();
         let ids: Vec<RoomId> = self.rooms.listed().map(|(id, _)| id).collect();
         for id in ids {
@@ -68,6 +76,8 @@ impl App {
         let (id, bodily) = (event.room, membership(&event.body));
         let me = self.me.clone();
         let Some(room) = self.rooms.get_mut(id) else { return };
+        let alert = alerts::Alert::of(room, &event, me.as_ref());
+        let target = room.summary.target.clone();
         let (_, calls) = room.take(event, me.as_ref());
         if bodily {
             // Soon, not at once: many come together.
@@ -76,8 +86,8 @@ impl App {
         }
         let seen = self.rooms.current_id() == Some(id)
             && self.rooms.current().is_some_and(|room| room.scroll == Scroll::Bottom);
-        if calls && !seen {
-            self.ring();
+        if !(seen && self.focused) {
+            self.alert(&target, calls, alert);
         }
     }
 
@@ -128,6 +138,7 @@ impl App {
     fn reset(&mut self, id: RoomId, keep: Cursor) {
         let Some(room) = self.rooms.get_mut(id) else { return };
         room.timeline.truncate(keep.seq);
+        room.caught = room.caught.map(|caught| caught.min(keep));
         room.summary.head = keep;
         room.marked = room.marked.min(keep.seq);
         room.summary.read = room.summary.read.min(keep.seq);
@@ -209,6 +220,7 @@ impl App {
         let Some(delivery) = self.outbox.refuse(id, refusal) else {
             return self.complain(format!("not sent: {refusal}"));
         };
+        self.effects.push(Effect::Forget(id));
         // The text of a refused edit can be had back with Ctrl+P.
         self.history.push(&delivery.text);
         let what = match delivery.what {
@@ -297,7 +309,7 @@ impl App {
             return self.ask(Request::Rooms { after: Some(last) });
         }
         let listing = std::mem::take(&mut self.listing);
-        self.listed_once = true;
+        let first = !std::mem::replace(&mut self.listed_once, true);
         let gone: Vec<RoomId> = self
             .rooms
             .listed()
@@ -307,6 +319,12 @@ impl App {
         gone.into_iter().for_each(|id| self.forget(id));
         for room in listing {
             self.rooms.put(room);
+        }
+        // A room that is shown since before the server answered.
+        if let (true, Some(room)) = (first, self.rooms.current_mut())
+            && room.summary.unread > 0
+        {
+            room.unread_line = Some(room.summary.read);
         }
         self.watch();
         if self.rooms.current_id().is_none()
@@ -321,18 +339,23 @@ impl App {
         self.watch();
     }
 
-    /// Watches every room that is not watched yet, from what is known of it.
+    /// Watches every room that is not watched yet, from what is known of it: the one that is seen first.
     fn watch(&mut self) {
+        let current = self.rooms.current_id();
         let ids: Vec<RoomId> = self.rooms.listed().map(|(id, _)| id).collect();
-        let mut new = Vec::new();
-        for id in ids {
-            if let Some(room) = self.rooms.get_mut(id).filter(|room| !room.watched) {
-                room.watched = true;
-                new.push((id, Some(room.summary.head)));
+        let (seen, others): (Vec<RoomId>, Vec<RoomId>) = ids.into_iter().partition(|id| Some(*id) == current);
+        for ids in [seen, others] {
+            let mut new = Vec::new();
+            for id in ids {
+                if let Some(room) = self.rooms.get_mut(id).filter(|room| !room.watched) {
+                    room.watched = true;
+                    room.caught.get_or_insert(room.summary.head);
+                    new.push((id, room.caught));
+                }
             }
-        }
-        if !new.is_empty() {
-            self.ask(Request::Watch { rooms: new });
+            if !new.is_empty() {
+                self.ask(Request::Watch { rooms: new });
+            }
         }
     }
 

@@ -33,6 +33,8 @@ pub struct Room {
     pub timeline: Timeline,
     /// Its events come.
     pub watched: bool,
+    /// Up to here no event is missing in the local copy; what is behind it is on its way.
+    pub caught: Option<Cursor>,
     /// What is seen of them.
     pub scroll: Scroll,
     /// What was being written when the room was left.
@@ -65,6 +67,7 @@ impl Room {
             summary,
             timeline: Timeline::default(),
             watched: false,
+            caught: None,
             scroll: Scroll::Bottom,
             draft: Composer::default(),
             unread_line: None,
@@ -105,6 +108,9 @@ impl Room {
 
     /// Takes an event that came live. Returns what became of it, and whether it calls the user.
     pub fn take(&mut self, event: Event, me: Option<&AccountName>) -> (Taken, bool) {
+        if self.caught.is_some_and(|caught| event.seq == caught.seq.next()) {
+            self.caught = Some(Cursor { epoch: event.epoch, seq: event.seq });
+        }
         let calls = event.seq > self.summary.head.seq && self.note(&event, me);
         let is_message = event.message().is_some();
         let taken = self.timeline.push(event);

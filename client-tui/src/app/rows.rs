@@ -1,12 +1,15 @@
 //! The rows of a timeline: each event laid out at a width, as spans of text with their inks. Imports the state of a
 //! room; which colour an ink has is the view's business.
 
+use std::collections::BTreeSet;
+
 use jiff::tz::TimeZone;
-use quip_protocol::{AccountName, Event, Message, MessageKind, Seq, Timestamp};
+use quip_protocol::{AccountName, Event, Message, MessageKind, RoomId, Seq, Timestamp};
 
 use super::outbox::{Delivery, State, What};
 use super::room::Room;
-use super::{dates, text, words};
+use super::said::{Columns, Said};
+use super::{dates, noise, text, words};
 
 /// What a piece of text is; the view gives it a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,6 +26,10 @@ pub enum Ink {
     Mention,
     /// An address.
     Link,
+    /// Code.
+    Code,
+    /// Words that were looked for.
+    Found,
     /// Sent and not yet durable.
     Pending,
     /// Refused.
@@ -48,12 +55,14 @@ pub struct Span {
     pub text: String,
     /// Its ink.
     pub ink: Ink,
+    /// The address that it leads to.
+    pub link: Option<Box<str>>,
 }
 
 impl Span {
     /// Text of one ink.
     pub fn new(text: impl Into<String>, ink: Ink) -> Span {
-        Span { text: text.into(), ink }
+        Span { text: text.into(), ink, link: None }
     }
 }
 
@@ -64,18 +73,19 @@ pub struct Row {
     pub spans: Vec<Span>,
     /// Whether it belongs to the message that commands are about.
     pub selected: bool,
+    /// Whether it belongs to a message that names the user.
+    pub calls: bool,
 }
 
 impl Row {
-    fn of(spans: Vec<Span>) -> Row {
-        Row { spans, selected: false }
+    /// A row of these spans.
+    pub fn of(spans: Vec<Span>) -> Row {
+        Row { spans, selected: false, calls: false }
     }
 }
 
 /// Messages of one author this close are shown as one group, in milliseconds.
 const GROUP_MS: u64 = 5 * 60 * 1000;
-/// Below this width nicks stand on a line of their own.
-const COLUMNS_FROM: usize = 48;
 
 /// A room's timeline at a width. Events have their seq as key; messages that are not in the log yet have the keys
 /// behind the newest; the key before the oldest is the head of what is here.
@@ -94,9 +104,13 @@ pub struct Layout<'a> {
     pub now: Timestamp,
     /// Cells a row has.
     pub width: usize,
+    /// Words that are looked for.
+    pub find: &'a str,
+    /// Long messages that are shown whole.
+    pub unfolded: &'a BTreeSet<(RoomId, Seq)>,
 }
 
-impl Layout<'_> {
+impl<'a> Layout<'a> {
     /// The key of the head: the row above the oldest event.
     pub fn head(&self) -> u64 {
         self.room.timeline.first().map_or(self.room.timeline.last().0, |first| first.0.saturating_sub(1))
@@ -158,7 +172,7 @@ impl Layout<'_> {
     }
 
     /// The event that is shown before `seq`.
-    fn previous(&self, seq: u64) -> Option<&Event> {
+    pub(super) fn previous(&self, seq: u64) -> Option<&'a Event> {
         let first = self.room.timeline.first()?.0;
         (first..seq)
             .rev()
@@ -166,12 +180,29 @@ impl Layout<'_> {
             .find(|e| e.body.amends().is_none())
     }
 
-    fn event_rows(&self, event: &Event, led: bool) -> Vec<Row> {
+    /// The event that is shown behind `seq`.
+    pub(super) fn following(&self, seq: u64) -> Option<&'a Event> {
+        (seq + 1..=self.room.timeline.last().0)
+            .filter_map(|seq| self.room.timeline.at(Seq(seq)))
+            .find(|e| e.body.amends().is_none())
+    }
+
+    fn event_rows(&self, event: &'a Event, led: bool) -> Vec<Row> {
         if event.body.amends().is_some() {
             return Vec::new();
         }
-        let previous = self.previous(event.seq.0);
-        let (mut rows, fresh) = self.dividers(event.seq.0, event.at, previous);
+        let crowd = match noise::Crowd::of(self, event) {
+            noise::Place::Alone => None,
+            noise::Place::Before => return Vec::new(),
+            noise::Place::Last(crowd) => Some(crowd),
+        };
+        let first = crowd.as_ref().map_or(event, |crowd| crowd.first);
+        let previous = self.previous(first.seq.0);
+        let (mut rows, fresh) = self.dividers(first.seq.0, first.at, previous);
+        if let Some(crowd) = crowd {
+            self.line_rows(event, crowd.sign(), &crowd.line(), &mut rows);
+            return rows;
+        }
         let dividers = rows.len();
         match event.message() {
             Some(message) => {
@@ -182,14 +213,23 @@ impl Layout<'_> {
             }
             None => self.happening_rows(event, &mut rows),
         }
-        if self.room.selected == Some(event.seq) {
-            rows[dividers..].iter_mut().for_each(|row| row.selected = true);
+        let selected = self.room.selected == Some(event.seq);
+        let calls = self.me.is_some_and(|me| names(event, me));
+        for row in &mut rows[dividers..] {
+            (row.selected, row.calls) = (selected, calls);
         }
         rows
     }
 
     fn same_minute(&self, one: Timestamp, other: Timestamp) -> bool {
         dates::clock(one, self.zone) == dates::clock(other, self.zone)
+    }
+
+    /// Whether a line stands between two events that follow one another.
+    pub(super) fn divided(&self, before: &Event, event: &Event) -> bool {
+        let unread = |line: Seq| before.seq <= line && line < event.seq;
+        dates::day(before.at, self.zone) != dates::day(event.at, self.zone)
+            || self.room.unread_line.is_some_and(unread)
     }
 
     /// The lines above an event, and whether there are any.
@@ -215,9 +255,14 @@ impl Layout<'_> {
     }
 
     fn happening_rows(&self, event: &Event, rows: &mut Vec<Row>) {
-        let Some((sign, line)) = words::happening(event) else { return };
+        if let Some((sign, line)) = words::happening(event) {
+            self.line_rows(event, sign, &line, rows);
+        }
+    }
+
+    fn line_rows(&self, event: &Event, sign: &str, line: &str, rows: &mut Vec<Row>) {
         let columns = Columns::at(self.width);
-        let pieces = text::wrap(&line, columns.text);
+        let pieces = text::wrap(line, columns.text);
         for (index, piece) in pieces.into_iter().enumerate() {
             let mut spans = match (columns.inline, index) {
                 (true, 0) => {
@@ -262,6 +307,7 @@ impl Layout<'_> {
                 (_, _, true) => "(edited)",
                 _ => "",
             },
+            folds: !self.unfolded.contains(&(event.room, event.seq)),
         };
         self.said_rows(&shown, rows);
         if !message.reactions.is_empty() {
@@ -299,6 +345,7 @@ impl Layout<'_> {
             text: &delivery.text,
             ink,
             suffix: if delivery.state == State::Waiting { "…" } else { "" },
+            folds: true,
         };
         self.said_rows(&said, &mut rows);
         if let State::Refused(refusal) = &delivery.state {
@@ -327,145 +374,14 @@ impl Layout<'_> {
         spans.pop();
         Row::of(spans)
     }
-
-    fn said_rows(&self, said: &Said<'_>, rows: &mut Vec<Row>) {
-        let columns = Columns::at(self.width);
-        let mut lead = Some(columns.lead(said));
-        if !columns.inline && !said.grouped {
-            rows.push(Row::of(lead.take().unwrap_or_default()));
-        }
-        let mut start = |rows: &mut Vec<Row>, mut rest: Vec<Span>| {
-            let mut spans = lead.take().unwrap_or_else(|| vec![columns.indent()]);
-            spans.append(&mut rest);
-            rows.push(Row::of(spans));
-        };
-        if let Some(quote) = said.reply_to.map(|seq| self.quote(seq)) {
-            let quote = text::ellipsis(&quote, columns.text).into_owned();
-            start(rows, vec![Span::new(quote, Ink::Dim)]);
-        }
-        let prefix = match (said.kind, said.author) {
-            (MessageKind::Action, Some(author)) => format!("{author} "),
-            _ => String::new(),
-        };
-        let whole = [&prefix, said.text].concat();
-        for spans in lines_of(&whole, prefix.len(), said, self.me, columns.text) {
-            start(rows, spans);
-        }
-    }
-
-    fn quote(&self, seq: Seq) -> String {
-        match self.room.timeline.at(seq) {
-            Some(event) => match event.message() {
-                Some(message) if !message.deleted => {
-                    let words: Vec<&str> = message.text().split_whitespace().take(24).collect();
-                    format!("↳ {}: {}", event.author, words.join(" "))
-                }
-                _ => "↳ a deleted message".to_owned(),
-            },
-            None => "↳ an earlier message".to_owned(),
-        }
-    }
 }
 
-/// What one row group says.
-struct Said<'a> {
-    author: Option<&'a AccountName>,
-    time: Option<String>,
-    grouped: bool,
-    kind: MessageKind,
-    reply_to: Option<Seq>,
-    text: &'a str,
-    ink: Ink,
-    suffix: &'static str,
-}
-
-/// How a row is divided.
-struct Columns {
-    /// Whether time and nick stand before the text, or on a line of their own.
-    inline: bool,
-    nick: usize,
-    text: usize,
-}
-
-impl Columns {
-    fn at(width: usize) -> Columns {
-        if width < COLUMNS_FROM {
-            return Columns {
-                inline: false,
-                nick: width.saturating_sub(8),
-                text: width.saturating_sub(4).max(1),
-            };
-        }
-        let nick = match width {
-            0..64 => 10,
-            64..90 => 12,
-            _ => 14,
-        };
-        // A space, the time, a space, the nick, two spaces, the text, a space.
-        Columns { inline: true, nick, text: width - (1 + 5 + 1 + nick + 2 + 1) }
-    }
-
-    fn indent(&self) -> Span {
-        let cells = if self.inline { 1 + 5 + 1 + self.nick + 2 } else { 3 };
-        Span::new(" ".repeat(cells), Ink::Text)
-    }
-
-    fn lead(&self, said: &Said<'_>) -> Vec<Span> {
-        let time = said.time.as_deref().unwrap_or_default();
-        let name = said.author.map_or("you", AccountName::as_str);
-        let colour = said.author.map_or(0, words::nick_colour);
-        let (name, ink) = match (said.grouped, said.kind) {
-            (true, _) if self.inline => ("", Ink::Text),
-            (_, MessageKind::Action) if self.inline => ("*", Ink::Nick(colour)),
-            _ => (name, Ink::Nick(colour)),
-        };
-        if self.inline {
-            let nick = text::right_aligned(name, self.nick);
-            vec![Span::new(format!(" {time:5} "), Ink::Dim), Span::new(nick, ink), Span::new("  ", Ink::Text)]
-        } else if said.grouped {
-            vec![self.indent()]
-        } else {
-            let nick = text::ellipsis(name, self.nick).into_owned();
-            vec![Span::new(" ", Ink::Text), Span::new(nick, ink), Span::new(format!(" {time}"), Ink::Dim)]
-        }
-    }
-}
-
-/// The text in rows, its words in their inks, the suffix behind it. The first `prefix` bytes are the author's name.
-fn lines_of(
-    whole: &str,
-    prefix: usize,
-    said: &Said<'_>,
-    me: Option<&AccountName>,
-    cells: usize,
-) -> Vec<Vec<Span>> {
-    let mut marks = match said.ink {
-        Ink::Text | Ink::Action => words::marked_words(whole, me),
-        _ => Vec::new(),
-    };
-    if prefix > 0 {
-        let colour = said.author.map_or(0, words::nick_colour);
-        marks.insert(0, (0..prefix, Ink::Nick(colour)));
-    }
-    let mut rows: Vec<Vec<Span>> = text::wrap(whole, cells)
-        .into_iter()
-        .map(|range| words::inked(whole, range, &marks, said.ink))
-        .collect();
-    if !said.suffix.is_empty() {
-        add_suffix(&mut rows, said.suffix, cells);
-    }
-    rows
-}
-
-fn add_suffix(rows: &mut Vec<Vec<Span>>, suffix: &'static str, cells: usize) {
-    let used = |row: &[Span]| row.iter().map(|span| text::width(&span.text)).sum::<usize>();
-    match rows.last_mut() {
-        Some(last) if used(last) == 0 => *last = vec![Span::new(suffix, Ink::Dim)],
-        Some(last) if used(last) + 1 + text::width(suffix) <= cells => {
-            last.push(Span::new(format!(" {suffix}"), Ink::Dim));
-        }
-        _ => rows.push(vec![Span::new(suffix, Ink::Dim)]),
-    }
+/// Whether the message names `me`, and is someone else's.
+fn names(event: &Event, me: &AccountName) -> bool {
+    let message = event.message().filter(|message| !message.deleted && &event.author != me);
+    message.is_some_and(|message| {
+        message.text().contains('@') && quip_protocol::message::mentions(message.text()).contains(me)
+    })
 }
 
 fn is_plain(event: &Event) -> bool {

@@ -1,5 +1,6 @@
 //! A sheet laid over the screen: help, members, an account, a link. Imports the tables it shows.
 
+use super::keymap::Keymap;
 use super::rows::{Ink, Row, Span};
 use super::{commands, keymap, text};
 
@@ -36,8 +37,8 @@ impl Sheet {
         Sheet { title: title.into(), lines, top: 0 }
     }
 
-    /// Keys and commands, from their tables.
-    pub fn help() -> Sheet {
+    /// Keys and commands, from their tables, and the keys that the user changed.
+    pub fn help(keymap: &Keymap) -> Sheet {
         let commands = commands::TABLE.iter().map(|entry| {
             let term = format!("/{} {}", entry.name, entry.words);
             Line::Pair(term.trim_end().to_owned(), entry.help.to_owned())
@@ -48,6 +49,9 @@ impl Sheet {
             .map(|binding| Line::Pair(binding.shown.to_owned(), binding.help.to_owned()));
         let mut lines = vec![Line::Head("Keys".to_owned())];
         lines.extend(keys);
+        for (key, does) in keymap.changed() {
+            lines.push(Line::Pair(key, format!("{does} (quip.toml)")));
+        }
         lines.push(Line::Text(String::new()));
         lines.push(Line::Head("Commands".to_owned()));
         lines.extend(commands);
@@ -89,7 +93,7 @@ impl Sheet {
 fn wrapped(words: &str, indent: &str, ink: Ink, width: usize, rows: &mut Vec<Row>) {
     for piece in text::wrap(words, width.saturating_sub(2 * indent.len())) {
         let piece = format!("{indent}{}", text::painted(&words[piece]));
-        rows.push(Row { spans: vec![Span::new(piece, ink)], selected: false });
+        rows.push(Row::of(vec![Span::new(piece, ink)]));
     }
 }
 
@@ -99,7 +103,7 @@ fn pair(left: &str, right: &str, term: usize, width: usize, rows: &mut Vec<Row>)
     let indent = if below { 5 } else { 3 + term };
     let mut lead = vec![Span::new(format!(" {left}"), Ink::Term)];
     if below {
-        rows.push(Row { spans: std::mem::take(&mut lead), selected: false });
+        rows.push(Row::of(std::mem::take(&mut lead)));
     } else {
         lead.push(Span::new(" ".repeat(indent - 1 - text::width(left)), Ink::Text));
     }
@@ -109,6 +113,6 @@ fn pair(left: &str, right: &str, term: usize, width: usize, rows: &mut Vec<Row>)
             spans.push(Span::new(" ".repeat(indent), Ink::Text));
         }
         spans.push(Span::new(&right[piece], Ink::Text));
-        rows.push(Row { spans, selected: false });
+        rows.push(Row::of(spans));
     }
 }

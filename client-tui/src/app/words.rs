@@ -5,7 +5,7 @@ use std::ops::Range;
 use quip_protocol::{AccountName, Event, EventBody};
 
 use super::rows::{Ink, Span};
-use super::text;
+use super::{blocks, text};
 
 /// Colours that nicks are spread over.
 pub const NICK_COLOURS: u8 = 7;
@@ -60,20 +60,111 @@ pub fn happening(event: &Event) -> Option<(&'static str, String)> {
     })
 }
 
-/// The words of `text` that are set apart: mentions of `me`, links.
-pub fn marked_words(text: &str, me: Option<&AccountName>) -> Vec<(Range<usize>, Ink)> {
+/// Pieces of a text and their inks, in their order, none over another.
+pub type Marks = Vec<(Range<usize>, Ink)>;
+
+/// The words of `text` that are set apart: code, mentions of `me`, links.
+pub fn marked_words(text: &str, me: Option<&AccountName>) -> Marks {
+    let code = blocks::inline_code(text).into_iter().map(|range| (range, Ink::Code)).collect();
+    overlaid(linked_words(text, me), code)
+}
+
+/// `upper` over `lower`.
+pub fn overlaid(lower: Marks, upper: Marks) -> Marks {
+    if upper.is_empty() {
+        return lower;
+    }
+    let mut marks = Vec::with_capacity(lower.len() + upper.len());
+    for (range, ink) in lower {
+        let mut start = range.start;
+        for (over, _) in upper.iter().filter(|(over, _)| over.start < range.end && over.end > range.start) {
+            if start < over.start {
+                marks.push((start..over.start, ink));
+            }
+            start = start.max(over.end);
+        }
+        if start < range.end {
+            marks.push((start..range.end, ink));
+        }
+    }
+    marks.extend(upper);
+    marks.sort_by_key(|(range, _)| range.start);
+    marks
+}
+
+/// Where `text` holds `query`, in whatever case; nothing for an empty one. The pieces do not overlap.
+pub fn found<'a>(text: &'a str, query: &str) -> impl Iterator<Item = Range<usize>> + 'a {
+    let query: Vec<char> = query.trim().chars().flat_map(char::to_lowercase).collect();
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        while at < text.len() && !query.is_empty() {
+            let end = match_end(&text[at..], &query).map(|end| at + end);
+            let start = at;
+            at = end.unwrap_or_else(|| at + text[at..].chars().next().map_or(1, char::len_utf8));
+            if let Some(end) = end {
+                return Some(start..end);
+            }
+        }
+        None
+    })
+}
+
+/// How many bytes of `text`, from its start, are `query`.
+fn match_end(text: &str, query: &[char]) -> Option<usize> {
+    let mut wanted = query.iter();
+    for (at, c) in text.char_indices() {
+        for lower in c.to_lowercase() {
+            match wanted.next() {
+                None => return Some(at),
+                Some(next) if *next == lower => {}
+                Some(_) => return None,
+            }
+        }
+    }
+    wanted.next().is_none().then_some(text.len())
+}
+
+fn linked_words(text: &str, me: Option<&AccountName>) -> Marks {
     let mut marks = Vec::new();
     let mut at = 0;
     for word in text.split([' ', '\n', '\t']) {
-        if word.starts_with("https://") || word.starts_with("http://") || word.starts_with("quip://") {
-            let end = word.trim_end_matches(['.', ',', ')', '!', '?', ';', ':']).len();
-            marks.push((at..at + end, Ink::Link));
+        if let Some(range) = address_in(word) {
+            marks.push((at + range.start..at + range.end, Ink::Link));
         } else if let Some(range) = me.and_then(|me| mention_in(word, me)) {
             marks.push((at + range.start..at + range.end, Ink::Mention));
         }
         at += word.len() + 1;
     }
     marks
+}
+
+/// The address in a word, without the brackets around it and what ends a sentence.
+fn address_in(word: &str) -> Option<Range<usize>> {
+    let starts = ["https://", "http://", "quip://"].iter().filter_map(|scheme| word.find(scheme));
+    let start = starts.min().filter(|at| !word[..*at].ends_with(char::is_alphanumeric))?;
+    let mut address = &word[start..];
+    while let Some(last) = address.chars().next_back() {
+        // A bracket that was opened within the address belongs to it.
+        let ends = match last {
+            ')' => address.matches(')').count() > address.matches('(').count(),
+            '.' | ',' | '!' | '?' | ';' | ':' | '\'' | '"' | '>' | ']' | '}' | '*' | '_' => true,
+            _ => false,
+        };
+        if !ends {
+            break;
+        }
+        address = &address[..address.len() - last.len_utf8()];
+    }
+    (!address.ends_with("//")).then_some(start..start + address.len())
+}
+
+/// The whole address of which `piece` of `text` is a part.
+fn address_at(text: &str, piece: &Range<usize>) -> Option<Box<str>> {
+    let is_space = |c: char| matches!(c, ' ' | '\n' | '\t');
+    let start = text[..piece.start].rfind(is_space).map_or(0, |at| at + 1);
+    let end = text[piece.end..].find(is_space).map_or(text.len(), |at| piece.end + at);
+    let word = &text[start..end];
+    address_in(word).map(|range| word[range].into())
 }
 
 fn mention_in(word: &str, me: &AccountName) -> Option<Range<usize>> {
@@ -88,7 +179,8 @@ pub fn inked(whole: &str, row: Range<usize>, marks: &[(Range<usize>, Ink)], ink:
     let mut at = row.start;
     let mut push = |range: Range<usize>, ink: Ink| {
         if !range.is_empty() {
-            spans.push(Span::new(text::painted(&whole[range]), ink));
+            let link = if ink == Ink::Link { address_at(whole, &range) } else { None };
+            spans.push(Span { link, ..Span::new(text::painted(&whole[range]), ink) });
         }
     };
     for (mark, mark_ink) in marks.iter().filter(|(mark, _)| mark.start < row.end && mark.end > row.start) {
@@ -101,4 +193,58 @@ pub fn inked(whole: &str, row: Range<usize>, marks: &[(Range<usize>, Ink)], ink:
     }
     push(at..row.end, ink);
     spans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_found_in_any_case() {
+        let table: &[(&str, &str, &[&str])] = &[
+            ("The Cache, the cache", "the c", &["The C", "the c"]),
+            ("aaaa", "aa", &["aa", "aa"]),
+            ("naïve ÄPFEL", "äpf", &["ÄPF"]),
+            ("x", "", &[]),
+            ("x", "xy", &[]),
+            ("漢字", "字", &["字"]),
+        ];
+        for (text, query, expected) in table {
+            let pieces: Vec<&str> = found(text, query).map(|range| &text[range]).collect();
+            assert_eq!(pieces, *expected, "{query:?} in {text:?}");
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        let table = [
+            ("https://a.example/b", Some("https://a.example/b")),
+            ("(https://a.example/b).", Some("https://a.example/b")),
+            ("https://a.example/b_(c)", Some("https://a.example/b_(c)")),
+            ("<http://a.example>,", Some("http://a.example")),
+            ("quip://a:7847/?fp=x#y!", Some("quip://a:7847/?fp=x#y")),
+            ("xhttps://a.example", None),
+            ("https://", None),
+            ("file:///etc/passwd", None),
+        ];
+        for (word, expected) in table {
+            assert_eq!(address_in(word).map(|range| &word[range]), expected, "{word}");
+        }
+        let text = "see https://a.example/long/way now";
+        assert_eq!(address_at(text, &(12..16)).as_deref(), Some("https://a.example/long/way"));
+    }
+
+    #[test]
+    fn marks_lie_over_marks() {
+        let lower = vec![(0..4, Ink::Link), (6..9, Ink::Mention)];
+        let upper = vec![(1..2, Ink::Found), (8..12, Ink::Found)];
+        let expected = vec![
+            (0..1, Ink::Link),
+            (1..2, Ink::Found),
+            (2..4, Ink::Link),
+            (6..8, Ink::Mention),
+            (8..12, Ink::Found),
+        ];
+        assert_eq!(overlaid(lower, upper), expected);
+    }
 }

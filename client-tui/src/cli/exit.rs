@@ -64,6 +64,18 @@ pub enum CliError {
     /// The server that `quip host` starts did not start, or ended.
     #[error("{0}")]
     Host(String),
+    /// Nothing came in time.
+    #[error("{0}")]
+    TimedOut(String),
+    /// Neither the server nor what is kept here has it.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The server was away for too long.
+    #[error("{0}")]
+    TryAgain(String),
+    /// A command that was run ended with this code; all is acknowledged. Not said.
+    #[error("the command ended with {0}")]
+    Ended(u8),
     /// Whoever read the output has seen enough. Not said.
     #[error("the reader of the output has gone")]
     ReaderGone,
@@ -95,7 +107,18 @@ impl CliError {
             CliError::Client(error) => of_client(error),
             CliError::Config(error) => of_config(error),
             CliError::Output(_) | CliError::Stdin(_) | CliError::Host(_) | CliError::Shell(_) => Exit::Io,
-            CliError::ReaderGone => Exit::Done,
+            CliError::TimedOut(_) => Exit::TimedOut,
+            CliError::Unreachable(_) => Exit::Unreachable,
+            CliError::TryAgain(_) => Exit::TryAgain,
+            CliError::Ended(_) | CliError::ReaderGone => Exit::Done,
+        }
+    }
+
+    /// What the shell sees.
+    pub fn code(&self) -> u8 {
+        match self {
+            CliError::Ended(code) => *code,
+            error => error.exit() as u8,
         }
     }
 }
@@ -152,7 +175,7 @@ fn of_config(error: &ConfigError) -> Exit {
     match error {
         ConfigError::NoHome => Exit::Usage,
         ConfigError::Read { .. } | ConfigError::Write { .. } | ConfigError::Randomness => Exit::Io,
-        ConfigError::Known { .. } | ConfigError::Key { .. } => Exit::Config,
+        ConfigError::Known { .. } | ConfigError::Key { .. } | ConfigError::Settings { .. } => Exit::Config,
         ConfigError::KeyOpen { .. } => Exit::Denied,
     }
 }
@@ -213,10 +236,13 @@ mod tests {
             (CliError::Denied(String::new()), 77),
             (client::Error::Disconnected.into(), 69),
             (client::Error::TimedOut.into(), 124),
+            (CliError::TimedOut(String::new()), 124),
+            (CliError::TryAgain(String::new()), 75),
+            (CliError::Ended(3), 3),
             (CliError::ReaderGone, 0),
         ];
         for (error, number) in table {
-            assert_eq!(error.exit() as u8, number, "{error}");
+            assert_eq!(error.code(), number, "{error}");
         }
     }
 

@@ -6,10 +6,11 @@ use quip_protocol::frame::PageFrom;
 use quip_protocol::limits::MAX_PAGE;
 use quip_protocol::{Seq, Target};
 
-use super::connect::{Stay, connect};
 use super::env::Env;
 use super::exit::CliError;
+use super::local::{self, Copy, Source};
 use super::out::Out;
+use super::pages::PAGE;
 use super::render::Render;
 
 const EXAMPLES: &str = "Examples:
@@ -29,14 +30,33 @@ pub struct ExportArgs {
 /// # Errors
 /// See [`CliError`].
 pub async fn run(args: ExportArgs, env: &Env, out: &mut Out) -> Result<(), CliError> {
-    let connection = connect(env, Stay::Once).await?;
+    let source = local::source(env).await?;
     let mut render = Render::new(args.target.clone(), Some(Seq::ZERO));
-    let mut last = Seq::ZERO;
-    while let Some(newest) = print_stream(&connection.handle, &args.target, last, &mut render, out).await? {
-        last = newest;
+    match &source {
+        Source::Copy(copy) => print_copy(copy, &args.target, &mut render, out)?,
+        Source::Server(connection) => {
+            let mut last = Seq::ZERO;
+            let handle = &connection.handle;
+            while let Some(newest) = print_stream(handle, &args.target, last, &mut render, out).await? {
+                last = newest;
+            }
+        }
     }
-    connection.close().await;
+    source.close().await;
     Ok(())
+}
+
+/// Prints what the copy has; what it does not have comes as gaps.
+fn print_copy(copy: &Copy, target: &Target, render: &mut Render, out: &mut Out) -> Result<(), CliError> {
+    let mut last = Seq::ZERO;
+    loop {
+        let page = copy.page(target, PageFrom::After(last), PAGE)?;
+        let Some(newest) = page.events.last() else { return Ok(()) };
+        last = newest.seq;
+        for event in &page.events {
+            render.event(event, out)?;
+        }
+    }
 }
 
 /// Prints one stream of events behind `last`; the newest of them if there is more behind it.

@@ -3,9 +3,9 @@
 use clap::Args;
 use quip_protocol::{Seq, Target};
 
-use super::connect::{Stay, connect};
 use super::env::Env;
 use super::exit::CliError;
+use super::local;
 use super::out::Out;
 use super::pages;
 use super::render::Render;
@@ -37,10 +37,10 @@ pub struct HistoryArgs {
 /// # Errors
 /// See [`CliError`].
 pub async fn run(args: HistoryArgs, env: &Env, out: &mut Out) -> Result<(), CliError> {
-    let connection = connect(env, Stay::Once).await?;
-    let (target, handle) = (&args.target, &connection.handle);
+    let source = local::source(env).await?;
+    let target = &args.target;
     let before = args.before.map(Seq);
-    let fetch = async |from, limit| handle.page(target, from, limit).await;
+    let fetch = async |from, limit| source.page(target, from, limit).await;
     let events = match args.after {
         Some(after) => pages::oldest(fetch, Seq(after), before, args.count).await?,
         None => pages::newest(fetch, before, Seq::ZERO, args.count).await?,
@@ -49,6 +49,6 @@ pub async fn run(args: HistoryArgs, env: &Env, out: &mut Out) -> Result<(), CliE
     for event in &events {
         render.event(event, out)?;
     }
-    connection.close().await;
+    source.close().await;
     Ok(())
 }

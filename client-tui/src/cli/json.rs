@@ -5,8 +5,8 @@ use std::fmt::Display;
 
 use quip_protocol::room::{AccountSummary, DeviceSummary, MemberSummary, RoomSummary};
 use quip_protocol::{
-    AccountName, Cursor, DeviceKey, Event, EventBody, Message, MessageId, MessageKind, Reaction, Receipt,
-    Role, RoomKind, SafeLine, Seq, Target, Timestamp,
+    AccountName, ConsumerName, Cursor, DeviceKey, Event, EventBody, Message, MessageId, MessageKind,
+    Reaction, Receipt, Role, RoomKind, SafeLine, Seq, Target, Timestamp,
 };
 use serde::{Serialize, Serializer};
 
@@ -192,6 +192,19 @@ pub enum Line<'a> {
         token: &'a str,
         /// What `QUIP_SERVER` takes.
         server: &'a str,
+    },
+    /// A durable cursor of this account.
+    Consumer {
+        /// Its name.
+        #[serde(serialize_with = "shown")]
+        name: &'a ConsumerName,
+        /// Where.
+        #[serde(serialize_with = "shown")]
+        room: &'a Target,
+        /// The epoch of the last event read.
+        epoch: u32,
+        /// The last event read.
+        seq: Seq,
     },
     /// A link for a colleague or another device.
     Link {

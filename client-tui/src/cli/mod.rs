@@ -10,6 +10,8 @@ use tokio::runtime::{Builder, Runtime};
 
 pub mod ask;
 pub mod connect;
+pub mod consumer;
+pub mod consumers;
 pub mod device;
 pub mod duration;
 pub mod env;
@@ -21,6 +23,7 @@ pub mod human;
 pub mod invite;
 pub mod join;
 pub mod json;
+pub mod local;
 pub mod manual;
 pub mod out;
 pub mod pages;
@@ -29,11 +32,14 @@ pub mod replies;
 pub mod room;
 pub mod rooms;
 pub mod send;
+pub mod signals;
+pub mod stream;
 pub mod tail;
 pub mod talk;
 pub mod time;
 pub mod token;
 pub mod usage;
+pub mod wait;
 pub mod who;
 
 use env::Env;
@@ -46,6 +52,7 @@ const EXAMPLES: &str = "Examples:
   quip join 'LINK' --name ann            join a colleague's server
   quip send '#ops' deploy is done
   quip tail '#ops' --follow --json
+  quip send --stream '#ci' --status -- make -j8
 
 Environment:
   QUIP_HOME     all files under this directory
@@ -53,7 +60,8 @@ Environment:
   QUIP_TOKEN    a bot's token, with QUIP_SERVER; no files are needed
   NO_COLOR      no colour
 
-Exit codes: 0 acknowledged, 2 usage, 65 input refused, 69 server unreachable, 75 try again, 77 denied, 124 timed out.";
+Exit codes: 0 acknowledged, 2 usage, 65 input refused, 69 server unreachable, 75 try again, 77 denied, 124 timed out.
+`quip send --stream … -- COMMAND` ends with the command's own.";
 
 /// Terminal-first chat: a terminal client, and a command for scripts.
 #[derive(Debug, Parser)]
@@ -73,6 +81,8 @@ enum Command {
     Invite(invite::InviteArgs),
     Send(send::SendArgs),
     Tail(tail::TailArgs),
+    Wait(wait::WaitArgs),
+    Consumer(consumers::ConsumerArgs),
     History(history::HistoryArgs),
     Export(export::ExportArgs),
     Rooms(rooms::RoomsArgs),
@@ -82,6 +92,9 @@ enum Command {
     Whoami(who::WhoAmIArgs),
     Device(device::DeviceArgs),
     Token(token::TokenArgs),
+    /// Print quip.toml, the terminal client's settings, with all defaults.
+    #[command(after_help = "Example: quip default-config > ~/.config/quip/quip.toml")]
+    DefaultConfig,
     #[command(hide = true)]
     Completions(manual::CompletionsArgs),
     #[command(hide = true)]
@@ -90,27 +103,27 @@ enum Command {
 
 /// Reads the command line, does what it says, and says on one line what went wrong.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let exit = match Cli::try_parse_from(args) {
+    let code = match Cli::try_parse_from(args) {
         Ok(cli) => ended(perform(cli)),
         Err(error) if usage::is_answer(&error) => {
             // Help for a reader that has gone is no failure.
             let _ = error.print();
-            Exit::Done
+            Exit::Done as u8
         }
         Err(error) => {
             say(&usage::one_line(&error));
-            Exit::Usage
+            Exit::Usage as u8
         }
     };
-    ExitCode::from(exit as u8)
+    ExitCode::from(code)
 }
 
-fn ended(result: Result<(), CliError>) -> Exit {
-    let Err(error) = result else { return Exit::Done };
+fn ended(result: Result<(), CliError>) -> u8 {
+    let Err(error) = result else { return Exit::Done as u8 };
     if error.exit() != Exit::Done {
         say(&error.to_string());
     }
-    error.exit()
+    error.code()
 }
 
 fn perform(cli: Cli) -> Result<(), CliError> {
@@ -151,6 +164,8 @@ impl Cli {
             Command::Invite(args) => invite::run(args, env, out).await,
             Command::Send(args) => send::run(args, env, out).await,
             Command::Tail(args) => tail::run(args, env, out).await,
+            Command::Wait(args) => wait::run(args, env, out).await,
+            Command::Consumer(args) => consumers::run(args, env, out).await,
             Command::History(args) => history::run(args, env, out).await,
             Command::Export(args) => export::run(args, env, out).await,
             Command::Rooms(args) => rooms::run(args, env, out).await,
@@ -160,6 +175,7 @@ impl Cli {
             Command::Whoami(args) => who::whoami(args, env, out).await,
             Command::Device(args) => device::run(args, env, out).await,
             Command::Token(args) => token::run(args, env, out).await,
+            Command::DefaultConfig => out.bytes(crate::config::settings::DEFAULT.as_bytes()),
             Command::Completions(args) => manual::completions(&args, out),
             Command::Man(args) => manual::man(args, out),
         }

@@ -10,7 +10,8 @@ use super::exit::CliError;
 /// A bot of this account and its keys.
 pub type Token = (AccountSummary, Vec<DeviceSummary>);
 
-fn unexpected() -> CliError {
+/// The answer is of another kind than asked.
+pub fn unexpected() -> CliError {
     client::Error::Protocol(SafeLine::new("it answered something else than was asked")).into()
 }
 

@@ -11,6 +11,7 @@ use super::env::Env;
 use super::exit::CliError;
 use super::human;
 use super::json::Line;
+use super::local;
 use super::out::Out;
 use super::replies;
 
@@ -38,13 +39,15 @@ pub struct UnreadArgs {}
 /// # Errors
 /// See [`CliError`].
 pub async fn run(args: RoomsArgs, env: &Env, out: &mut Out) -> Result<(), CliError> {
-    let connection = connect(env, Stay::Once).await?;
-    let rooms =
-        if args.public { public(&connection.handle).await? } else { mine(&connection.handle).await? };
-    for room in &rooms {
-        out.show(&Line::room(room), || human::room(room))?;
+    if args.public {
+        let connection = connect(env, Stay::Once).await?;
+        show(&public(&connection.handle).await?, out)?;
+        connection.close().await;
+        return Ok(());
     }
-    connection.close().await;
+    let source = local::source(env).await?;
+    show(&source.rooms().await?, out)?;
+    source.close().await;
     Ok(())
 }
 
@@ -53,18 +56,19 @@ pub async fn run(args: RoomsArgs, env: &Env, out: &mut Out) -> Result<(), CliErr
 /// # Errors
 /// See [`CliError`].
 pub async fn unread(_: UnreadArgs, env: &Env, out: &mut Out) -> Result<(), CliError> {
-    let connection = connect(env, Stay::Once).await?;
-    for room in mine(&connection.handle).await?.iter().filter(|room| room.unread > 0 || room.mentions > 0) {
+    let source = local::source(env).await?;
+    for room in source.rooms().await?.iter().filter(|room| room.unread > 0 || room.mentions > 0) {
         out.show(&Line::unread(room), || human::unread(room))?;
     }
-    connection.close().await;
+    source.close().await;
     Ok(())
 }
 
-async fn mine(handle: &Handle) -> Result<Vec<RoomSummary>, CliError> {
-    let mut rooms = handle.rooms().await?;
-    rooms.sort_by(|a, b| a.target.cmp(&b.target));
-    Ok(rooms)
+fn show(rooms: &[RoomSummary], out: &mut Out) -> Result<(), CliError> {
+    for room in rooms {
+        out.show(&Line::room(room), || human::room(room))?;
+    }
+    Ok(())
 }
 
 async fn public(handle: &Handle) -> Result<Vec<RoomSummary>, CliError> {

@@ -15,12 +15,15 @@ use super::exit::CliError;
 use super::json::Line;
 use super::out::Out;
 use super::replies;
+use super::stream::{self, Streamed};
 
 const EXAMPLES: &str = "Examples:
   quip send '#ops' deploy of 1.4 is done
   make 2>&1 | tail -5 | quip send '#ci'
   quip send @ann --reply-to 42 'yes, go ahead'
-  quip send '#ops' -- --starts-with-dashes";
+  quip send '#ops' -- --starts-with-dashes
+  make 2>&1 | quip send --stream '#ci'             # one message that grows
+  quip send --stream '#ci' --status -- make -j8    # runs it, and ends with its exit code";
 
 /// The longest line end. It does not count, nor does the one byte more that shows that there is more.
 const LINE_END: usize = 2;
@@ -39,6 +42,15 @@ pub struct SendArgs {
     /// Say what you do: "* ann waves"
     #[arg(long)]
     me: bool,
+    /// A long-running input, or the output of COMMAND, as one message that grows
+    #[arg(long)]
+    stream: bool,
+    /// With --stream and COMMAND: the last line says how it ended, and after what time
+    #[arg(long, requires = "stream")]
+    status: bool,
+    /// With --stream the command to run; else more text
+    #[arg(last = true, value_name = "COMMAND")]
+    rest: Vec<OsString>,
 }
 
 /// Runs it.
@@ -46,16 +58,13 @@ pub struct SendArgs {
 /// # Errors
 /// See [`CliError`].
 pub async fn run(args: SendArgs, env: &Env, out: &mut Out) -> Result<(), CliError> {
-    let text = text(&args.text, env.stdin_terminal, io::stdin().lock())?;
+    if args.stream {
+        return stream::run(streamed(args)?, env, out).await;
+    }
+    let words = [args.text.as_slice(), &args.rest].concat();
+    let text = text(&words, env.stdin_terminal, io::stdin().lock())?;
     let connection = connect(env, Stay::Once).await?;
-    let post = Post {
-        target: args.target.clone(),
-        id: MessageId::generate(),
-        kind: if args.me { MessageKind::Action } else { MessageKind::Plain },
-        text,
-        reply_to: args.reply_to.map(Seq),
-    };
-    let receipt = post_as_member(&connection.handle, post).await?;
+    let receipt = post_as_member(&connection.handle, post(&args, text)).await?;
     if out.is_json() {
         out.object(&Line::receipt(&args.target, &receipt))?;
     }
@@ -63,8 +72,29 @@ pub async fn run(args: SendArgs, env: &Env, out: &mut Out) -> Result<(), CliErro
     Ok(())
 }
 
+fn post(args: &SendArgs, text: SafeText) -> Post {
+    Post {
+        target: args.target.clone(),
+        id: MessageId::generate(),
+        kind: if args.me { MessageKind::Action } else { MessageKind::Plain },
+        text,
+        reply_to: args.reply_to.map(Seq),
+    }
+}
+
+fn streamed(args: SendArgs) -> Result<Streamed, CliError> {
+    if !args.text.is_empty() {
+        return Err(CliError::Usage(
+            "a stream has no text; a command to run stands behind --: `quip send --stream '#ci' -- make`"
+                .into(),
+        ));
+    }
+    let post = post(&args, SafeText::default());
+    Ok(Streamed { post, command: args.rest, status: args.status })
+}
+
 /// A public room that one is not in is entered first. The id stays, so that nothing doubles.
-async fn post_as_member(handle: &Handle, post: Post) -> Result<Receipt, CliError> {
+pub(super) async fn post_as_member(handle: &Handle, post: Post) -> Result<Receipt, CliError> {
     match (handle.post(post.clone()).await, &post.target) {
         (Err(client::Error::Refused(refusal)), Target::Room(room))
             if refusal.code == ErrorCode::NotMember =>

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use clap::Args;
 use quip_protocol::client::{Client, Event as Happened, Handle};
 use quip_protocol::frame::{PageFrom, WatchState};
-use quip_protocol::{Cursor, Event, Refusal, RoomId, Seq, Target};
+use quip_protocol::{ConsumerName, Cursor, Event, Refusal, RoomId, Seq, Target};
 
 use super::connect::{Stay, connect};
+use super::consumer;
 use super::env::Env;
 use super::exit::CliError;
 use super::json::Line;
@@ -19,7 +20,9 @@ const EXAMPLES: &str = "Examples:
   quip tail '#ops'
   quip tail '#ops' '#ci' --follow --json | jq -r .text
   quip tail @ann -n 0 --follow
-  quip tail '#ops' --since 0 > all.txt";
+  quip tail '#ops' --since 0 > all.txt
+  quip tail '#deploy' --consumer deploy-bot --follow --json | ./deploy.sh
+  quip tail '#ops' --consumer nightly            # in cron: what came since the last time";
 
 /// Prints the newest messages, and with --follow those that come.
 #[derive(Debug, Args)]
@@ -27,26 +30,33 @@ const EXAMPLES: &str = "Examples:
 pub struct TailArgs {
     /// #room or @user, one or more
     #[arg(required = true, value_name = "TARGET")]
-    targets: Vec<Target>,
+    pub(super) targets: Vec<Target>,
     /// So many messages of each
     #[arg(short = 'n', value_name = "N", default_value_t = 10)]
     count: usize,
     /// Go on with what comes, until it is stopped
     #[arg(long, short = 'f')]
-    follow: bool,
+    pub(super) follow: bool,
     /// Everything behind this number instead of the newest; 0 is all
     #[arg(long, value_name = "SEQ", conflicts_with = "count")]
-    since: Option<u64>,
+    pub(super) since: Option<u64>,
+    /// Go on behind what was printed last under this name, which the server keeps; a new one starts with what
+    /// comes, or behind --since
+    #[arg(long, value_name = "NAME", conflicts_with = "count")]
+    pub(super) consumer: Option<ConsumerName>,
 }
 
 /// The rooms that are followed.
-type Rooms = HashMap<RoomId, Render>;
+pub(super) type Rooms = HashMap<RoomId, Render>;
 
 /// Runs it.
 ///
 /// # Errors
 /// See [`CliError`].
 pub async fn run(args: TailArgs, env: &Env, out: &mut Out) -> Result<(), CliError> {
+    if let Some(name) = args.consumer.clone() {
+        return consumer::run(name, args, env, out).await;
+    }
     let stay = if args.follow { Stay::Reconnect } else { Stay::Once };
     let mut connection = connect(env, stay).await?;
     let mut rooms = Rooms::new();
@@ -134,43 +144,75 @@ async fn watch(
     for render in rooms.values_mut() {
         render.amendments = true;
     }
-    for state in handle.watch(cursors).await? {
-        // A cursor that is not of this log comes as an event too, in its place.
+    refused(&handle.watch(cursors).await?, rooms)
+}
+
+/// Drops the rooms that may not be watched. A cursor that is not of this log comes as an event, in its place.
+pub(super) fn refused(states: &[WatchState], rooms: &mut Rooms) -> Result<(), CliError> {
+    for state in states {
         if let WatchState::Refused { room, refusal } = state {
-            unwatched(room, refusal, rooms)?;
+            unwatched(*room, refusal.clone(), rooms)?;
         }
     }
     Ok(())
 }
 
 async fn follow(client: &mut Client, rooms: &mut Rooms, out: &mut Out) -> Result<(), CliError> {
-    // The first connection is no news.
-    let mut lost = false;
+    let mut news = News::default();
     while let Some(happened) = client.next().await {
-        match happened? {
-            Happened::Message(received) => print_live(received.event(), rooms, out)?,
-            Happened::Other(event) => print_live(&event, rooms, out)?,
-            Happened::Reset { room, keep } => reset(room, keep, rooms, out)?,
-            Happened::Unwatched { room, refusal } => unwatched(room, refusal, rooms)?,
-            Happened::Down { why, .. } => {
-                say(&format!("{why}; connecting again"));
-                lost = true;
-            }
-            Happened::Up(_) if lost => {
-                say("connected again; going on where it stopped");
-                lost = false;
-            }
-            _ => {}
-        }
+        print(happened?, rooms, &mut news, out)?;
     }
     Ok(())
 }
 
+/// Prints what happened; the place of an event that was printed and flushed.
+pub(super) fn print(
+    happened: Happened,
+    rooms: &mut Rooms,
+    news: &mut News,
+    out: &mut Out,
+) -> Result<Option<(RoomId, Cursor)>, CliError> {
+    news.say(&happened);
+    match happened {
+        Happened::Message(received) => return print_live(received.event(), rooms, out),
+        Happened::Other(event) => return print_live(&event, rooms, out),
+        Happened::Reset { room, keep } => reset(room, keep, rooms, out)?,
+        Happened::Unwatched { room, refusal } => unwatched(room, refusal, rooms)?,
+        _ => {}
+    }
+    Ok(None)
+}
+
+/// What people are told of the connection, beside the data.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// The first connection is no news.
+    lost: bool,
+}
+
+impl News {
+    /// Says that the connection broke, or is back.
+    pub(super) fn say(&mut self, happened: &Happened) {
+        match happened {
+            Happened::Down { why, .. } => {
+                say(&format!("{why}; connecting again"));
+                self.lost = true;
+            }
+            Happened::Up(_) if self.lost => {
+                say("connected again; going on where it stopped");
+                self.lost = false;
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Each line is handed over as it comes: whoever reads sees it at once.
-fn print_live(event: &Event, rooms: &mut Rooms, out: &mut Out) -> Result<(), CliError> {
-    let Some(render) = rooms.get_mut(&event.room) else { return Ok(()) };
+fn print_live(event: &Event, rooms: &mut Rooms, out: &mut Out) -> Result<Option<(RoomId, Cursor)>, CliError> {
+    let Some(render) = rooms.get_mut(&event.room) else { return Ok(None) };
     render.event(event, out)?;
-    out.flush()
+    out.flush()?;
+    Ok(Some((event.room, Cursor { epoch: event.epoch, seq: event.seq })))
 }
 
 /// The server's log was repaired: a program is told in its stream, people beside it.

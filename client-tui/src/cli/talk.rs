@@ -8,8 +8,11 @@ use super::env::Env;
 use super::exit::CliError;
 use super::host::{self, HostArgs};
 use super::join::{default_name, join};
-use super::out::Out;
+use super::local;
+use super::out::{Out, say};
+use crate::config::settings::{Levels, Settings};
 use crate::shell::{self, FirstRun, Options};
+use crate::view::Look;
 
 /// Runs it.
 ///
@@ -25,7 +28,7 @@ pub async fn run(env: &Env, out: &mut Out) -> Result<(), CliError> {
         return talk(env, None, Vec::new()).await;
     }
     let name = default_name(std::env::var("USER").ok().as_deref());
-    match shell::first_run(name, env.color).await? {
+    match shell::first_run(name, look(env, &settings(env)?)).await? {
         FirstRun::Host { name } => host::run(HostArgs::named(name), env, out).await,
         FirstRun::Join { link, name } => {
             join(env, link, name, None).await?;
@@ -45,13 +48,39 @@ fn is_known(env: &Env) -> Result<bool, CliError> {
 /// # Errors
 /// See [`CliError`].
 pub async fn talk(env: &Env, public: Option<ServerLink>, notice: Vec<String>) -> Result<(), CliError> {
-    let (client, server) = match connect(env, Stay::Reconnect).await {
-        Ok(connection) => (connection.client, connection.server),
-        Err(CliError::Client(client::Error::Unreachable { .. })) => start(env)?,
-        Err(error) => return Err(error),
+    let (client, server) = match local::dir(env)? {
+        // What is kept is shown at once.
+        Some(dir) if dir.exists() => start(env)?,
+        _ => match connect(env, Stay::Reconnect).await {
+            Ok(connection) => (connection.client, connection.server),
+            Err(CliError::Client(client::Error::Unreachable { .. })) => start(env)?,
+            Err(error) => return Err(error),
+        },
     };
+    let settings = settings(env)?;
+    let levels = env.paths().ok().map(|paths| Levels::of(&paths, &server.address()));
+    let Look { color, light } = look(env, &settings);
     let server = public.unwrap_or(server).reveal();
-    Ok(shell::run(client, Options { server, notice, color: env.color }).await?)
+    let options = Options { server, notice, local: local::dir(env)?, color, light, settings, levels };
+    match shell::run(client, options).await? {
+        0 => {}
+        1 => say("1 message is kept, and delivered when quip runs the next time"),
+        kept => say(&format!("{kept} messages are kept, and delivered when quip runs the next time")),
+    }
+    Ok(())
+}
+
+/// The user's settings. A token needs no files, so without a home they are the defaults.
+fn settings(env: &Env) -> Result<Settings, CliError> {
+    match env.paths() {
+        Ok(paths) => Ok(Settings::load(&paths)?),
+        Err(_) => Ok(Settings::default()),
+    }
+}
+
+fn look(env: &Env, settings: &Settings) -> Look {
+    let colours = std::env::var("COLORFGBG").ok();
+    Look { color: env.color, light: settings.theme.is_light(colours.as_deref()) }
 }
 
 /// A client that is yet to find its server.

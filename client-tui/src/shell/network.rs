@@ -8,9 +8,10 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use quip_protocol::client::{Client, Error, Event, Handle};
 use quip_protocol::frame::{PageFrom, Reply, Request};
-use quip_protocol::{ErrorCode, MessageId, Refusal, RoomId, SafeLine, Seq, Target};
+use quip_protocol::{ErrorCode, Refusal, RoomId, SafeLine, Seq, Target};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::local::id_of;
 use crate::app::{Effect, Failure, Input};
 
 /// What asks the server, and what it answers.
@@ -68,11 +69,13 @@ impl Network {
 /// Delivers one after the other, so that they arrive in the order in which they were written.
 async fn deliver(handle: Handle, mut queue: UnboundedReceiver<Request>, inputs: UnboundedSender<Input>) {
     while let Some(request) = queue.recv().await {
-        let id = id(&request);
+        let id = id_of(&request);
         let input = match handle.submit(request).await {
             Ok(receipt) => Input::Receipt(receipt),
             // The user has the text back, and the reason.
             Err(Error::Refused(refusal)) => Input::Refused { id, refusal },
+            // The client is over: what is not delivered stays in the outbox, in its order.
+            Err(error) if !matches!(error, Error::Protocol(_)) => return,
             Err(error) => {
                 let refusal = Refusal::new(ErrorCode::Unavailable, error.to_string());
                 Input::Refused { id, refusal }
@@ -81,17 +84,6 @@ async fn deliver(handle: Handle, mut queue: UnboundedReceiver<Request>, inputs: 
         if inputs.send(input).is_err() {
             return;
         }
-    }
-}
-
-fn id(request: &Request) -> MessageId {
-    match request {
-        Request::Post { id, .. }
-        | Request::Edit { id, .. }
-        | Request::Delete { id, .. }
-        | Request::React { id, .. } => *id,
-        // The app delivers nothing else.
-        _ => MessageId::from_bytes([0; 16]),
     }
 }
 
@@ -112,8 +104,11 @@ async fn ask(handle: Handle, request: Request) -> Option<Input> {
 }
 
 async fn mark(handle: Handle, room: RoomId, seq: Seq) -> Option<Input> {
-    let marked = handle.request(Request::Mark { room, seq }).await;
-    marked.is_err().then_some(Input::MarkFailed { room, seq })
+    Some(match handle.request(Request::Mark { room, seq }).await {
+        // Asking again would not change its mind.
+        Ok(_) | Err(Error::Refused(Refusal { retry_after_ms: None, .. })) => Input::Marked { room, seq },
+        Err(_) => Input::MarkFailed { room, seq },
+    })
 }
 
 fn failure(error: Error) -> Failure {

@@ -8,19 +8,30 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use crossterm::cursor::Show;
 use crossterm::event::{
-    DisableBracketedPaste, EnableBracketedPaste, KeyCode, KeyEvent, KeyEventKind, KeyModifiers,
+    DisableBracketedPaste, DisableFocusChange, DisableMouseCapture, EnableBracketedPaste, EnableFocusChange,
+    EnableMouseCapture, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent,
+    MouseEventKind,
 };
 use crossterm::execute;
-use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use crossterm::terminal::{
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
+use quip_protocol::SafeLine;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 
-use crate::app::{Code, Key};
+use crate::app::input::Mouse;
+use crate::app::{Code, Input, Key};
+use crate::config::settings::Alerts;
 
 /// Whether the terminal is ours now: giving it back twice would take the user's screen from the next program.
 static OURS: AtomicBool = AtomicBool::new(false);
+/// Whether the mouse is ours as well.
+static MOUSE: AtomicBool = AtomicBool::new(false);
 /// Panics of other threads, said once the screen is the user's again.
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -63,7 +74,10 @@ impl Screen {
     /// # Errors
     /// When the terminal is gone.
     pub fn forget(&mut self) -> io::Result<()> {
-        self.terminal.clear()
+        // Not ratatui's `clear`: it asks the terminal where the cursor is, and the answer is read elsewhere.
+        execute!(io::stdout(), Clear(ClearType::All))?;
+        self.terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        Ok(())
     }
 
     /// Rings.
@@ -74,6 +88,53 @@ impl Screen {
         let mut out = io::stdout();
         out.write_all(b"\x07")?;
         out.flush()
+    }
+
+    /// Puts `text` into the user's clipboard, as OSC 52. Only for what the user asked for by a key.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn copy(&mut self, text: &str) -> io::Result<()> {
+        let mut out = io::stdout();
+        write!(out, "\x1b]52;c;{}\x07", STANDARD.encode(text))?;
+        out.flush()
+    }
+
+    /// Rings, and tells the terminal's desktop what there is, as far as it takes that.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn alert(&mut self, how: Alerts, title: &SafeLine, text: &SafeLine) -> io::Result<()> {
+        let mut out = io::stdout();
+        out.write_all(alert(how, title, text).as_bytes())?;
+        out.flush()
+    }
+
+    /// Takes the mouse, or gives it back.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn mouse(&mut self, ours: bool) -> io::Result<()> {
+        MOUSE.store(ours, Ordering::SeqCst);
+        if ours {
+            execute!(io::stdout(), EnableMouseCapture)
+        } else {
+            execute!(io::stdout(), DisableMouseCapture)
+        }
+    }
+
+    /// Gives the terminal to another program.
+    pub fn lend(&mut self) {
+        give_back();
+    }
+
+    /// Takes it again.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn reclaim(&mut self) -> io::Result<()> {
+        take()?;
+        self.forget()
     }
 
     /// Gives the terminal back, stops as Ctrl+Z does, and takes it again when the shell says so.
@@ -102,17 +163,40 @@ impl Drop for Screen {
     }
 }
 
+/// Terminals that know OSC 777 and not OSC 9.
+fn speaks_777() -> bool {
+    let term = std::env::var("TERM").unwrap_or_default();
+    term.starts_with("foot") || term.starts_with("rxvt")
+}
+
+/// A bell, and OSC 9 or OSC 777. A semicolon divides what they say.
+fn alert(how: Alerts, title: &SafeLine, text: &SafeLine) -> String {
+    let title = title.as_str().replace(';', ",");
+    match how {
+        Alerts::Off => String::new(),
+        Alerts::Bell => "\x07".to_owned(),
+        Alerts::Auto if speaks_777() => format!("\x07\x1b]777;notify;{title};{text}\x07"),
+        Alerts::Osc777 => format!("\x07\x1b]777;notify;{title};{text}\x07"),
+        Alerts::Auto | Alerts::Osc9 => format!("\x07\x1b]9;{title}: {text}\x07"),
+    }
+}
+
 fn take() -> io::Result<()> {
     OURS.store(true, Ordering::SeqCst);
-    let taken =
-        enable_raw_mode().and_then(|()| execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste));
+    let taken = enable_raw_mode().and_then(|()| {
+        execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange)?;
+        if MOUSE.load(Ordering::SeqCst) { execute!(io::stdout(), EnableMouseCapture) } else { Ok(()) }
+    });
     taken.inspect_err(|_| give_back())
 }
 
 fn give_back() {
     if OURS.swap(false, Ordering::SeqCst) {
         // Each step on its own: if one fails the next may still help.
-        let _ = execute!(io::stdout(), DisableBracketedPaste);
+        if MOUSE.load(Ordering::SeqCst) {
+            let _ = execute!(io::stdout(), DisableMouseCapture);
+        }
+        let _ = execute!(io::stdout(), DisableFocusChange, DisableBracketedPaste);
         let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
         let _ = disable_raw_mode();
     }
@@ -131,6 +215,17 @@ fn catch_panics() {
             panics.push(info.to_string());
         }
     }));
+}
+
+/// The app's input for what a mouse does, if it has one.
+pub fn mouse(event: MouseEvent) -> Option<Input> {
+    let what = match event.kind {
+        MouseEventKind::ScrollUp => Mouse::WheelUp,
+        MouseEventKind::ScrollDown => Mouse::WheelDown,
+        MouseEventKind::Down(MouseButton::Left) => Mouse::Click,
+        _ => return None,
+    };
+    Some(Input::Mouse { what, x: event.column, y: event.row })
 }
 
 /// The app's key for crossterm's, if it has one.
@@ -167,4 +262,24 @@ pub fn key(event: KeyEvent) -> Option<Key> {
         _ => return None,
     };
     Some(Key { code, ctrl, alt })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alerts_hold_no_sequence_but_their_own() {
+        let (title, text) = (SafeLine::new("#a;b\x07"), SafeLine::new("hi\x1b]52;c;aGk=\x07\u{9c}"));
+        let table =
+            [(Alerts::Osc777, "\x07\x1b]777;notify;#a,b␇;hi"), (Alerts::Osc9, "\x07\x1b]9;#a,b␇: hi")];
+        for (how, start) in table {
+            let written = alert(how, &title, &text);
+            let inner = written.strip_prefix(start).and_then(|rest| rest.strip_suffix('\x07'));
+            let inner = inner.unwrap_or_else(|| panic!("{written:?}"));
+            assert!(!inner.contains(|c: char| c.is_control()), "{inner:?}");
+        }
+        assert_eq!(alert(Alerts::Bell, &title, &text), "\x07");
+        assert_eq!(alert(Alerts::Off, &title, &text), "");
+    }
 }

@@ -1,11 +1,15 @@
 //! The one place where text reaches ratatui's buffer. It clips, and lets nothing through that is not safe to show.
 
+use std::num::NonZeroU16;
+use std::ops::Range;
+
 use quip_protocol::SafeLine;
 use quip_protocol::safe_text::is_safe;
-use ratatui::buffer::Buffer;
+use ratatui::buffer::{Buffer, CellDiffOption};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
+use super::link;
 use super::look::Look;
 use crate::app::panes::Pane;
 use crate::app::rows::Span;
@@ -53,7 +57,25 @@ impl Canvas<'_> {
         let end = x.saturating_add(cells);
         let mut at = x;
         for span in spans {
+            let start = at;
             at = self.text(at, y, end.saturating_sub(at), &span.text, self.look.of(span.ink));
+            if let Some(address) = span.link.as_deref().filter(|_| self.look.color) {
+                self.link(start..at, y, address);
+            }
+        }
+    }
+
+    /// Links what was painted. The one place where a cell is given anything but the text that is seen.
+    fn link(&mut self, columns: Range<u16>, y: u16, address: &str) {
+        let mut x = columns.start;
+        while x < columns.end {
+            let Some(cell) = self.buffer.cell_mut((x, y)) else { return };
+            let wide = u16::try_from(text::width(cell.symbol())).ok().and_then(NonZeroU16::new);
+            let wide = wide.unwrap_or(NonZeroU16::MIN);
+            if let Some(symbol) = link::linked(cell.symbol(), address) {
+                cell.set_symbol(&symbol).set_diff_option(CellDiffOption::ForcedWidth(wide));
+            }
+            x += wide.get();
         }
     }
 
@@ -80,7 +102,7 @@ impl Canvas<'_> {
         // A wide character whose right half was emptied is gone as well.
         for y in area.top()..area.bottom() {
             let left = area.left().checked_sub(1).and_then(|x| self.buffer.cell_mut((x, y)));
-            if let Some(cell) = left.filter(|cell| text::width(cell.symbol()) > 1) {
+            if let Some(cell) = left.filter(|cell| text::width(link::visible(cell.symbol())) > 1) {
                 cell.reset();
             }
         }

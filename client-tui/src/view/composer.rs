@@ -3,8 +3,9 @@
 use ratatui::layout::Position;
 
 use super::canvas::Canvas;
+use crate::app::complete::Candidate;
 use crate::app::panes::{PROMPT_WIDTH, Pane, composer_width};
-use crate::app::{About, App, Completion, text};
+use crate::app::{About, App, Completion, Prompt, text};
 
 /// Most candidates that are seen at once.
 const OFFERED: usize = 8;
@@ -63,37 +64,74 @@ pub fn draw_banner(canvas: &mut Canvas<'_>, app: &App, pane: Pane) {
     canvas.text(pane.x + PROMPT_WIDTH, pane.y, cells, &words, look.waiting());
 }
 
+/// Paints a question in the composer's place, and what is offered above it; returns where the cursor is.
+pub fn draw_prompt(canvas: &mut Canvas<'_>, prompt: &Prompt, pane: Pane) -> Position {
+    let look = canvas.look;
+    let end = pane.x + pane.width.saturating_sub(1);
+    let label = text::fitting(prompt.label(), usize::from(pane.width) / 2);
+    let x = canvas.text(pane.x, pane.y, pane.width, label, look.accent());
+    let note = prompt.note();
+    let query = prompt.query.text();
+    let wide = text::width(query) + text::width(&note) + 2 <= usize::from(end.saturating_sub(x));
+    let end = if wide { canvas.right(end, pane.y, pane.width, &note, look.dim()) } else { end };
+    // The end of what is typed is what is being typed.
+    let cells = usize::from(end.saturating_sub(x + 1));
+    let mut start = 0;
+    while text::width(&query[start..prompt.query.cursor()]) > cells {
+        start = text::step_right(query, start);
+    }
+    canvas.text(x, pane.y, end.saturating_sub(x), &query[start..], look.plain());
+    if !prompt.items.is_empty() {
+        draw_list(canvas, &prompt.items, Some(prompt.selected), (pane, pane.x));
+    }
+    let before = u16::try_from(text::width(&query[start..prompt.query.cursor()])).unwrap_or(0);
+    Position::new((x + before).min(end), pane.y)
+}
+
 /// Paints what is offered, in a frame above the composer.
 pub fn draw_offered(canvas: &mut Canvas<'_>, app: &App, composer: Pane, offered: &Completion) {
-    let look = canvas.look;
-    let widest = |of: fn(&crate::app::complete::Candidate) -> &str| {
-        offered.items.iter().map(|item| text::width(of(item))).max().unwrap_or(0)
-    };
-    let (inserts, hints) = (widest(|item| &item.insert), widest(|item| &item.hint));
-    let wish = 4 + inserts + if hints > 0 { 2 + hints } else { 0 };
-    let width = u16::try_from(wish).unwrap_or(u16::MAX).min(composer.width);
-    let most = usize::from(composer.y.saturating_sub(2)).min(OFFERED);
-    let height = u16::try_from(offered.items.len().min(most)).unwrap_or(0);
-    if height == 0 || width < 6 {
-        return;
-    }
     let (_, column) = app.composer.place(composer_width(composer.width));
     let written = text::width(&app.composer.text()[offered.start..app.composer.cursor()]);
     let start = u16::try_from(column.saturating_sub(written)).unwrap_or(0) + PROMPT_WIDTH;
-    let x = start.saturating_sub(2).min(composer.width - width);
+    draw_list(canvas, &offered.items, offered.selected, (composer, start.saturating_sub(2)));
+}
+
+/// Paints a list in a frame above `composer`, at column `wish` or left of it.
+fn draw_list(
+    canvas: &mut Canvas<'_>,
+    items: &[Candidate],
+    chosen: Option<usize>,
+    (composer, wish): (Pane, u16),
+) {
+    let look = canvas.look;
+    let widest = |of: fn(&Candidate) -> &str| {
+        items.iter().map(|item| text::width(first_line(of(item)))).max().unwrap_or(0)
+    };
+    let (inserts, hints) = (widest(|item| &item.insert), widest(|item| &item.hint));
+    let cells = 4 + inserts + if hints > 0 { 2 + hints } else { 0 };
+    let width = u16::try_from(cells).unwrap_or(u16::MAX).min(composer.width);
+    let most = usize::from(composer.y.saturating_sub(2)).min(OFFERED);
+    let height = u16::try_from(items.len().min(most)).unwrap_or(0);
+    if height == 0 || width < 6 {
+        return;
+    }
+    let x = wish.min(composer.width - width);
     let pane = Pane { x, y: composer.y - height - 2, width, height: height + 2 };
     canvas.clear(pane);
     canvas.frame(pane, true, "", "");
-    let selected = offered.selected.unwrap_or(0);
-    let top = (selected + 1).saturating_sub(usize::from(height));
-    for (y, (index, item)) in (pane.y + 1..).zip(offered.items.iter().enumerate().skip(top).take(most)) {
-        let insert = text::padded(&item.insert, inserts.min(usize::from(width - 4)));
+    let top = (chosen.unwrap_or(0) + 1).saturating_sub(usize::from(height));
+    for (y, (index, item)) in (pane.y + 1..).zip(items.iter().enumerate().skip(top).take(most)) {
+        let insert = text::padded(first_line(&item.insert), inserts.min(usize::from(width - 4)));
         let at = canvas.text(x + 2, y, width - 4, &insert, look.plain());
         let cells = (x + width - 2).saturating_sub(at + 2);
         let hint = text::ellipsis(&item.hint, usize::from(cells)).into_owned();
         canvas.text(at + 2, y, cells, &hint, look.dim());
-        if offered.selected == Some(index) {
+        if chosen == Some(index) {
             canvas.tint(Pane { x: x + 1, y, width: width - 2, height: 1 }, look.chosen());
         }
     }
+}
+
+fn first_line(text: &str) -> &str {
+    text.split(['\n', '\t']).next().unwrap_or(text)
 }

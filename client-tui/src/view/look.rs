@@ -9,6 +9,8 @@ use crate::app::rows::Ink;
 pub struct Look {
     /// Whether colours are used; bold, dim, underlined and reversed are either way.
     pub color: bool,
+    /// Whether the background is light: then none of the colours that are light themselves is used.
+    pub light: bool,
 }
 
 /// Nicks: neither red, which says that something is wrong, nor yellow, which says that something is for the reader.
@@ -22,9 +24,30 @@ const NICKS: [Color; 7] = [
     Color::LightMagenta,
 ];
 
+/// Nicks on a light background.
+const DARK_NICKS: [Color; 7] = [
+    Color::Cyan,
+    Color::Green,
+    Color::Magenta,
+    Color::Blue,
+    Color::LightBlue,
+    Color::LightMagenta,
+    Color::DarkGray,
+];
+
 impl Look {
     fn ink(self, color: Color) -> Style {
         if self.color { Style::new().fg(color) } else { Style::new() }
+    }
+
+    /// The colour of what is for the reader. Yellow on white cannot be read.
+    fn signal(self) -> Color {
+        if self.light { Color::Red } else { Color::Yellow }
+    }
+
+    fn nick(self, index: u8) -> Color {
+        let nicks = if self.light { DARK_NICKS } else { NICKS };
+        nicks[usize::from(index) % nicks.len()]
     }
 
     /// Neither colour nor weight.
@@ -44,12 +67,12 @@ impl Look {
 
     /// What is for the reader.
     pub fn call(self) -> Style {
-        self.ink(Color::Yellow).add_modifier(Modifier::BOLD)
+        self.ink(self.signal()).add_modifier(Modifier::BOLD)
     }
 
     /// Where the user is.
     pub fn accent(self) -> Style {
-        self.ink(Color::Cyan).add_modifier(Modifier::BOLD)
+        self.ink(if self.light { Color::Blue } else { Color::Cyan }).add_modifier(Modifier::BOLD)
     }
 
     /// What is well.
@@ -59,7 +82,7 @@ impl Look {
 
     /// What waits.
     pub fn waiting(self) -> Style {
-        self.ink(Color::Yellow)
+        self.ink(self.signal())
     }
 
     /// What is wrong.
@@ -78,13 +101,15 @@ impl Look {
             Ink::Text => self.plain(),
             Ink::Action => self.plain().add_modifier(Modifier::ITALIC),
             Ink::Dim | Ink::Pending | Ink::Day => self.dim(),
-            Ink::Nick(index) => self.ink(NICKS[usize::from(index) % NICKS.len()]),
+            Ink::Nick(index) => self.ink(self.nick(index)),
             Ink::Mention => self.call(),
             Ink::Link => self.plain().add_modifier(Modifier::UNDERLINED),
+            Ink::Code => self.ink(if self.light { Color::Blue } else { Color::LightBlue }),
+            Ink::Found => self.chosen(),
             Ink::Error => self.bad(),
             Ink::Unread => self.waiting(),
             Ink::Reaction => self.plain(),
-            Ink::OwnReaction | Ink::Term => self.ink(Color::Cyan),
+            Ink::OwnReaction | Ink::Term => self.ink(if self.light { Color::Blue } else { Color::Cyan }),
             Ink::Head => self.bold(),
         }
     }

@@ -3,6 +3,7 @@
 mod canvas;
 mod composer;
 pub mod first_run;
+mod link;
 mod look;
 mod members;
 mod rooms;
@@ -12,6 +13,7 @@ mod timeline;
 
 use ratatui::Frame;
 
+pub use link::visible;
 pub use look::Look;
 
 use crate::app::App;
@@ -27,10 +29,13 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, look: Look) {
     let panes = app.panes();
     let mut canvas = Canvas::new(frame.buffer_mut(), look);
     draw_panes(&mut canvas, app, &panes);
-    let cursor = composer::draw(&mut canvas, app, panes.composer);
     draw_lines(&mut canvas, &panes);
     timeline::draw_below(&mut canvas, app, panes.timeline, below_row(&panes));
-    if let Some(offered) = &app.completion {
+    let cursor = match &app.prompt {
+        Some(prompt) => composer::draw_prompt(&mut canvas, prompt, panes.composer),
+        None => composer::draw(&mut canvas, app, panes.composer),
+    };
+    if let (Some(offered), None) = (&app.completion, &app.prompt) {
         composer::draw_offered(&mut canvas, app, panes.composer, offered);
     }
     if let Some(sheet) = &app.sheet {

@@ -2,44 +2,18 @@
 
 use super::canvas::Canvas;
 use crate::app::App;
+use crate::app::list::{self, Line};
 use crate::app::panes::Pane;
 use crate::app::room::Room;
 use crate::app::text;
 
-/// One line of the list.
-enum Line<'a> {
-    Head(&'static str),
-    Empty,
-    Room { place: usize, room: &'a Room, current: bool },
-}
-
 /// Paints the list; the current room is always in sight.
 pub fn draw(canvas: &mut Canvas<'_>, app: &App, pane: Pane) {
-    let lines = lines(app);
-    let height = usize::from(pane.height);
-    let current = lines.iter().position(|line| matches!(line, Line::Room { current: true, .. })).unwrap_or(0);
-    // The head above the first room of a section comes along.
-    let top = (current + 2).saturating_sub(height).min(lines.len().saturating_sub(height));
+    let lines = list::lines(&app.rooms);
+    let top = list::top(&lines, usize::from(pane.height));
     for (y, line) in (pane.y..pane.y + pane.height).zip(&lines[top..]) {
         draw_line(canvas, line, pane, y);
     }
-}
-
-fn lines(app: &App) -> Vec<Line<'_>> {
-    let current = app.rooms.current_id();
-    let mut lines = Vec::new();
-    let mut section = None;
-    for (place, (id, room)) in app.rooms.listed().enumerate() {
-        if section != Some(room.is_direct()) {
-            if section.is_some() {
-                lines.push(Line::Empty);
-            }
-            lines.push(Line::Head(if room.is_direct() { "Direct" } else { "Rooms" }));
-            section = Some(room.is_direct());
-        }
-        lines.push(Line::Room { place, room, current: current == Some(id) });
-    }
-    lines
 }
 
 fn draw_line(canvas: &mut Canvas<'_>, line: &Line<'_>, pane: Pane, y: u16) {
@@ -49,7 +23,7 @@ fn draw_line(canvas: &mut Canvas<'_>, line: &Line<'_>, pane: Pane, y: u16) {
         Line::Head(head) => {
             canvas.text(pane.x + 1, y, pane.width.saturating_sub(1), head, look.dim());
         }
-        Line::Room { place, room, current } => draw_room(canvas, (*place, *current), room, pane, y),
+        Line::Room { place, room, current, .. } => draw_room(canvas, (*place, *current), room, pane, y),
     }
 }
 

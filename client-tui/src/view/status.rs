@@ -56,6 +56,9 @@ pub fn draw_bottom(canvas: &mut Canvas<'_>, app: &App, pane: Pane) {
     }
 }
 
+/// Fewer events than this are there before they could be read about.
+const WORTH_SAYING: u64 = 100;
+
 fn connection(app: &App, look: super::Look) -> (&'static str, String, ratatui::style::Style) {
     let waiting = match app.outbox.waiting() {
         0 => String::new(),
@@ -63,6 +66,9 @@ fn connection(app: &App, look: super::Look) -> (&'static str, String, ratatui::s
         count => format!(" · {count} to deliver"),
     };
     match &app.connection {
+        Connection::Up if app.behind() >= WORTH_SAYING => {
+            ("●", format!("catching up: {} more to come", app.behind()), look.waiting())
+        }
         Connection::Up => ("●", format!("connected to {}", app.server), look.good()),
         Connection::Connecting => ("◌", format!("connecting to {}…{waiting}", app.server), look.waiting()),
         Connection::Down { retry_at: Some(at), .. } => {
@@ -77,8 +83,9 @@ fn connection(app: &App, look: super::Look) -> (&'static str, String, ratatui::s
 /// What could stand at the right, best first, and whether it calls the user.
 fn hints(app: &App) -> Vec<(String, bool)> {
     let mut hints = Vec::new();
-    if app.rooms.current().is_some_and(|room| room.selected.is_some()) {
-        hints.push(("/reply  /react  /edit  /delete  Esc".to_owned(), false));
+    if app.prompt.is_none() && app.rooms.current().is_some_and(|room| room.selected.is_some()) {
+        hints.push(("Enter thread · y copy · o open · /reply /react /edit /delete".to_owned(), false));
+        hints.push(("Enter y o /reply /react".to_owned(), false));
     }
     match app.rooms.needy() {
         0 => {}

@@ -14,9 +14,11 @@ pub fn draw(canvas: &mut Canvas<'_>, app: &App, pane: Pane) {
     let top = pane.y + pane.height - u16::try_from(rows.len()).unwrap_or(pane.height).min(pane.height);
     for (y, placed) in (top..pane.y + pane.height).zip(&rows) {
         canvas.spans(pane.x, y, pane.width, &placed.row.spans);
+        let look = canvas.look;
         if placed.row.selected {
-            let look = canvas.look;
-            canvas.text(pane.x, y, 1, "▌", look.call());
+            canvas.text(pane.x, y, 1, "▌", look.accent());
+        } else if placed.row.calls {
+            canvas.text(pane.x, y, 1, "┃", look.call());
         }
     }
 }

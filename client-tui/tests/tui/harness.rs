@@ -300,7 +300,7 @@ impl World {
     pub fn screen(&mut self, columns: u16, rows: u16) -> String {
         self.input(Input::Resize { columns, rows });
         let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
-        terminal.draw(|frame| view::draw(frame, &self.app, Look { color: true })).unwrap();
+        terminal.draw(|frame| view::draw(frame, &self.app, Look { color: true, light: false })).unwrap();
         text_of(&terminal)
     }
 }
@@ -326,7 +326,7 @@ pub fn text_of(terminal: &Terminal<TestBackend>) -> String {
         let mut line = String::new();
         let mut skip = 0;
         for x in 0..buffer.area.width {
-            let symbol = buffer[(x, y)].symbol();
+            let symbol = view::visible(buffer[(x, y)].symbol());
             if skip == 0 {
                 line.push_str(symbol);
                 skip = quip::app::text::width(symbol).saturating_sub(1);

@@ -225,7 +225,7 @@ fn unread_counts_and_the_next_room_that_needs_me() {
         (room.unread, room.mentions)
     };
     assert_eq!((counts(&world, 2), counts(&world, 3)), ((2, 1), (1, 0)));
-    let bells = world.wanted.iter().filter(|effect| **effect == Effect::Bell).count();
+    let bells = world.wanted.iter().filter(|effect| matches!(effect, Effect::Alert { .. })).count();
     assert_eq!(bells, 1, "rung once for what comes together");
     world.keys("<A-a>");
     assert_eq!(world.app.rooms().current_id(), Some(RoomId(2)));
@@ -264,16 +264,38 @@ fn the_read_marker_moves_forward_at_most_once_a_second() {
 }
 
 #[test]
+fn an_interrupt_clears_the_line_and_asks_before_it_quits() {
+    let quits = |world: &World| world.wanted.iter().filter(|effect| **effect == Effect::Quit).count();
+    let mut world = talking();
+    world.keys("a draft<C-c>");
+    assert_eq!((quits(&world), world.app.composer().text()), (0, ""));
+    world.keys("<C-c>");
+    assert_eq!(quits(&world), 0);
+    assert!(said(&world).contains("once more"));
+    world.keys("<PgUp><C-c>");
+    assert_eq!(quits(&world), 0, "another key takes it back");
+    world.keys("<C-c>");
+    assert_eq!(quits(&world), 1);
+}
+
+#[test]
+fn what_is_pasted_keeps_its_lines() {
+    let mut world = talking();
+    world.input(Input::Paste("one\r\n\ttwo\rthree\nfour".into()));
+    assert_eq!(world.app.composer().text(), "one\n\ttwo\nthree\nfour");
+}
+
+#[test]
 fn quitting_asks_once_more_while_something_is_not_delivered() {
     let quits = |world: &World| world.wanted.iter().filter(|effect| **effect == Effect::Quit).count();
     let mut world = talking();
     world.lose(1_000);
-    world.keys("kept<Enter><C-c>");
+    world.keys("kept<Enter><C-q>");
     assert_eq!(quits(&world), 0);
     assert!(said(&world).contains("1 message is not delivered"));
-    world.keys("x<C-c>");
+    world.keys("x<C-q>");
     assert_eq!(quits(&world), 0, "another key takes it back");
-    world.keys("<C-c>");
+    world.keys("<C-q>");
     assert_eq!(quits(&world), 1);
     let mut world = talking();
     world.keys("/quit<Enter>");

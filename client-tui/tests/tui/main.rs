@@ -3,7 +3,9 @@
 
 mod harness;
 mod hostile;
+mod local;
 mod logic;
+mod prompts;
 mod random;
 mod reading;
 mod screens;

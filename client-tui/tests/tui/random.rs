@@ -19,6 +19,10 @@ enum Step {
     Says(u64, String),
     Amends(u64, u64, u8),
     Joins(u64),
+    Leaves(u64),
+    Replies(u64, u64),
+    Focus(bool),
+    Mouse(quip::app::input::Mouse, u16, u16),
     Resize(u16, u16),
     Pass(u64),
     Lose,
@@ -48,6 +52,15 @@ const KEYS: &[&str] = &[
     "<C-w>",
     "<C-u>",
     "<C-k>",
+    "<C-f>",
+    "<C-f>b<Up>",
+    "<C-r>",
+    "<C-x>",
+    "<C-e>",
+    "y",
+    "z",
+    "o",
+    "/thread<Enter>",
     "<C-y>",
     "<A-d>",
     "<C-p>",
@@ -79,7 +92,7 @@ const KEYS: &[&str] = &[
 ];
 
 fn words() -> impl Strategy<Value = String> {
-    "[a-c @#:/\n\t漢é👩\u{200d}💻\u{301}\u{1b}\u{202e}\u{2067}]{0,30}"
+    "[a-c @#:/`\n\t漢é👩\u{200d}💻\u{301}\u{1b}\u{202e}\u{2067}]{0,30}"
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -90,6 +103,13 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (1..4u64, words()).prop_map(|(room, text)| Step::Says(room, text)),
         3 => (1..4u64, 1..80u64, 0..4u8).prop_map(|(room, target, what)| Step::Amends(room, target, what)),
         1 => (1..4u64).prop_map(Step::Joins),
+        1 => (1..4u64).prop_map(Step::Leaves),
+        1 => (1..4u64, 0..80u64).prop_map(|(room, to)| Step::Replies(room, to)),
+        1 => any::<bool>().prop_map(Step::Focus),
+        1 => (0..3u8, 0..130u16, 0..45u16).prop_map(|(what, x, y)| {
+            use quip::app::input::Mouse;
+            Step::Mouse([Mouse::WheelUp, Mouse::WheelDown, Mouse::Click][usize::from(what)], x, y)
+        }),
         1 => (0..130u16, 0..45u16).prop_map(|(columns, rows)| Step::Resize(columns, rows)),
         1 => (0..5_000u64).prop_map(Step::Pass),
         1 => Just(Step::Lose),
@@ -107,6 +127,20 @@ fn run(world: &mut World, step: Step) {
         Step::Type(text) => text.chars().for_each(|c| world.keys(&c.to_string())),
         Step::Paste(text) => world.input(Input::Paste(text)),
         Step::Says(room, text) => drop(world.says(room, "bob", &text)),
+        Step::Leaves(room) => drop(world.live(room, "carl", EventBody::Left)),
+        Step::Replies(room, to) => {
+            let number = world.rooms[&RoomId(room)].events.len() as u64 + 1_000;
+            let text = format!("```\n{}```", "x\n".repeat(to as usize));
+            let message = Message::new(
+                id(room * 9_000_000 + number),
+                MessageKind::Plain,
+                text.as_str().into(),
+                Some(Seq(to)),
+            );
+            world.live(room, "bob", EventBody::Message(message));
+        }
+        Step::Mouse(what, x, y) => world.input(Input::Mouse { what, x, y }),
+        Step::Focus(focused) => world.input(Input::Focus(focused)),
         Step::Joins(room) => drop(world.live(room, "carl", EventBody::Joined)),
         Step::Amends(room, target, what) => {
             let (target, id) = (Seq(target), id(7));
@@ -170,7 +204,7 @@ fn paint(world: &World) {
     let panes = world.app.panes();
     let (columns, rows) = (panes.composer.width, panes.composer.y + panes.composer.height + 1);
     let mut terminal = Terminal::new(TestBackend::new(columns.max(1), rows)).unwrap();
-    terminal.draw(|frame| view::draw(frame, &world.app, Look { color: true })).unwrap();
+    terminal.draw(|frame| view::draw(frame, &world.app, Look { color: true, light: false })).unwrap();
 }
 
 proptest! {

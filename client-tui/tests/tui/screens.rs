@@ -86,7 +86,7 @@ fn help() {
         let mut world = opened();
         world.keys("<F1>");
         insta::assert_snapshot!(format!("help_{columns}x{rows}"), world.screen(columns, rows));
-        world.keys("<PgDn><PgDn><PgDn><PgDn><PgDn><PgDn><PgDn>");
+        world.keys(&"<PgDn>".repeat(20));
         insta::assert_snapshot!(format!("help_end_{columns}x{rows}"), world.screen(columns, rows));
     }
 }
@@ -199,7 +199,7 @@ fn first_run() {
 
     let show = |screen: &FirstRunScreen, columns, rows| {
         let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
-        terminal.draw(|frame| first_run::draw(frame, screen, Look { color: true })).unwrap();
+        terminal.draw(|frame| first_run::draw(frame, screen, Look { color: true, light: false })).unwrap();
         text_of(&terminal)
     };
     let mut screen = FirstRunScreen::new(&name("ann"));

@@ -124,13 +124,23 @@ impl Handle {
     /// [`Error::Refused`]; what ended the client. Without [`super::Config::reconnect`] also
     /// [`Error::Disconnected`], [`Error::TimedOut`], and the refusal of a server that stays busy for 30 s.
     pub async fn submit(&self, request: Request) -> Result<Receipt, Error> {
+        match self.insist(request).await? {
+            Reply::Receipt(receipt) => Ok(receipt),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Asks until there is an answer, as [`Handle::submit`] does: for what is safe to be asked twice.
+    ///
+    /// # Errors
+    /// As [`Handle::submit`].
+    pub async fn insist(&self, request: Request) -> Result<Reply, Error> {
         let until = Instant::now() + PATIENCE;
         loop {
             let connection = self.connected().await?;
             let error = match connection.requests.ask(request.clone()).await {
-                Ok(Reply::Receipt(receipt)) => return Ok(receipt),
-                Ok(_) => return Err(unexpected()),
                 Err(error) => error,
+                answer => return answer,
             };
             match again(error, self.reconnect, until.saturating_duration_since(Instant::now()))? {
                 Again::Connected => self.gone(&connection).await,

@@ -5,11 +5,11 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use quip_protocol::frame::{Labelled, PageEnd, PageFrom, PageRequest, Push, Reply, Request, WatchState};
-use quip_protocol::room::{AccountSummary, DeviceSummary, MemberSummary, RoomSummary};
+use quip_protocol::room::{AccountSummary, ConsumerSummary, DeviceSummary, MemberSummary, RoomSummary};
 use quip_protocol::{
-    AccountName, Cursor, DeviceKey, Epoch, ErrorCode, Event, EventBody, InviteCode, Message, MessageId,
-    MessageKind, Notice, NoticeBody, Reaction, Receipt, Refusal, Role, RoomId, RoomKind, RoomName, SafeLine,
-    SafeText, Seq, Target, Timestamp,
+    AccountName, ConsumerName, Cursor, DeviceKey, Epoch, ErrorCode, Event, EventBody, InviteCode, Message,
+    MessageId, MessageKind, Notice, NoticeBody, Reaction, Receipt, Refusal, Role, RoomId, RoomKind, RoomName,
+    SafeLine, SafeText, Seq, Target, Timestamp,
 };
 
 pub fn account(name: &str) -> AccountName {
@@ -21,6 +21,10 @@ fn name() -> impl Strategy<Value = AccountName> + Clone {
 }
 
 fn room_name() -> impl Strategy<Value = RoomName> {
+    "[a-z0-9][a-z0-9._-]{0,63}".prop_map(|name| name.parse().unwrap())
+}
+
+fn consumer() -> impl Strategy<Value = ConsumerName> {
     "[a-z0-9][a-z0-9._-]{0,63}".prop_map(|name| name.parse().unwrap())
 }
 
@@ -162,6 +166,18 @@ fn request_about_messages() -> impl Strategy<Value = Request> {
         vec((room(), of(cursor())), 0..9).prop_map(|rooms| Request::Watch { rooms }),
         room().prop_map(|room| Request::Unwatch { room }),
         of(cursor()).prop_map(|from| Request::WatchInbox { from }),
+        Just(Request::Consumers),
+        (consumer(), of(target())).prop_map(|(name, target)| Request::DropConsumer { name, target }),
+        (consumer(), target(), of(seq())).prop_map(|(name, target, since)| Request::OpenConsumer {
+            name,
+            target,
+            since
+        }),
+        (consumer(), room(), cursor()).prop_map(|(name, room, cursor)| Request::MoveConsumer {
+            name,
+            room,
+            cursor
+        }),
     ]
 }
 
@@ -257,6 +273,14 @@ fn device_summary() -> impl Strategy<Value = DeviceSummary> {
     })
 }
 
+fn consumer_summary() -> impl Strategy<Value = ConsumerSummary> {
+    (consumer(), target(), cursor()).prop_map(|(name, target, cursor)| ConsumerSummary {
+        name,
+        target,
+        cursor,
+    })
+}
+
 fn member() -> impl Strategy<Value = MemberSummary> {
     (name(), role(), any::<bool>(), any::<bool>()).prop_map(|(name, role, online, bot)| MemberSummary {
         name,
@@ -291,6 +315,12 @@ pub fn reply() -> impl Strategy<Value = Reply> {
         (code(), at()).prop_map(|(code, expires)| Reply::Code { code, expires }),
         vec(device_summary(), 0..5).prop_map(Reply::Devices),
         vec((account_summary(), vec(device_summary(), 0..3)), 0..4).prop_map(Reply::Tokens),
+        vec(consumer_summary(), 0..4).prop_map(Reply::Consumers),
+        (room(), cursor(), any::<bool>()).prop_map(|(room, cursor, new)| Reply::Consumer {
+            room,
+            cursor,
+            new
+        }),
     ]
 }
 

@@ -3,8 +3,8 @@
 
 use quip_protocol::name::MAX_ACCOUNT_NAME;
 use quip_protocol::{
-    AccountName, DeviceKey, MessageId, MessageKind, Role, RoomId, RoomName, SafeLine, SafeText, Seq, Target,
-    Timestamp,
+    AccountName, ConsumerName, Cursor, DeviceKey, MessageId, MessageKind, Role, RoomId, RoomName, SafeLine,
+    SafeText, Seq, Target, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -240,5 +240,30 @@ pub enum CommandBody {
         name: AccountName,
         /// Suspended, or resumed.
         on: bool,
+    },
+    /// A durable cursor, made if there is none.
+    OpenConsumer {
+        /// Which.
+        name: ConsumerName,
+        /// In which room.
+        target: Target,
+        /// Where a new one starts; none is the newest event.
+        since: Option<Seq>,
+    },
+    /// A durable cursor moves forward.
+    MoveConsumer {
+        /// Which.
+        name: ConsumerName,
+        /// In which room.
+        room: RoomId,
+        /// The last event read.
+        cursor: Cursor,
+    },
+    /// A durable cursor is forgotten.
+    DropConsumer {
+        /// Which.
+        name: ConsumerName,
+        /// In which room; none is in every room.
+        target: Option<Target>,
     },
 }

@@ -5,14 +5,15 @@
 
 pub mod accounts;
 pub mod command;
+pub mod consumers;
 pub mod messages;
 pub mod query;
 pub mod rooms;
 pub mod state;
 
 use quip_protocol::{
-    AccountId, ErrorCode, Event, EventBody, MessageId, Notice, NoticeBody, Receipt, Refusal, RoomId, Seq,
-    Timestamp,
+    AccountId, Cursor, ErrorCode, Event, EventBody, MessageId, Notice, NoticeBody, Receipt, Refusal, RoomId,
+    Seq, Timestamp,
 };
 use quip_storage::record::{Account, Change, RecordedEvent, RecordedNotice, Snapshot};
 
@@ -72,6 +73,15 @@ pub enum Outcome {
     Account(AccountId),
     /// A room.
     Room(RoomId),
+    /// A durable cursor.
+    Consumer {
+        /// Its room.
+        room: RoomId,
+        /// The last event read.
+        cursor: Cursor,
+        /// Whether it was made just now.
+        new: bool,
+    },
 }
 
 /// The engine.
@@ -173,6 +183,11 @@ impl Step<'_> {
             CommandBody::RevokeDevice { key } => self.revoke_device(Some(&by), key),
             CommandBody::NewToken { name, key, label } => self.new_token(&by, name, key, label),
             CommandBody::RevokeToken { name } => self.revoke_token(&by, name),
+            CommandBody::OpenConsumer { name, target, since } => {
+                self.open_consumer(past, &by, name, target, *since)
+            }
+            CommandBody::MoveConsumer { name, room, cursor } => self.move_consumer(&by, name, *room, *cursor),
+            CommandBody::DropConsumer { name, target } => self.drop_consumer(&by, name, target.as_ref()),
             CommandBody::Bootstrap { .. }
             | CommandBody::Suspend { .. }
             | CommandBody::Redeem { .. }

@@ -87,6 +87,14 @@ impl State {
         }
     }
 
+    /// Where a room's log stands, if `account` may read it: members, and everyone in a public room.
+    pub(super) fn readable(&self, account: AccountId, room: RoomId) -> Result<Head, Refusal> {
+        match self.check_member(account, room) {
+            Err(refusal) if refusal.code != ErrorCode::NotMember => Err(refusal),
+            _ => Ok(self.rooms[&room].head),
+        }
+    }
+
     /// What `account` calls a room.
     pub(super) fn target_for(&self, account: AccountId, room: &RoomState) -> Target {
         match (&room.room.name, room.room.direct) {
@@ -126,12 +134,7 @@ impl Engine {
     /// # Errors
     /// When it may not.
     pub fn readable(&self, account: AccountId, room: RoomId) -> Result<Head, Refusal> {
-        match self.state.check_member(account, room) {
-            Ok(()) => {}
-            Err(refusal) if refusal.code == ErrorCode::NotMember => {}
-            Err(refusal) => return Err(refusal),
-        }
-        Ok(self.state.rooms[&room].head)
+        self.state.readable(account, room)
     }
 
     /// A room as `account` sees it.

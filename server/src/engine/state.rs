@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use quip_protocol::{AccountId, AccountName, DeviceKey, Epoch, Role, RoomId, RoomName};
-use quip_storage::record::{Account, Change, Device, Head, Invite, Member, Room, Snapshot, Standing};
+use quip_protocol::{AccountId, AccountName, ConsumerName, Cursor, DeviceKey, Epoch, Role, RoomId, RoomName};
+use quip_storage::record::{
+    Account, Change, Consumer, Device, Head, Invite, Member, Room, Snapshot, Standing,
+};
 
 /// A room, where its log stands, and everyone who has to do with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +51,7 @@ pub struct State {
     pub(super) rooms_of: HashMap<AccountId, BTreeSet<RoomId>>,
     /// Direct rooms by their two members, the lesser id first.
     pub(super) directs: HashMap<(AccountId, AccountId), RoomId>,
+    pub(super) consumers: HashMap<AccountId, BTreeMap<(RoomId, ConsumerName), Cursor>>,
 }
 
 /// The key of a direct room.
@@ -77,6 +80,9 @@ impl State {
         for member in snapshot.members {
             state.put_member(member);
         }
+        for consumer in snapshot.consumers {
+            state.put_consumer(consumer);
+        }
         state
     }
 
@@ -94,15 +100,14 @@ impl State {
             Change::Event(recorded) => {
                 if let Some(room) = self.rooms.get_mut(&recorded.event.room) {
                     room.head = Head {
-                        cursor: quip_protocol::Cursor {
-                            epoch: recorded.event.epoch,
-                            seq: recorded.event.seq,
-                        },
+                        cursor: Cursor { epoch: recorded.event.epoch, seq: recorded.event.seq },
                         ordinal: recorded.event.ordinal,
                         at: recorded.event.at,
                     };
                 }
             }
+            Change::Consumer(consumer) => self.put_consumer(consumer.clone()),
+            Change::ConsumerGone(account, room, name) => self.remove_consumer(*account, *room, name),
             // The inbox head is part of the account's record.
             Change::Notice(_) => {}
         }
@@ -149,6 +154,21 @@ impl State {
             self.rooms_of.entry(account).or_default().insert(id);
         } else {
             self.not_in(account, id);
+        }
+    }
+
+    fn put_consumer(&mut self, consumer: Consumer) {
+        let own = self.consumers.entry(consumer.account).or_default();
+        own.insert((consumer.room, consumer.name), consumer.cursor);
+    }
+
+    /// An account without consumers has no map of them, as if it had never had one.
+    fn remove_consumer(&mut self, account: AccountId, room: RoomId, name: &ConsumerName) {
+        if let Some(own) = self.consumers.get_mut(&account) {
+            own.remove(&(room, name.clone()));
+            if own.is_empty() {
+                self.consumers.remove(&account);
+            }
         }
     }
 

@@ -55,6 +55,9 @@ impl Session {
             Request::RevokeDevice { key } => C::RevokeDevice { key },
             Request::NewToken { name, key, label } => C::NewToken { name, key, label },
             Request::RevokeToken { name } => C::RevokeToken { name },
+            Request::OpenConsumer { name, target, since } => C::OpenConsumer { name, target, since },
+            Request::MoveConsumer { name, room, cursor } => C::MoveConsumer { name, room, cursor },
+            Request::DropConsumer { name, target } => C::DropConsumer { name, target },
             Request::NewInvite { room, uses, ttl_s } => {
                 let expires = now.plus_ms(u64::from(ttl_s.min(MAX_INVITE_S)) * 1_000);
                 return new_code(expires, |hash| C::NewInvite { hash, room, admin: false, uses, expires });
@@ -118,6 +121,7 @@ impl Session {
                 });
                 Ok(Reply::Tokens(bots.collect()))
             }
+            Request::Consumers => Ok(Reply::Consumers(engine.consumers(account))),
             Request::Watch { rooms } => self.watch(engine, account, rooms),
             Request::Unwatch { room } => {
                 self.watching.remove(&self.shared.node.feeds, FeedKey::Room(room));
@@ -191,6 +195,7 @@ impl Session {
         match outcome {
             Outcome::Done => Reply::Done,
             Outcome::Receipt(receipt) => Reply::Receipt(receipt),
+            Outcome::Consumer { room, cursor, new } => Reply::Consumer { room, cursor, new },
             Outcome::Account(id) => account_reply(engine, id, true).unwrap_or_else(Reply::Refused),
             Outcome::Room(room) => engine.summary(account, room).map_or_else(gone, Reply::Room),
         }

@@ -3,7 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use quip_protocol::{
-    AccountName, MessageId, MessageKind, Role, RoomId, RoomName, SafeLine, SafeText, Seq, Target, Timestamp,
+    AccountName, ConsumerName, Cursor, Epoch, MessageId, MessageKind, Role, RoomId, RoomName, SafeLine,
+    SafeText, Seq, Target, Timestamp,
 };
 use quip_server::engine::{Actor, Command, CommandBody};
 
@@ -70,6 +71,10 @@ fn place() -> impl Strategy<Value = (RoomId, Seq)> {
     (room, prop_oneof![6 => 2..12u64, 1 => 0..40u64]).prop_map(|(room, seq)| (RoomId(room), Seq(seq)))
 }
 
+fn consumer() -> impl Strategy<Value = ConsumerName> {
+    prop::sample::select(&["a", "b"][..]).prop_map(|name| name.parse().expect("a valid name"))
+}
+
 fn number() -> impl Strategy<Value = MessageId> {
     prop_oneof![1 => 0..20u128, 8 => any::<u128>()].prop_map(id)
 }
@@ -99,6 +104,13 @@ fn messages() -> impl Strategy<Value = CommandBody> {
         3 => (place(), number(), emoji(), any::<bool>())
             .prop_map(|((room, target), id, emoji, on)| CommandBody::React { room, target, id, emoji, on }),
         2 => place().prop_map(|(room, seq)| CommandBody::Mark { room, seq }),
+        2 => (target(), consumer(), prop::option::of((0..14u64).prop_map(Seq)))
+            .prop_map(|(target, name, since)| CommandBody::OpenConsumer { name, target, since }),
+        1 => (prop::option::of(target()), consumer())
+            .prop_map(|(target, name)| CommandBody::DropConsumer { name, target }),
+        3 => (place(), consumer(), 0..3u32).prop_map(|((room, seq), name, epoch)| {
+            CommandBody::MoveConsumer { name, room, cursor: Cursor { epoch: Epoch(epoch), seq } }
+        }),
     ]
 }
 

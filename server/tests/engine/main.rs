@@ -2,6 +2,7 @@
 
 mod accounts;
 mod commands;
+mod consumers;
 mod feeds;
 mod membership;
 mod messages;

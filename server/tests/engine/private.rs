@@ -4,6 +4,7 @@
 use quip_protocol::{ErrorCode, Refusal, Role, RoomId, SafeLine, SafeText, Seq, Target, Timestamp};
 use quip_server::engine::CommandBody;
 
+use crate::consumers::{drop_consumer, move_consumer, open_consumer};
 use crate::world::{World, create, id, invite, kick, post, react, reply, room, set_role};
 
 const SECRET: RoomId = RoomId(2);
@@ -41,6 +42,10 @@ fn attempts() -> Vec<CommandBody> {
         react(SECRET, 2, 5, "+1", true),
         CommandBody::Mark { room: SECRET, seq: Seq(1) },
         CommandBody::Mark { room: SECRET, seq: Seq(9) },
+        open_consumer("reader", "#secret", None),
+        open_consumer("reader", "#secret", Some(99)),
+        move_consumer("reader", SECRET, 1),
+        drop_consumer("reader", Some("#secret")),
     ]
 }
 

@@ -243,6 +243,7 @@ impl World {
 pub fn snapshot(changes: &[Change]) -> Snapshot {
     let (mut accounts, mut devices, mut invites) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let (mut rooms, mut heads, mut members) = (BTreeMap::new(), HashMap::new(), BTreeMap::new());
+    let mut consumers = BTreeMap::new();
     for change in changes {
         match change {
             Change::Account(account) => drop(accounts.insert(account.id, account.clone())),
@@ -255,6 +256,12 @@ pub fn snapshot(changes: &[Change]) -> Snapshot {
                 let event = &recorded.event;
                 let cursor = quip_protocol::Cursor { epoch: event.epoch, seq: event.seq };
                 heads.insert(event.room, Head { cursor, ordinal: event.ordinal, at: event.at });
+            }
+            Change::Consumer(it) => {
+                drop(consumers.insert((it.account, it.room, it.name.clone()), it.clone()));
+            }
+            Change::ConsumerGone(account, room, name) => {
+                drop(consumers.remove(&(*account, *room, name.clone())));
             }
             Change::Notice(_) => {}
         }
@@ -271,6 +278,7 @@ pub fn snapshot(changes: &[Change]) -> Snapshot {
             })
             .collect(),
         members: members.into_values().collect(),
+        consumers: consumers.into_values().collect(),
         epoch: Epoch::FIRST,
     }
 }

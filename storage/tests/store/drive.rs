@@ -60,7 +60,11 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (room, 0..500usize).prop_map(|(room, topic)| Act::Room { room, topic }),
         2 => (member.clone(), 0..100u64)
             .prop_map(|((room, account), mentions)| Act::Member { room, account, mentions }),
-        1 => member.prop_map(|(room, account)| Act::Gone { room, account }),
+        1 => member.clone().prop_map(|(room, account)| Act::Gone { room, account }),
+        1 => (member.clone(), 0..4u8)
+            .prop_map(|((room, account), name)| Act::ConsumerGone { account, room, name }),
+        3 => (member, 0..4u8, pick)
+            .prop_map(|((room, account), name, pick)| Act::Consumer { account, room, name, pick }),
     ]
 }
 

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use quip_protocol::codec::{encode_event, encode_notice};
 use quip_protocol::{
-    AccountId, AccountName, Cursor, DeviceKey, Epoch, Event, EventBody, Message, MessageId, MessageKind,
-    Notice, NoticeBody, Position, Receipt, Role, RoomId, RoomKind, SafeLine, SafeText, Seq, Timestamp,
+    AccountId, AccountName, ConsumerName, Cursor, DeviceKey, Epoch, Event, EventBody, Message, MessageId,
+    MessageKind, Notice, NoticeBody, Position, Receipt, Role, RoomId, RoomKind, SafeLine, SafeText, Seq,
+    Timestamp,
 };
 use quip_storage::Store;
 use quip_storage::record::{
-    Account, Applied, Change, Device, Grant, Head, Invite, Member, RecordedEvent, RecordedNotice, Room,
-    Snapshot, Standing,
+    Account, Applied, Change, Consumer, Device, Grant, Head, Invite, Member, RecordedEvent, RecordedNotice,
+    Room, Snapshot, Standing,
 };
 
 pub fn name(number: u64) -> AccountName {
@@ -32,6 +33,7 @@ pub struct Model {
     invites: BTreeMap<[u8; 32], Invite>,
     rooms: BTreeMap<RoomId, Room>,
     members: BTreeMap<(RoomId, AccountId), Member>,
+    consumers: BTreeMap<(AccountId, RoomId, ConsumerName), Consumer>,
 }
 
 impl Model {
@@ -51,6 +53,12 @@ impl Model {
                 Change::Member(it) => drop(self.members.insert((it.room, it.account), it)),
                 Change::MemberGone(room, account) => drop(self.members.remove(&(room, account))),
                 Change::Notice(it) => self.inboxes.entry(it.account).or_default().push(it.notice),
+                Change::Consumer(it) => {
+                    drop(self.consumers.insert((it.account, it.room, it.name.clone()), it))
+                }
+                Change::ConsumerGone(account, room, name) => {
+                    drop(self.consumers.remove(&(account, room, name)));
+                }
                 Change::Event(it) => self.event(it),
             }
         }
@@ -82,6 +90,7 @@ impl Model {
             invites: self.invites.values().cloned().collect(),
             rooms: rooms.collect(),
             members: self.members.values().cloned().collect(),
+            consumers: self.consumers.values().cloned().collect(),
             epoch: Epoch::FIRST,
         }
     }
@@ -152,6 +161,8 @@ pub enum Act {
     Room { room: u64, topic: usize },
     Member { room: u64, account: u64, mentions: u64 },
     Gone { room: u64, account: u64 },
+    Consumer { account: u64, room: u64, name: u8, pick: usize },
+    ConsumerGone { account: u64, room: u64, name: u8 },
 }
 
 /// The first journal entry: what the others refer to.
@@ -241,9 +252,26 @@ impl Act {
                 mentions: (0..mentions).map(Seq).collect(),
             }),
             Act::Gone { room, account } => Change::MemberGone(RoomId(room), AccountId(account)),
+            Act::ConsumerGone { account, room, name } => {
+                Change::ConsumerGone(AccountId(account), RoomId(room), consumer(name))
+            }
+            Act::Consumer { account, room, name, pick } => {
+                let head = model.head(RoomId(room)).unwrap_or_default().cursor;
+                let seq = Seq(pick as u64 % (head.seq.0 + 1));
+                Change::Consumer(Consumer {
+                    account: AccountId(account),
+                    name: consumer(name),
+                    room: RoomId(room),
+                    cursor: Cursor { epoch: Epoch::FIRST, seq },
+                })
+            }
             _ => unreachable!("it makes events"),
         }
     }
+}
+
+fn consumer(length: u8) -> ConsumerName {
+    "x".repeat(1 + usize::from(length)).parse().unwrap()
 }
 
 fn message_id(id: u128) -> MessageId {

@@ -1,0 +1,53 @@
+//! What the client knows before it has asked anyone: its rooms, and what it has yet to deliver.
+
+use quip_protocol::{AccountName, Cursor, SafeLine};
+
+use super::App;
+use super::outbox::Delivery;
+
+/// What lay on the disk.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Loaded {
+    /// The account.
+    pub me: Option<AccountName>,
+    /// Its rooms, each with the last event up to which nothing is missing.
+    pub rooms: Vec<(quip_protocol::room::RoomSummary, Option<Cursor>)>,
+    /// What is to be delivered, and what was refused.
+    pub deliveries: Vec<Delivery>,
+}
+
+impl App {
+    pub(super) fn local(&mut self, loaded: Result<Loaded, SafeLine>) {
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(why) => return self.complain(why.as_str()),
+        };
+        self.local = true;
+        self.me = loaded.me;
+        for (summary, cursor) in loaded.rooms {
+            let id = summary.id;
+            self.rooms.put(summary);
+            if let Some(room) = self.rooms.get_mut(id) {
+                room.caught = cursor;
+            }
+        }
+        loaded.deliveries.into_iter().for_each(|delivery| self.outbox.push(delivery));
+        if let Some(first) = self.rooms.next_needy().or_else(|| self.rooms.at(0)) {
+            self.show(first);
+        }
+    }
+
+    /// How many events are on their way that happened while the client was away.
+    pub fn behind(&self) -> u64 {
+        let of = |room: &super::room::Room| {
+            let caught = room.caught.filter(|_| room.watched);
+            caught.map_or(0, |caught| room.summary.head.seq.0.saturating_sub(caught.seq.0))
+        };
+        self.rooms.listed().map(|(_, room)| of(room)).sum()
+    }
+
+    /// How many deliveries wait for the server.
+    pub fn waiting(&self) -> usize {
+        self.outbox.waiting()
+    }
+}

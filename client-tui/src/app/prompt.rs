@@ -1,0 +1,198 @@
+//! A question in the composer's place: which room, which words, which earlier line. Typing narrows what is found.
+//! Imports the rooms and the composer.
+
+use quip_protocol::{RoomId, Seq};
+
+use super::complete::Candidate;
+use super::composer::{Composer, History};
+use super::room::{Room, Rooms};
+use super::scroll::Scroll;
+use super::{fuzzy, words};
+
+/// Most that is offered.
+const MOST: usize = 50;
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A room to go to; those that are offered.
+    Switch(Vec<RoomId>),
+    /// Words in the messages at hand.
+    Find(Found),
+    /// A line written before.
+    Recall,
+}
+
+/// Messages that hold the words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Where.
+    pub room: RoomId,
+    /// The messages, oldest first.
+    pub matches: Vec<Seq>,
+    /// Which of them is shown.
+    pub at: Option<usize>,
+    /// What was seen before.
+    pub was: Scroll,
+    /// The oldest and the newest event that were looked through.
+    pub looked: (Option<Seq>, Seq),
+}
+
+/// The question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// What is asked for.
+    pub kind: Kind,
+    /// What is typed.
+    pub query: Composer,
+    /// What is offered, best first.
+    pub items: Vec<Candidate>,
+    /// Which of it is chosen.
+    pub selected: usize,
+}
+
+impl Prompt {
+    fn new(kind: Kind) -> Prompt {
+        Prompt { kind, query: Composer::default(), items: Vec::new(), selected: 0 }
+    }
+
+    /// Asks for a room.
+    pub fn switch(rooms: &Rooms) -> Prompt {
+        let mut prompt = Prompt::new(Kind::Switch(Vec::new()));
+        prompt.offer_rooms(rooms);
+        prompt
+    }
+
+    /// Asks for words of `room`.
+    pub fn find(room: &Room) -> Prompt {
+        let found = Found {
+            room: room.summary.id,
+            matches: Vec::new(),
+            at: None,
+            was: room.scroll,
+            looked: (None, Seq::ZERO),
+        };
+        Prompt::new(Kind::Find(found))
+    }
+
+    /// Asks for a line written before.
+    pub fn recall(history: &History) -> Prompt {
+        let mut prompt = Prompt::new(Kind::Recall);
+        prompt.offer_lines(history);
+        prompt
+    }
+
+    /// The words before what is typed.
+    pub fn label(&self) -> &'static str {
+        match self.kind {
+            Kind::Switch(_) => "go to: ",
+            Kind::Find(_) => "find: ",
+            Kind::Recall => "wrote: ",
+        }
+    }
+
+    /// What is said behind it: how much was found, or what to do.
+    pub fn note(&self) -> String {
+        match &self.kind {
+            Kind::Find(found) => match (found.matches.len(), found.at) {
+                _ if self.query.is_empty() => "in the messages at hand".to_owned(),
+                (0, _) => "not in the messages at hand".to_owned(),
+                (count, at) => format!("{} of {count} · ↑↓ Enter Esc", at.map_or(count, |at| count - at)),
+            },
+            _ if self.items.is_empty() => "nothing".to_owned(),
+            _ => "↑↓ Enter Esc".to_owned(),
+        }
+    }
+
+    /// Goes on to what is offered next, or before.
+    pub fn step(&mut self, back: bool) {
+        let count = self.items.len();
+        if count > 0 {
+            self.selected =
+                if back { (self.selected + count - 1) % count } else { (self.selected + 1) % count };
+        }
+    }
+
+    /// Offers what fits to what is typed now.
+    pub fn offer(&mut self, rooms: &Rooms, history: &History) {
+        self.selected = 0;
+        match self.kind {
+            Kind::Switch(_) => self.offer_rooms(rooms),
+            Kind::Recall => self.offer_lines(history),
+            Kind::Find(_) => {}
+        }
+    }
+
+    /// Rooms whose names fit; what waits for the account first, then what was active last, and where one is at the end.
+    fn offer_rooms(&mut self, rooms: &Rooms) {
+        let query = self.query.text().trim().to_lowercase();
+        let rank = |id: RoomId, room: &Room| {
+            let score = fuzzy::score(&query, &room.summary.target.to_string().to_lowercase())?;
+            let here = rooms.current_id() == Some(id);
+            let waits = (room.needs_me(), room.summary.unread > 0, room.summary.active_at);
+            Some((score, !here, waits))
+        };
+        let mut found: Vec<_> =
+            rooms.listed().filter_map(|(id, room)| Some((rank(id, room)?, id, room))).collect();
+        found.sort_by_key(|(rank, ..)| std::cmp::Reverse(*rank));
+        found.truncate(MOST);
+        self.items = found.iter().map(|(_, _, room)| room_candidate(room)).collect();
+        self.kind = Kind::Switch(found.into_iter().map(|(_, id, _)| id).collect());
+    }
+
+    fn offer_lines(&mut self, history: &History) {
+        let query = self.query.text().to_lowercase();
+        let found = history.lines().rev().filter(|line| line.to_lowercase().contains(&query));
+        let line = |line: &str| Candidate { insert: line.to_owned(), hint: String::new() };
+        self.items = found.take(MOST).map(line).collect();
+    }
+
+    /// Looks for the words in `room` anew; the match that is shown stays, or is the newest.
+    pub fn look(&mut self, room: &Room) {
+        let Kind::Find(found) = &mut self.kind else { return };
+        let shown = found.at.and_then(|at| found.matches.get(at).copied());
+        let query = self.query.text();
+        found.looked = (room.timeline.first(), room.timeline.last());
+        found.matches = room
+            .timeline
+            .events()
+            .filter_map(|event| Some((event.seq, event.message().filter(|message| !message.deleted)?)))
+            .filter(|(_, message)| words::found(message.text(), query).next().is_some())
+            .map(|(seq, _)| seq)
+            .collect();
+        let newest = found.matches.len().checked_sub(1);
+        let kept = shown.and_then(|seq| found.matches.iter().position(|other| *other == seq));
+        found.at = kept.or(newest);
+    }
+}
+
+impl Found {
+    /// The match that is shown.
+    pub fn shown(&self) -> Option<Seq> {
+        self.at.and_then(|at| self.matches.get(at).copied())
+    }
+
+    /// Goes on to the older match, or the newer one; `false` if there is none.
+    pub fn step(&mut self, older: bool) -> bool {
+        let next = match (self.at, older) {
+            (Some(at), true) => at.checked_sub(1),
+            (Some(at), false) => Some(at + 1).filter(|at| *at < self.matches.len()),
+            (None, _) => None,
+        };
+        self.at = next.or(self.at);
+        next.is_some()
+    }
+}
+
+/// A room, and what is new in it.
+fn room_candidate(room: &Room) -> Candidate {
+    let summary = &room.summary;
+    let news = match (summary.mentions, summary.unread) {
+        (_, 0) => String::new(),
+        (0, unread) => format!("{unread} new"),
+        (mentions, unread) => format!("{unread} new, {mentions} for you"),
+    };
+    let parts = [news.as_str(), summary.topic.as_str()];
+    let hint: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    Candidate { insert: summary.target.to_string(), hint: hint.join(" · ") }
+}

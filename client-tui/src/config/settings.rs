@@ -1,0 +1,252 @@
+//! `quip.toml`: how the terminal client looks and behaves; and which rooms call the user. Imports the app's keymap.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use quip_protocol::Target;
+use serde::Deserialize;
+
+use super::{ConfigError, Paths};
+use crate::app::Level;
+use crate::app::keymap::{Action, Keymap};
+
+/// The file with all defaults, as `quip default-config` prints it.
+pub const DEFAULT: &str = include_str!("default_quip.toml");
+
+/// Which background the colours are for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Theme {
+    /// As `COLORFGBG` says, else dark.
+    #[default]
+    Auto,
+    /// A dark one.
+    Dark,
+    /// A light one.
+    Light,
+}
+
+impl Theme {
+    /// Whether it is a light one; `colours` is what `COLORFGBG` says.
+    pub fn is_light(self, colours: Option<&str>) -> bool {
+        match self {
+            Theme::Dark => false,
+            Theme::Light => true,
+            // "0;15": the background is the last, and of the sixteen colours only these two are light.
+            Theme::Auto => {
+                matches!(colours.and_then(|colours| colours.rsplit(';').next()), Some("7" | "15"))
+            }
+        }
+    }
+}
+
+/// How the user is called.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Alerts {
+    /// By bell and desktop, in the way that the terminal takes.
+    #[default]
+    Auto,
+    /// By bell and OSC 9.
+    Osc9,
+    /// By bell and OSC 777.
+    Osc777,
+    /// By bell alone.
+    Bell,
+    /// Not at all.
+    Off,
+}
+
+/// What the file says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Colours.
+    pub theme: Theme,
+    /// What calls the user in rooms without a level of their own.
+    pub notify: Level,
+    /// How.
+    pub alerts: Alerts,
+    /// Whether the mouse is ours.
+    pub mouse: bool,
+    /// Keys.
+    pub keys: Keymap,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        let theme = Theme::default();
+        Settings {
+            theme,
+            notify: Level::Mentions,
+            alerts: Alerts::Auto,
+            mouse: false,
+            keys: Keymap::default(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    theme: Theme,
+    #[serde(default)]
+    notify: Level,
+    #[serde(default)]
+    alerts: Alerts,
+    #[serde(default)]
+    mouse: bool,
+    #[serde(default)]
+    keys: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// The user's settings; the defaults where there is no file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or says something that is not understood.
+    pub fn load(paths: &Paths) -> Result<Settings, ConfigError> {
+        let path = paths.settings();
+        match fs::read_to_string(&path) {
+            Ok(text) => Settings::parse(&text).map_err(|reason| ConfigError::Settings { path, reason }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Settings::default()),
+            Err(source) => Err(ConfigError::Read { path, source }),
+        }
+    }
+
+    /// Reads the text of the file.
+    ///
+    /// # Errors
+    /// One line: where, and what is not understood.
+    pub fn parse(text: &str) -> Result<Settings, String> {
+        let file: File = toml::from_str(text).map_err(|error| toml_error(text, &error))?;
+        let mut keys = Keymap::default();
+        for (key, action) in &file.keys {
+            let read = key.parse().map_err(|why| format!("[keys] {key:?}: {why}"))?;
+            let action = match action.as_str() {
+                "none" => None,
+                name => Some(Action::named(name).ok_or_else(|| {
+                    format!("[keys] {key:?}: {name:?} is no action; `quip default-config` lists them")
+                })?),
+            };
+            keys.bind(read, action);
+        }
+        let File { theme, notify, alerts, mouse, .. } = file;
+        Ok(Settings { theme, notify, alerts, mouse, keys })
+    }
+}
+
+/// The first line of what TOML complains of, and the line of the file.
+fn toml_error(text: &str, error: &toml::de::Error) -> String {
+    let at = error.span().map_or(0, |span| span.start.min(text.len()));
+    let line = text.get(..at).map_or(0, |before| before.matches('\n').count()) + 1;
+    format!("line {line}: {}", error.message().lines().collect::<Vec<_>>().join(" "))
+}
+
+/// Which rooms of one server call the user, kept in a file of all servers.
+#[derive(Debug, Clone)]
+pub struct Levels {
+    path: PathBuf,
+    server: String,
+}
+
+/// What the file holds: servers, their rooms.
+type Servers = BTreeMap<String, BTreeMap<String, Level>>;
+
+impl Levels {
+    /// Those of `server`.
+    pub fn of(paths: &Paths, server: &str) -> Levels {
+        Levels { path: paths.config.join("notify.toml"), server: server.to_owned() }
+    }
+
+    /// What was kept. A damaged file is as none: it holds nothing that cannot be said again.
+    pub fn load(&self) -> BTreeMap<Target, Level> {
+        let rooms = self.servers().remove(&self.server).unwrap_or_default();
+        rooms.into_iter().filter_map(|(room, level)| Some((room.parse().ok()?, level))).collect()
+    }
+
+    /// Keeps `levels` instead.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, levels: &BTreeMap<Target, Level>) -> Result<(), ConfigError> {
+        let mut servers = self.servers();
+        let rooms = levels.iter().map(|(room, level)| (room.to_string(), *level)).collect();
+        servers.insert(self.server.clone(), rooms);
+        // Names and words alone: there is nothing in it that TOML does not have.
+        let text = toml::to_string(&servers).unwrap_or_default();
+        super::write_atomically(&self.path, text.as_bytes())
+    }
+
+    fn servers(&self) -> Servers {
+        fs::read_to_string(&self.path).ok().and_then(|text| toml::from_str(&text).ok()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::{Code, Key};
+
+    #[test]
+    fn the_default_file_says_the_defaults() {
+        assert_eq!(Settings::parse(DEFAULT), Ok(Settings::default()));
+        assert_eq!(Settings::parse(""), Ok(Settings::default()));
+        for (name, _) in Action::NAMES {
+            assert!(DEFAULT.contains(&format!("\"{name}\"")), "{name} is not explained");
+        }
+    }
+
+    #[test]
+    fn keys_are_bound_and_mistakes_are_told() {
+        let text = "theme = \"light\"\nmouse = true\n[keys]\n\"ctrl+g\" = \"switch\"\n\"alt+A\" = \"none\"";
+        let settings = Settings::parse(text).unwrap();
+        assert_eq!(settings.keys.action(Key::ctrl(Code::Char('g'))), Some(Action::Switch));
+        assert_eq!(settings.keys.action(Key::ctrl(Code::Char('k'))), Some(Action::Switch));
+        assert_eq!(settings.keys.action(Key::alt(Code::Char('a'))), None);
+        let table = [
+            ("colour = true", "line 1: unknown field `colour`"),
+            ("\ntheme = \"pink\"", "line 2: unknown variant `pink`"),
+            ("mouse = 3", "line 1: invalid type"),
+            ("[keys]\n\"ctrl+gg\" = \"switch\"", "[keys] \"ctrl+gg\": gg is no key"),
+            ("[keys]\n\"ctrl+g\" = \"jump\"", "[keys] \"ctrl+g\": \"jump\" is no action"),
+            ("[keys]\n\"g\" = \"switch\"", "[keys] \"g\": a letter alone is for writing"),
+        ];
+        for (text, why) in table {
+            let said = Settings::parse(text).unwrap_err();
+            assert!(said.starts_with(why) && !said.contains('\n'), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_background_is_known() {
+        let table = [
+            (Theme::Auto, Some("0;15"), true),
+            (Theme::Auto, Some("15;0"), false),
+            (Theme::Auto, Some("0;default;7"), true),
+            (Theme::Auto, None, false),
+            (Theme::Light, Some("15;0"), true),
+            (Theme::Dark, Some("0;15"), false),
+        ];
+        for (theme, colours, light) in table {
+            assert_eq!(theme.is_light(colours), light, "{theme:?} {colours:?}");
+        }
+    }
+
+    #[test]
+    fn levels_are_kept_by_server() {
+        let home = tempfile::tempdir().unwrap();
+        let paths = Paths::find(Some(home.path())).unwrap();
+        let (one, other) = (Levels::of(&paths, "a.example:7847"), Levels::of(&paths, "b.example:7847"));
+        assert!(one.load().is_empty());
+        let ops = BTreeMap::from([("#ops".parse().unwrap(), Level::None)]);
+        let bob = BTreeMap::from([("@bob".parse().unwrap(), Level::All)]);
+        one.save(&ops).unwrap();
+        other.save(&bob).unwrap();
+        assert_eq!((one.load(), other.load()), (ops, bob));
+        fs::write(paths.config.join("notify.toml"), "x = [").unwrap();
+        assert!(one.load().is_empty());
+    }
+}

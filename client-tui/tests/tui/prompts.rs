@@ -1,0 +1,350 @@
+//! Going to rooms by letters, finding words, lines written before, messages selected: keys in, screens and effects out.
+
+use quip::app::{Effect, Input};
+use quip_protocol::*;
+
+use crate::harness::*;
+use crate::screens::busy;
+
+const SIZES: [(u16, u16); 3] = [(80, 24), (40, 10), (120, 40)];
+
+fn opened() -> World {
+    let mut world = busy();
+    world.connect();
+    world
+}
+
+fn room(world: &World) -> String {
+    world.app.rooms().current().unwrap().summary.target.to_string()
+}
+
+fn selected(world: &World) -> Option<u64> {
+    world.app.rooms().current().unwrap().selected.map(|seq| seq.0)
+}
+
+fn said(world: &World) -> &str {
+    world.app.said().map_or("", |said| said.text.as_str())
+}
+
+#[test]
+fn going_to_a_room() {
+    for (columns, rows) in SIZES {
+        let mut world = opened();
+        world.keys("<C-k>");
+        insta::assert_snapshot!(format!("switcher_{columns}x{rows}"), world.screen(columns, rows));
+        world.keys("ro");
+        insta::assert_snapshot!(format!("switcher_typed_{columns}x{rows}"), world.screen(columns, rows));
+    }
+    let table = [
+        ("<C-k>ops<Enter>", "#ops"),
+        ("<C-k>@c<Enter>", "@carl"),
+        ("<C-k>long<Enter>", "#a-room-with-a-very-long-name"),
+        ("<C-k>nothing-fits<Enter>", "#ops"),
+        ("<C-k>gen<Esc>", "#ops"),
+        ("<C-k>gen<BS><BS><BS>bob<Enter>", "@bob"),
+        ("<C-k><F1><Esc><Esc>", "#ops"),
+    ];
+    for (keys, expected) in table {
+        let mut world = opened();
+        let id = world.app.rooms().find(&target("#ops"));
+        world.keys("<C-k>#ops<Enter>");
+        assert_eq!(world.app.rooms().current_id(), id);
+        world.keys(keys);
+        assert_eq!(room(&world), expected, "{keys}");
+        assert!(world.app.composer().is_empty(), "{keys}");
+    }
+}
+
+#[test]
+fn who_waits_is_offered_first_and_the_room_one_is_in_last() {
+    let mut world = opened();
+    world.keys("<C-k>#gen<Enter><C-k><Enter>");
+    assert_eq!(room(&world), "#ops");
+    world.keys("<C-k><Up><Enter>");
+    assert_eq!(room(&world), "#ops", "the last of the list is where one is");
+}
+
+#[test]
+fn a_draft_survives_a_question() {
+    let mut world = opened();
+    world.keys("half a thought<C-k>x<C-f>y<C-r><Esc>");
+    assert_eq!(world.app.composer().text(), "half a thought");
+}
+
+#[test]
+fn finding_words() {
+    for (columns, rows) in SIZES {
+        let mut world = opened();
+        world.keys("<C-k>#gen<Enter><C-f>");
+        insta::assert_snapshot!(format!("find_{columns}x{rows}"), world.screen(columns, rows));
+        world.keys("THE");
+        insta::assert_snapshot!(format!("find_typed_{columns}x{rows}"), world.screen(columns, rows));
+    }
+    let mut world = opened();
+    world.keys("<C-k>#gen<Enter><C-f>THE");
+    let newest = selected(&world);
+    world.keys("<Up>");
+    assert!(selected(&world) < newest && selected(&world).is_some());
+    world.keys("<Up><Up><Up>");
+    assert!(said(&world).contains("no older one"), "{}", said(&world));
+    world.keys("<Down><Down><Down><Down>");
+    assert_eq!(selected(&world), newest);
+    world.keys("<Esc>");
+    assert_eq!(selected(&world), None);
+    world.keys("<C-f>THE<Enter>/react :+1:<Enter>");
+    assert!(world.wanted.iter().any(|effect| matches!(
+        effect,
+        Effect::Deliver(frame::Request::React { target, .. }) if Some(target.0) == newest
+    )));
+}
+
+#[test]
+fn words_are_found_in_what_comes_while_they_are_looked_for() {
+    let mut world = opened();
+    world.keys("<C-k>#gen<Enter><C-f>zebra");
+    assert_eq!(selected(&world), None);
+    let seq = world.says(1, "bob", "a Zebra!");
+    insta::assert_snapshot!("find_came", world.screen(80, 24));
+    world.keys("<Enter>");
+    assert!(seq.0 > 0 && world.app.composer().is_empty());
+}
+
+#[test]
+fn looking_for_a_line_written_before() {
+    let mut world = opened();
+    world.keys("<C-k>#gen<Enter>first thing<Enter>/me waves<Enter>another thing<Enter>draft");
+    world.keys("<C-r>");
+    insta::assert_snapshot!("recall", world.screen(80, 24));
+    insta::assert_snapshot!("recall_small", world.screen(40, 10));
+    world.keys("thing<C-r><Enter>");
+    assert_eq!(world.app.composer().text(), "first thing");
+}
+
+#[test]
+fn selected_messages_are_copied_and_opened() {
+    let table = [
+        ("plain words", "y", Effect::Copy("plain words".into())),
+        ("see\n```sh\nmake\n```", "y", Effect::Copy("make".into())),
+        ("see\n```sh\nmake\n```", "Y", Effect::Copy("see\n```sh\nmake\n```".into())),
+        ("plain words", "o", Effect::Show("plain words".into())),
+    ];
+    for (text, keys, expected) in table {
+        let mut world = opened();
+        world.keys("<C-k>#gen<Enter>");
+        world.says(1, "bob", text);
+        world.keys(keys);
+        assert_eq!(world.app.composer().text(), keys, "without a selection it is a letter");
+        world.keys("<C-u><A-k>");
+        world.keys(keys);
+        assert_eq!(world.wanted.last(), Some(&expected), "{text}");
+        assert!(world.app.composer().is_empty());
+    }
+}
+
+#[test]
+fn a_text_is_written_on_in_the_editor() {
+    let mut world = opened();
+    world.keys("draft<C-x><C-e>");
+    assert_eq!(world.wanted.last(), Some(&Effect::Compose("draft".into())));
+    world.input(Input::Composed(Ok("a better draft\nof two lines\n".into())));
+    assert_eq!(world.app.composer().text(), "a better draft\nof two lines");
+    world.input(Input::Composed(Ok("x".repeat(1_000_000))));
+    assert_eq!(world.app.composer().text(), "a better draft\nof two lines", "{}", said(&world));
+    world.input(Input::Composed(Err(SafeLine::new("vi ended with exit status: 1"))));
+    assert_eq!(said(&world), "vi ended with exit status: 1");
+    world.keys("<C-x>q!");
+    assert_eq!(world.app.composer().text(), "a better draft\nof two lines!", "only Ctrl+E follows Ctrl+X");
+}
+
+fn pasted() -> World {
+    let mut world = World::new();
+    world.host(1, "#general", "");
+    let lines: Vec<String> = (1..=60).map(|n| format!("line {n} of the log")).collect();
+    world.said(1, MIDNIGHT + 9 * HOUR, "bob", &format!("it says\n```\n{}\n```", lines.join("\n")));
+    let code = "run `make all` first, then\n```rust\nfn main() {\n    println!(\"hi\"); // @ann\n}\n```\nand tell me @ann";
+    world.said(1, MIDNIGHT + 10 * HOUR, "carl", code);
+    world.connect();
+    world
+}
+
+#[test]
+fn code_and_long_messages() {
+    for (columns, rows) in SIZES {
+        let mut world = pasted();
+        insta::assert_snapshot!(format!("code_{columns}x{rows}"), world.screen(columns, rows));
+        world.keys("<A-k><A-k>");
+        insta::assert_snapshot!(format!("folded_{columns}x{rows}"), world.screen(columns, rows));
+        world.keys("<Enter>");
+        insta::assert_snapshot!(format!("unfolded_{columns}x{rows}"), world.screen(columns, rows));
+        world.keys("z<Esc>");
+        let again = world.screen(columns, rows);
+        assert!(!again.contains("line 40 of"), "{again}");
+        world.keys("<C-f>LINE 40");
+        let found = world.screen(columns, rows);
+        assert!(found.contains("line 40 of the log"), "{found}");
+    }
+}
+
+#[test]
+fn threads() {
+    let mut world = opened();
+    world.keys("<C-k>#gen<Enter>");
+    let question = world.says(1, "bob", "who has the keys?");
+    let answer = |number: u64, text: &str, to: Seq| {
+        EventBody::Message(Message::new(id(number), MessageKind::Plain, text.into(), Some(to)))
+    };
+    let first = world.live(1, "carl", answer(901, "I do", question));
+    world.says(1, "bob", "lunch?");
+    world.live(1, "ann", answer(902, "no, I do", first));
+    for (columns, rows) in SIZES {
+        world.keys("/thread<Enter>");
+        insta::assert_snapshot!(format!("thread_{columns}x{rows}"), world.screen(columns, rows));
+        world.keys("<Esc><A-k><Enter>");
+        let by_key = world.screen(columns, rows);
+        assert!(by_key.contains("Thread in #general: 2 answers"), "{by_key}");
+        world.keys("<Esc><Esc>");
+    }
+    world.keys("<A-k><A-k><Enter>");
+    assert!(said(&world).contains("nobody answered it"), "{}", said(&world));
+}
+
+#[test]
+fn who_comes_and_goes_is_one_line() {
+    let mut world = World::new();
+    world.host(1, "#general", "");
+    let at = MIDNIGHT - HOUR;
+    world.past(1, at, "bob", EventBody::Joined);
+    world.past(1, at, "carl", EventBody::Joined);
+    world.past(1, at, "carl", EventBody::Left);
+    world.past(1, MIDNIGHT + HOUR, "dora", EventBody::Joined);
+    world.said(1, MIDNIGHT + HOUR, "bob", "hello all");
+    for number in 0..12 {
+        world.past(1, MIDNIGHT + 2 * HOUR, &format!("guest{number}"), EventBody::Joined);
+    }
+    for number in 0..2 {
+        world.past(1, MIDNIGHT + 3 * HOUR, &format!("guest{number}"), EventBody::Left);
+    }
+    world.unread(1, 10, 0, 0);
+    world.connect();
+    for (columns, rows) in SIZES {
+        insta::assert_snapshot!(format!("noise_{columns}x{rows}"), world.screen(columns, rows));
+    }
+}
+
+#[test]
+fn who_does_not_look_is_called_and_has_not_read() {
+    let alerts = |world: &World| {
+        let alert = |effect: &Effect| match effect {
+            Effect::Alert { title, text } => Some(format!("{title} {text}")),
+            _ => None,
+        };
+        world.wanted.iter().filter_map(alert).collect::<Vec<_>>()
+    };
+    let marks = |world: &World| world.wanted.iter().filter(|e| matches!(e, Effect::Mark { .. })).count();
+    let mut world = opened();
+    world.keys("<C-k>#gen<Enter>");
+    world.pass(5_000);
+    world.says(1, "bob", "@ann look!");
+    assert_eq!(alerts(&world), [""; 0], "the room is in view");
+    world.pass(5_000);
+    world.input(Input::Focus(false));
+    let before = marks(&world);
+    world.says(1, "bob", "@ann\nlook   again");
+    world.says(1, "bob", "@ann once more");
+    world.pass(5_000);
+    world.says(2, "bob", "nobody is named");
+    world.says(4, "bob", "psst");
+    assert_eq!(alerts(&world), ["#general bob: @ann look again", "@bob bob: psst"]);
+    assert_eq!(marks(&world), before, "nobody looked");
+    world.input(Input::Focus(true));
+    world.pass(5_000);
+    assert!(marks(&world) > before);
+}
+
+#[test]
+fn a_room_calls_as_the_user_wants_it() {
+    let table = [("all", "nothing special", 1), ("mentions", "nothing special", 0), ("none", "@ann!", 0)];
+    for (level, text, expected) in table {
+        let mut world = opened();
+        world.keys("<C-k>#gen<Enter>/notify ");
+        world.keys(level);
+        world.keys("<Enter>");
+        assert!(said(&world).contains(&format!("({level})")), "{}", said(&world));
+        let kept = world.wanted.iter().filter(|effect| matches!(effect, Effect::KeepLevels(_))).count();
+        assert_eq!(kept, 1);
+        world.keys("<C-k>#ops<Enter>");
+        world.pass(5_000);
+        world.says(1, "bob", text);
+        let calls = world.wanted.iter().filter(|effect| matches!(effect, Effect::Alert { .. })).count();
+        assert_eq!(calls, expected, "{level}");
+    }
+    let mut world = opened();
+    world.keys("/notify loud<Enter>");
+    assert!(said(&world).contains("loud is none of all, mentions, none"), "{}", said(&world));
+    world.keys("<C-u>/notify <Tab>");
+    insta::assert_snapshot!("completion_levels", world.screen(80, 24));
+}
+
+#[test]
+fn keys_are_those_of_the_settings() {
+    let settings =
+        quip::config::settings::Settings::parse("[keys]\n\"ctrl+g\" = \"switch\"\n\"alt+a\" = \"none\"");
+    let keys = settings.unwrap().keys;
+    let mut world = opened();
+    world.app.prefer(quip::app::Preferences { keys, ..Default::default() });
+    world.keys("<C-g>@bob<Enter>");
+    assert_eq!(room(&world), "@bob");
+    world.keys("<A-a>");
+    assert_eq!(room(&world), "@bob", "the key has no meaning any more");
+    world.keys("<F1>");
+    let help = world.screen(120, 90);
+    assert!(help.contains("Ctrl+G") && help.contains("switch (quip.toml)"), "{help}");
+}
+
+#[test]
+fn the_mouse_scrolls_and_goes_to_rooms() {
+    use quip::app::input::Mouse;
+    let mut world = opened();
+    world.keys("<C-k>#gen<Enter>");
+    world.screen(80, 24);
+    let at = |world: &mut World, what, x, y| world.input(Input::Mouse { what, x, y });
+    world.keys("<A-m>");
+    assert_eq!(world.wanted.last(), Some(&Effect::Mouse(true)));
+    at(&mut world, Mouse::WheelUp, 40, 10);
+    assert!(world.screen(80, 24).contains("↓ newest"));
+    at(&mut world, Mouse::WheelDown, 40, 10);
+    assert!(!world.screen(80, 24).contains("↓ newest"));
+    let rows: Vec<String> = world.screen(80, 24).lines().map(str::to_owned).collect();
+    for name in ["#ops", "@carl", "@bob"] {
+        let y = rows.iter().position(|row| row.chars().take(20).collect::<String>().contains(name)).unwrap();
+        at(&mut world, Mouse::Click, 5, u16::try_from(y).unwrap());
+        assert_eq!(room(&world), name);
+    }
+    for (x, y) in [(5, 2), (5, 7), (5, 20), (40, 10), (79, 23)] {
+        at(&mut world, Mouse::Click, x, y);
+        assert_eq!(room(&world), "@bob", "{x},{y} is no room");
+    }
+    world.keys("<F1>");
+    let top = world.screen(80, 24);
+    at(&mut world, Mouse::WheelDown, 40, 10);
+    assert_ne!(world.screen(80, 24), top);
+    at(&mut world, Mouse::Click, 40, 10);
+    assert!(!world.screen(80, 24).contains("Help"));
+    world.keys("<A-m>");
+    assert_eq!(world.wanted.last(), Some(&Effect::Mouse(false)));
+}
+
+#[test]
+fn on_a_light_background_no_colour_is_light() {
+    use ratatui::style::Color;
+    let mut world = pasted();
+    world.screen(80, 24);
+    let mut terminal = ratatui::Terminal::new(ratatui::backend::TestBackend::new(80, 24)).unwrap();
+    let look = quip::view::Look { color: true, light: true };
+    terminal.draw(|frame| quip::view::draw(frame, &world.app, look)).unwrap();
+    let light =
+        [Color::Yellow, Color::LightYellow, Color::White, Color::LightCyan, Color::LightGreen, Color::Gray];
+    for cell in terminal.backend().buffer().content() {
+        assert!(!light.contains(&cell.fg), "{:?}", cell);
+    }
+}

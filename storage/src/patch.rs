@@ -1,0 +1,202 @@
+//! A change of one room of a replica: the blocks that it touches are read, changed and written as a whole. Imports
+//! blocks and the database.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use quip_protocol::codec::{LENGTH_BYTES, decode_stored_event, encode_event};
+use quip_protocol::{Cursor, Event, RoomId, Seq};
+use sled::{Batch, IVec};
+
+use crate::database::Database;
+use crate::keys;
+use crate::store::{StoreError, block_at, parse, versioned};
+use crate::timeline::{Block, BlockBytes};
+
+/// A change that is being made.
+pub(crate) struct Patch<'a> {
+    database: &'a Database,
+    room: RoomId,
+    /// The frames of all blocks that were read, and the new ones, by seq.
+    frames: BTreeMap<u64, Bytes>,
+    /// The keys of the blocks that were read.
+    read: BTreeSet<IVec>,
+    /// What is not of blocks.
+    batch: Batch,
+}
+
+impl<'a> Patch<'a> {
+    pub(crate) fn new(database: &'a Database, room: RoomId) -> Patch<'a> {
+        Patch { database, room, frames: BTreeMap::new(), read: BTreeSet::new(), batch: Batch::default() }
+    }
+
+    /// Takes a dense run of events, see [`crate::replica::Replica::insert`].
+    pub(crate) fn take(&mut self, run: &[Event], head: Seq) -> Result<(), StoreError> {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(()) };
+        let (first, last) = (first.seq, last.seq);
+        self.load(Seq(first.0.saturating_sub(1)))?;
+        self.load_range(first, last)?;
+        // By message: the events that amend it and are not in it yet.
+        let mut amended: BTreeMap<Seq, BTreeSet<Seq>> = BTreeMap::new();
+        for (target, by) in self.amendments(first, last)? {
+            if by > head {
+                amended.entry(target).or_default().insert(by);
+            }
+        }
+        for event in run {
+            self.frames.insert(event.seq.0, encode_event(event));
+        }
+        for event in run {
+            let Some(target) = event.body.amends() else { continue };
+            self.batch.insert(keys::amendment(self.room, target, event.seq), &[]);
+            let in_run = (first..=last).contains(&target);
+            if !in_run {
+                let later = self.amendments(target, target)?.into_iter().map(|(_, by)| by);
+                amended.entry(target).or_default().extend(later.filter(|by| *by > event.seq));
+            }
+            if !in_run || event.seq > head {
+                amended.entry(target).or_default().insert(event.seq);
+            }
+        }
+        for (target, by) in amended {
+            self.amend(target, by)?;
+        }
+        self.advance(first, last)
+    }
+
+    /// Forgets what is behind `keep`, and what that amended.
+    pub(crate) fn cut(&mut self, keep: Cursor) -> Result<(), StoreError> {
+        self.load(keep.seq)?;
+        self.load_range(keep.seq.next(), Seq(u64::MAX))?;
+        for (target, by) in self.amendments(Seq::ZERO, Seq(u64::MAX))? {
+            if by > keep.seq {
+                self.batch.remove(keys::amendment(self.room, target, by));
+                self.load(target)?;
+                self.frames.remove(&target.0);
+            }
+        }
+        drop(self.frames.split_off(&keep.seq.next().0));
+        let key = keys::cursor(self.room);
+        let cursor: Option<Cursor> = self.database.get(&key)?.map(|value| parse(&key, &value)).transpose()?;
+        if cursor.is_some_and(|cursor| cursor.seq > keep.seq) {
+            self.batch.insert(key, versioned(&keep));
+        }
+        Ok(())
+    }
+
+    /// All of it as one batch.
+    pub(crate) fn finish(mut self) -> Result<Batch, StoreError> {
+        for key in std::mem::take(&mut self.read) {
+            self.batch.remove(key);
+        }
+        let mut block: Option<Block> = None;
+        for (seq, frame) in &self.frames {
+            let follows = block.as_ref().is_some_and(|block| block.next() == Seq(*seq));
+            if !follows || !block.as_mut().is_some_and(|block| block.append(frame)) {
+                put(&mut self.batch, block.take());
+                let mut new = Block::new(self.room, Seq(*seq));
+                new.append(frame);
+                block = Some(new);
+            }
+        }
+        put(&mut self.batch, block);
+        Ok(self.batch)
+    }
+
+    /// Reads the block that holds `seq`; whether there is one.
+    fn load(&mut self, seq: Seq) -> Result<bool, StoreError> {
+        if self.frames.contains_key(&seq.0) {
+            return Ok(true);
+        }
+        let Some((key, value)) = block_at(self.database, self.room, seq)? else { return Ok(false) };
+        // A block that was read has lost what is not in it any more.
+        if self.read.contains(&key) {
+            return Ok(false);
+        }
+        let block = BlockBytes::parse(&key, &value).map_err(|why| StoreError::corrupt(&key, why))?;
+        if block.frame(seq).map_err(|why| StoreError::corrupt(&key, why))?.is_none() {
+            return Ok(false);
+        }
+        self.keep(key, &value)?;
+        Ok(true)
+    }
+
+    fn load_range(&mut self, first: Seq, last: Seq) -> Result<(), StoreError> {
+        self.load(first)?;
+        for pair in self.database.scan(&keys::block(self.room, first), &keys::block(self.room, last)) {
+            let (key, value) = pair?;
+            if !self.read.contains(&key) {
+                self.keep(key, &value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, key: IVec, value: &[u8]) -> Result<(), StoreError> {
+        let block = BlockBytes::parse(&key, value).map_err(|why| StoreError::corrupt(&key, why))?;
+        for frame in block.frames() {
+            let (seq, frame) = frame.map_err(|why| StoreError::corrupt(&key, why))?;
+            self.frames.entry(seq.0).or_insert_with(|| Bytes::copy_from_slice(frame));
+        }
+        self.read.insert(key);
+        Ok(())
+    }
+
+    /// The stored amendments of messages from `first` to `last`: which message, and by which event.
+    fn amendments(&self, first: Seq, last: Seq) -> Result<Vec<(Seq, Seq)>, StoreError> {
+        let (from, upto) = keys::amendments(self.room, first, last);
+        let found = self.database.scan(&from, &upto).map(|pair| {
+            let (key, _) = pair?;
+            keys::amendment_of(&key).ok_or_else(|| StoreError::corrupt(&key, "its key has the wrong length"))
+        });
+        found.collect()
+    }
+
+    fn amend(&mut self, target: Seq, by: BTreeSet<Seq>) -> Result<(), StoreError> {
+        if !self.load(target)? {
+            return Ok(());
+        }
+        let Some(mut message) = self.event(target)? else { return Ok(()) };
+        for by in by {
+            self.load(by)?;
+            if let Some(amendment) = self.event(by)? {
+                message.amend(&amendment);
+            }
+        }
+        self.frames.insert(target.0, encode_event(&message));
+        Ok(())
+    }
+
+    fn event(&self, seq: Seq) -> Result<Option<Event>, StoreError> {
+        let decode = |frame: &Bytes| {
+            let malformed = |_| StoreError::corrupt(&keys::block(self.room, seq), "an event is malformed");
+            decode_stored_event(&frame[LENGTH_BYTES..]).map_err(malformed)
+        };
+        self.frames.get(&seq.0).map(decode).transpose()
+    }
+
+    /// Moves the cursor on if the run joins what lies before it, and over what lies behind the run.
+    fn advance(&mut self, first: Seq, last: Seq) -> Result<(), StoreError> {
+        let key = keys::cursor(self.room);
+        let cursor: Option<Cursor> = self.database.get(&key)?.map(|value| parse(&key, &value)).transpose()?;
+        if cursor.is_some_and(|cursor| first > cursor.seq.next() || last <= cursor.seq) {
+            return Ok(());
+        }
+        let mut end = last;
+        while self.load(end.next())? {
+            while self.frames.contains_key(&end.next().0) {
+                end = end.next();
+            }
+        }
+        if let Some(event) = self.event(end)? {
+            self.batch.insert(key, versioned(&Cursor { epoch: event.epoch, seq: end }));
+        }
+        Ok(())
+    }
+}
+
+fn put(batch: &mut Batch, block: Option<Block>) {
+    for (key, value) in block.iter().flat_map(Block::values) {
+        batch.insert(key, value);
+    }
+}

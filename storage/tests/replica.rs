@@ -1,0 +1,239 @@
+//! The replica against a plain map: whatever comes, in pages and live, in any order, with holes, cuts and reopening,
+//! it has exactly that, and never more than it says.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use proptest::prelude::*;
+use quip_protocol::frame::PageFrom;
+use quip_protocol::{
+    Cursor, Epoch, Event, EventBody, Message, MessageId, MessageKind, RoomId, Seq, Timestamp,
+};
+use quip_storage::{Opened, Replica};
+
+const ROOM: RoomId = RoomId(7);
+const EVENTS: u64 = 400;
+
+fn event(seq: u64, body: EventBody) -> Event {
+    Event {
+        room: ROOM,
+        epoch: Epoch::FIRST,
+        seq: Seq(seq),
+        at: Timestamp(seq),
+        ordinal: 0,
+        author: ["ann", "bob"][seq as usize % 2].parse().unwrap(),
+        body,
+    }
+}
+
+/// The room's log: messages, of which many are amended, some again and again.
+fn log() -> Vec<Event> {
+    (1..=EVENTS).map(|seq| event(seq, body(seq))).collect()
+}
+
+fn body(seq: u64) -> EventBody {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&seq.to_le_bytes());
+    let id = MessageId::from_bytes(bytes);
+    // Somewhere before, often the same.
+    let target = Seq((seq.wrapping_mul(2_654_435_761) >> 7) % (seq / 3).max(1) + 1);
+    match seq % 7 {
+        2 if seq > 9 => EventBody::Edited { target, id, text: format!("edited by {seq}").as_str().into() },
+        4 if seq > 9 => EventBody::Reacted { target, id, emoji: "👍".into(), on: seq.is_multiple_of(2) },
+        5 if seq > 9 && seq.is_multiple_of(5) => EventBody::Deleted { target, id },
+        _ => {
+            let text = "words ".repeat(seq as usize % 90 + 1);
+            EventBody::Message(Message::new(id, MessageKind::Plain, text.as_str().into(), None))
+        }
+    }
+}
+
+/// The log as it is when its newest event is `head`.
+fn as_of(log: &[Event], head: u64) -> Vec<Event> {
+    let mut events = log[..head as usize].to_vec();
+    for at in 0..events.len() {
+        if let Some(target) = events[at].body.amends() {
+            let by = events[at].clone();
+            events[target.0 as usize - 1].amend(&by);
+        }
+    }
+    events
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// So many events behind the newest one that was told live.
+    Live(u64),
+    /// A page as of some later time.
+    Page {
+        first: u64,
+        count: u64,
+        head: u64,
+    },
+    Reopen,
+    Cut(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (1..60u64).prop_map(Step::Live),
+        4 => (1..EVENTS, 1..90u64, 0..90u64).prop_map(|(first, count, head)| Step::Page { first, count, head }),
+        1 => Just(Step::Reopen),
+        1 => (1..EVENTS).prop_map(Step::Cut),
+    ]
+}
+
+/// What the replica must have: which seqs.
+#[derive(Debug, Default)]
+struct Model {
+    present: BTreeSet<u64>,
+    cursor: Option<u64>,
+}
+
+impl Model {
+    fn insert(&mut self, first: u64, last: u64) {
+        self.present.extend(first..=last);
+        if self.cursor.is_none_or(|cursor| first <= cursor + 1 && last > cursor) {
+            let mut end = last;
+            while self.present.contains(&(end + 1)) {
+                end += 1;
+            }
+            self.cursor = Some(end);
+        }
+    }
+
+    fn cut(&mut self, log: &[Event], keep: u64) {
+        let gone: Vec<u64> = self.present.range(keep + 1..).copied().collect();
+        for seq in gone {
+            self.present.remove(&seq);
+            if let Some(target) = log[seq as usize - 1].body.amends() {
+                self.present.remove(&target.0);
+            }
+        }
+        self.cursor = self.cursor.map(|cursor| cursor.min(keep));
+    }
+}
+
+fn read_all(replica: &Replica) -> Vec<Event> {
+    let mut all: Vec<Event> = Vec::new();
+    loop {
+        let last = all.last().map_or(Seq::ZERO, |event| event.seq);
+        let page = replica.page(ROOM, PageFrom::After(last), 37).unwrap();
+        assert!(page.windows(2).all(|pair| pair[1].seq == pair[0].seq.next()), "a page has no hole");
+        if page.is_empty() {
+            return all;
+        }
+        all.extend(page);
+    }
+}
+
+fn read_back(replica: &Replica) -> Vec<Event> {
+    let mut all: Vec<Event> = Vec::new();
+    let mut from = PageFrom::Latest;
+    loop {
+        let page = replica.page(ROOM, from, 37).unwrap();
+        let Some(first) = page.first() else { break };
+        from = PageFrom::Before(first.seq);
+        all.extend(page.into_iter().rev());
+    }
+    all.reverse();
+    all
+}
+
+/// Who reacted first, and when a deleted message was edited, may be forgotten where a page came before the events that it knew of already.
+fn settled(mut events: Vec<Event>) -> Vec<Event> {
+    for event in &mut events {
+        if let EventBody::Message(message) = &mut event.body {
+            message.reactions.iter_mut().for_each(|reaction| reaction.by.sort());
+            message.edited = message.edited.filter(|_| !message.deleted);
+        }
+    }
+    events
+}
+
+fn run(dir: &Path, log: &[Event], steps: &[Step]) -> (Replica, Model, u64) {
+    let mut replica = Replica::open(dir).unwrap().0;
+    let mut model = Model::default();
+    // The newest event that the client has heard of, and the newest the server has.
+    let (mut live, mut head) = (0, 0u64);
+    for step in steps {
+        match *step {
+            Step::Live(count) => {
+                let last = (live + count).min(EVENTS);
+                if last > live {
+                    replica.insert(ROOM, &log[live as usize..last as usize], Seq(live)).unwrap();
+                    model.insert(live + 1, last);
+                    live = last;
+                    head = head.max(live);
+                }
+            }
+            Step::Page { first, count, head: later } => {
+                head = head.max((live + later).min(EVENTS));
+                let last = (first + count - 1).min(head);
+                if first <= last {
+                    let events = as_of(log, head);
+                    replica.insert(ROOM, &events[first as usize - 1..last as usize], Seq(head)).unwrap();
+                    model.insert(first, last);
+                }
+            }
+            Step::Reopen => {
+                replica.sync().unwrap();
+                drop(replica);
+                replica = Replica::open(dir).unwrap().0;
+            }
+            Step::Cut(keep) => {
+                // The same events come again: a log that was cut and went on as before.
+                let keep = keep.min(live);
+                replica.cut(ROOM, Cursor { epoch: Epoch::FIRST, seq: Seq(keep) }).unwrap();
+                model.cut(log, keep);
+                live = keep;
+                head = keep;
+            }
+        }
+    }
+    (replica, model, live)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn it_has_what_it_was_given(steps in prop::collection::vec(step(), 1..30)) {
+        let dir = tempfile::tempdir().unwrap();
+        let log = log();
+        let (replica, mut model, live) = run(&dir.path().join("replica"), &log, &steps);
+        let present: Vec<u64> = model.present.iter().copied().collect();
+        let seqs = |events: &[Event]| events.iter().map(|event| event.seq.0).collect::<Vec<_>>();
+        prop_assert_eq!(seqs(&read_all(&replica)), present.clone());
+        prop_assert_eq!(seqs(&read_back(&replica)), present);
+        prop_assert_eq!(replica.newest(ROOM).unwrap().map(|c| c.seq.0), model.present.last().copied());
+        // Once the holes are filled, in whatever order that was, every message is as it is at the server.
+        if live < EVENTS {
+            replica.insert(ROOM, &log[live as usize..], Seq(live)).unwrap();
+            model.insert(live + 1, EVENTS);
+        }
+        let missing = (1..=EVENTS).filter(|seq| !model.present.contains(seq));
+        let now = as_of(&log, EVENTS);
+        for seq in missing.collect::<Vec<_>>().into_iter().rev() {
+            replica.insert(ROOM, &now[seq as usize - 1..seq as usize], Seq(EVENTS)).unwrap();
+        }
+        prop_assert_eq!(settled(read_all(&replica)), settled(now));
+    }
+}
+
+#[test]
+fn a_damaged_one_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("replica");
+    let (replica, opened) = Replica::open(&path).unwrap();
+    assert_eq!(opened, Opened::New);
+    replica.insert(ROOM, &log(), Seq::ZERO).unwrap();
+    replica.sync().unwrap();
+    drop(replica);
+    std::fs::write(path.join("db"), vec![0x5A; 100_000]).unwrap();
+    let (replica, opened) = Replica::open(&path).unwrap();
+    assert!(matches!(opened, Opened::SetAside { .. }), "{opened:?}");
+    assert_eq!(read_all(&replica), []);
+}

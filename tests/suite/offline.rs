@@ -1,0 +1,228 @@
+//! Without a network: what was read is read again, what is written arrives once and in order, whatever is killed.
+
+use quip_protocol::Target;
+use quip_protocol::client::{Client, Post};
+use quip_protocol::frame::PageFrom;
+use quip_tests::{Quip, Server, Terminal, connected, eventually, join, within};
+use tokio::task::JoinSet;
+
+fn fast() -> Server {
+    Server::with_config("[limits]\nmessages_per_second = 100000\nburst_messages = 100000")
+}
+
+/// The lines of `#general` that have this in them, as the server has them.
+fn sent(quip: &Quip, what: &str) -> Vec<String> {
+    let history = quip.run(&["history", "#general", "-n", "1000"]).ok();
+    history.lines().filter(|line| line.contains(what)).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_train_without_network() {
+    let mut server = Server::start();
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    let terminal = Terminal::client(&ann, 80, 24);
+    terminal.shows("connected to");
+    for text in ["the first thing said", "the last thing said"] {
+        terminal.say(text);
+    }
+    eventually("both are sent", || (sent(&ann, "thing said").len() == 2).then_some(()));
+    terminal.say("/quit");
+    terminal.ends();
+    assert!(server.stop());
+
+    let terminal = Terminal::client(&ann, 80, 24);
+    terminal.shows("the last thing said");
+    terminal.shows("the first thing said");
+    for text in ["first of three", "second of three", "third of three"] {
+        terminal.say(text);
+        terminal.shows(text);
+    }
+    // The one who has it open has it alone.
+    let refused = ann.run(&["history", "#general"]).fails(69);
+    assert!(refused.contains("in use by process"), "{refused}");
+    terminal.say("/quit");
+    terminal.ends();
+    let offline = ann.run(&["history", "#general"]);
+    assert!(offline.stderr.contains("local copy"), "{offline:?}");
+    assert!(offline.ok().contains("the last thing said"));
+    for command in [["rooms", "--json"], ["export", "#general"]] {
+        let offline = ann.run(&command);
+        assert!(offline.stderr.contains("local copy"), "{offline:?}");
+        assert!(offline.ok().contains("#general"));
+    }
+
+    let terminal = Terminal::client(&ann, 80, 24);
+    terminal.until("all three are pending", |screen| screen.matches("of three").count() == 3);
+    server.restart();
+    terminal.shows("connected to");
+    let lines =
+        eventually("the three arrive", || Some(sent(&ann, "of three")).filter(|lines| lines.len() >= 3));
+    assert_eq!(lines.len(), 3, "each once: {lines:?}");
+    for (line, word) in lines.iter().zip(["first", "second", "third"]) {
+        assert!(line.contains(word), "in order: {lines:?}");
+    }
+    terminal.until("nothing is pending", |screen| {
+        screen.matches("of three").count() == 3 && !screen.contains("of three …")
+    });
+}
+
+fn unread_in_list(line: &str) -> bool {
+    line.split('│').next().is_some_and(|left| left.contains("#ops") && left.contains('1'))
+}
+
+#[test]
+fn what_is_read_without_a_network_is_read() {
+    let mut server = Server::start();
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    let bob = Quip::joined(&server.invite(&[]), "bob");
+    ann.run(&["room", "create", "#ops", "--members", "bob"]).ok();
+    let terminal = Terminal::client(&ann, 80, 24);
+    terminal.shows("connected to");
+    terminal.shows("bob joined");
+    bob.run(&["send", "#ops", "the disk is full"]).ok();
+    // The room is marked in the list.
+    terminal.until("it is unread", |screen| screen.lines().any(unread_in_list));
+    assert!(ann.run(&["unread"]).ok().contains("#ops"));
+    assert!(server.stop());
+    terminal.press(&["M-2"]);
+    terminal.shows("the disk is full");
+    terminal.say("/quit");
+    terminal.ends();
+    server.restart();
+    assert!(ann.run(&["unread"]).ok().contains("#ops"), "the server does not know yet");
+    let terminal = Terminal::client(&ann, 80, 24);
+    terminal.shows("connected to");
+    eventually("the server knows", || (!ann.run(&["unread"]).ok().contains("#ops")).then_some(()));
+}
+
+#[test]
+fn a_damaged_copy_is_fetched_anew_and_nothing_typed_is_lost() {
+    let mut server = Server::start();
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    ann.run(&["send", "#general", "said before"]).ok();
+    let terminal = Terminal::client(&ann, 80, 24);
+    terminal.shows("said before");
+    assert!(server.stop());
+    terminal.say("typed without a network");
+    terminal.shows("typed without a network");
+    terminal.kill();
+    let servers = ann.home().join("data/servers");
+    let copy = std::fs::read_dir(servers).unwrap().next().unwrap().unwrap().path();
+    for file in ["db", "conf"] {
+        std::fs::write(copy.join("replica").join(file), vec![0x5A; 10_000]).unwrap();
+    }
+    let terminal = Terminal::client(&ann, 80, 24);
+    terminal.shows("1 to deliver");
+    server.restart();
+    terminal.shows("said before");
+    terminal.shows("typed without a network");
+    eventually("it arrives", || (sent(&ann, "typed without").len() == 1).then_some(()));
+    let aside = std::fs::read_dir(&copy)
+        .unwrap()
+        .any(|entry| entry.unwrap().file_name().to_string_lossy().starts_with("replica.broken-"));
+    assert!(aside, "the damaged one is kept beside");
+}
+
+#[test]
+fn a_client_killed_while_it_sends_loses_and_doubles_nothing() {
+    const ROUNDS: usize = 10;
+    let mut server = fast();
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    let terminal = Terminal::client(&ann, 80, 24);
+    terminal.shows("ann joined");
+    terminal.say("/quit");
+    terminal.ends();
+    let mut said = 0;
+    for round in 0..ROUNDS {
+        let terminal = Terminal::client(&ann, 80, 24);
+        terminal.shows("#general");
+        // In some rounds the server is away, in some it comes back meanwhile.
+        match round % 4 {
+            0 => drop(terminal.shows("connected to")),
+            1 => assert!(server.stop()),
+            3 => server.restart(),
+            _ => {}
+        }
+        // Another number of messages each time, so that it is killed at another moment.
+        for _ in 0..(round * 7) % 5 + 1 {
+            terminal.say(&format!("message {said}."));
+            said += 1;
+        }
+        // What was typed is at most seen when it is kept.
+        terminal.shows(&format!("message {}.", said - 1));
+        terminal.kill();
+    }
+    // The last round left it away.
+    server.restart();
+    let terminal = Terminal::client(&ann, 80, 24);
+    terminal.shows("connected to");
+    let lines =
+        eventually("all arrive", || Some(sent(&ann, "> message ")).filter(|lines| lines.len() >= said));
+    let numbers: Vec<String> =
+        lines.iter().filter_map(|line| line.split("message ").nth(1)).map(str::to_owned).collect();
+    let expected: Vec<String> = (0..said).map(|n| format!("{n}.")).collect();
+    assert_eq!(numbers, expected, "each once, in order");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn much_that_was_missed_comes_without_a_gap() {
+    const MISSED: usize = 20_000;
+    let server = fast();
+    let owner = join(server.owner.as_ref().unwrap(), "owner").await;
+    let general: Target = "#general".parse().unwrap();
+    let invite = server.invite(&[]);
+    let ann = tokio::task::spawn_blocking(move || {
+        let ann = Quip::joined(&invite, "ann");
+        let terminal = Terminal::client(&ann, 80, 24);
+        terminal.shows("connected to");
+        terminal.shows("ann joined");
+        terminal.say("/quit");
+        terminal.ends();
+        ann
+    });
+    let ann = ann.await.unwrap();
+    post(&owner, &general, MISSED).await;
+    // Those were on their way at once, and have no order.
+    within("the last one", owner.send(&general, "the very last one")).await.unwrap();
+    let head = connected("the head", || owner.page(&general, PageFrom::Latest, 1)).await.head.seq;
+    let mut server = server;
+    tokio::task::spawn_blocking(move || {
+        assert!(server.stop());
+        let terminal = Terminal::client(&ann, 80, 24);
+        terminal.shows("ann joined");
+        let painted = terminal.record(ann.home());
+        server.restart();
+        terminal.shows("the very last one");
+        terminal.shows("connected to");
+        // Only what differs from the line before is painted.
+        let painted = std::fs::read(painted).unwrap();
+        assert!(String::from_utf8_lossy(&painted).contains("atching up"), "progress is shown");
+        terminal.say("/quit");
+        terminal.ends();
+        assert!(server.stop());
+        let copy = ann.run(&["export", "#general"]).ok();
+        assert!(!copy.contains("\"type\":\"gap\""), "no gap");
+        let seqs: Vec<u64> = copy.lines().filter_map(seq).collect();
+        let first = *seqs.first().unwrap();
+        assert_eq!(seqs, (first..=head.0).collect::<Vec<_>>(), "seq by seq as the server");
+    })
+    .await
+    .unwrap();
+}
+
+fn seq(line: &str) -> Option<u64> {
+    let rest = line.split("\"seq\":").nth(1)?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+async fn post(owner: &Client, to: &Target, count: usize) {
+    let mut posts = JoinSet::new();
+    for n in 0..count {
+        while posts.len() >= 500 {
+            posts.join_next().await.unwrap().unwrap();
+        }
+        let (handle, post) = (owner.handle(), Post::new(to.clone(), &format!("message number {n}.")));
+        posts.spawn(async move { handle.post(post).await.map(|_| ()).unwrap() });
+    }
+    within("all are sent", async { while posts.join_next().await.transpose().unwrap().is_some() {} }).await;
+}
