@@ -184,6 +184,9 @@ fn a_consumer_outlives_the_server_and_is_durable() {
         server.kill();
         server.restart();
     }
+    // It is connected again when this comes, and can say how far it read when it is told to end.
+    sender.send("#ops", 301..=301);
+    printed.push(consumer.next());
     let seqs: Vec<u64> = printed.iter().map(seq).collect();
     assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "each once, in order: {seqs:?}");
     assert_eq!(consumer.stop(), Some(0));
