@@ -35,6 +35,7 @@ impl Step<'_> {
         match (invite.grant.clone(), name) {
             (Grant::Account { room, admin }, Some(name)) => {
                 self.check_name_free(name)?;
+                let room = room.filter(|room| self.may_still_invite(invite.by, *room));
                 self.use_up(invite);
                 let by = self.new_account(name, None, admin);
                 self.add_device(key, by.id, label);
@@ -248,6 +249,11 @@ impl Step<'_> {
         for code in codes {
             self.put(Change::Invite(Invite { uses_left: 0, ..code }));
         }
+    }
+
+    /// Whoever made the link must still be able to bring someone into the room: a link is no way back in.
+    fn may_still_invite(&self, by: Option<AccountId>, room: RoomId) -> bool {
+        by.is_none_or(|by| self.state.rooms.get(&room).and_then(|room| room.role(by)) >= Some(Role::Member))
     }
 
     fn is_suspended(&self, account: Option<AccountId>) -> bool {

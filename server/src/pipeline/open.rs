@@ -33,6 +33,17 @@ pub enum OpenError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The journal ends before what the store has: something acknowledged is missing from it. Going on would give the
+    /// same places to other events.
+    #[error(
+        "the journal ends at {journal}, the store is at {store}: the journal is missing, cut or an older copy; put the right one back, or accept the loss with quipd check --rebuild"
+    )]
+    JournalBehind {
+        /// Where the journal ends.
+        journal: Position,
+        /// Where the store is.
+        store: Position,
+    },
     /// The journal has an entry that this version cannot apply.
     #[error(
         "journal entry {position} cannot be replayed: {why}; it was written by a newer quipd, or is damaged"
@@ -69,7 +80,10 @@ pub fn open(path: &Path, store_options: StoreOptions, rebuild: bool) -> Result<O
     if let Opened::SetAside { to, why } = &opened {
         warn!(set_aside = %to.display(), why, "the store could not be opened: rebuilding it from the journal");
     }
-    if rebuild || store.applied() > journal.last() {
+    if !rebuild && store.applied() > journal.last() {
+        return Err(OpenError::JournalBehind { journal: journal.last(), store: store.applied() });
+    }
+    if rebuild {
         let to = store.set_aside()?;
         warn!(set_aside = %to.display(), "rebuilding the store from the journal");
         store = Store::open(dir.store(), store_options)?.0;

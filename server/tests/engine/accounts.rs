@@ -259,3 +259,15 @@ fn a_room_that_everyone_has_left_belongs_to_whoever_comes_first() {
     world.does("ann", CommandBody::Join { room: room("#ops") });
     assert_eq!(world.sees("ann", "#ops").role, Some(Role::Member));
 }
+
+#[test]
+fn a_link_into_a_room_is_no_way_back_for_who_was_removed_from_it() {
+    let mut world = World::with(&["ann", "bob"]);
+    world.does("ann", create("#secret", true, &["bob"]));
+    world.does("bob", code(1, Some("#secret"), 5, LATER));
+    world.does("eve", redeem(1, Some("eve")));
+    assert_eq!(world.sees("eve", "#secret").role, Some(Role::Member));
+    world.does("ann", kick("#secret", "bob"));
+    world.does("bob2", redeem(1, Some("bob2")));
+    world.refuses("bob2", post("#secret", 1, "back"), ErrorCode::NoSuchRoom);
+}
