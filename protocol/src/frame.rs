@@ -1,6 +1,6 @@
 //! Frames: what client and server say to each other. `ARCHITECTURE.md` says on which stream each travels.
 //!
-//! Variants and fields are only ever added at the end; a change that is not an addition is a new version, agreed on
+//! Variants are only ever added at the end; everything else, a new field too, is a new version, agreed on
 //! in [`Hello`] and [`Welcome`].
 
 use serde::{Deserialize, Serialize};

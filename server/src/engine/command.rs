@@ -1,4 +1,4 @@
-//! Commands: what goes into the log. Variants and fields are only ever added at the end, journals carry their
+//! Commands: what goes into the log. Variants are only ever added at the end, fields never: journals carry their
 //! numbers.
 
 use quip_protocol::name::MAX_ACCOUNT_NAME;

@@ -58,9 +58,4 @@ impl Intake {
         let rest = self.taken.split_off(fitting);
         Some(std::mem::replace(&mut self.taken, rest))
     }
-
-    /// Takes no more; what waits can still be taken.
-    pub fn close(&mut self) {
-        self.queue.close();
-    }
 }

@@ -107,7 +107,7 @@ fn server_config(
     Ok(QuicServerConfig::try_from(config)?)
 }
 
-/// Makes a pair and keeps it. The key is written first and whole: a certificate without its key is made anew.
+/// Makes a pair and keeps it. The certificate is written first: one without its key is made anew with it.
 fn make_pair((cert, key): &(PathBuf, PathBuf)) -> Result<(), TlsError> {
     let pair = rcgen::generate_simple_self_signed(vec!["quip".to_owned()])?;
     write_private(cert, pair.cert.pem().as_bytes())
