@@ -1,6 +1,5 @@
 //! A real terminal: the client inside tmux, typed into and looked at.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -75,13 +74,6 @@ impl Terminal {
     /// Waits until this text is on the screen.
     pub fn shows(&self, text: &str) -> String {
         self.until(text, |screen| screen.contains(text))
-    }
-
-    /// From now on everything that is painted is also written to a file in `dir`; returns the file.
-    pub fn record(&self, dir: &Path) -> PathBuf {
-        let path = dir.join("painted");
-        self.tmux(&["pipe-pane", &format!("cat > '{}'", path.display())]);
-        path
     }
 
     /// kill -9 of the program, which must be the only one in the terminal.

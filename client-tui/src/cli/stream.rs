@@ -52,13 +52,15 @@ pub async fn run(streamed: Streamed, env: &Env, out: &mut Out) -> Result<(), Cli
     let connection = connect(env, Stay::Reconnect).await?;
     let announced = connection.handle.welcome().map(|welcome| welcome.limits.text_bytes as usize);
     let sink = Sink::new(Progress::new(announced.map_or(MAX_TEXT, |limit| limit.min(MAX_TEXT))));
+    // Before anything is read: a change that came before the first look would wait for the next one to be shown.
+    let progress = sink.subscribe();
     if streamed.command.is_empty() {
         source::standard_input(&sink)?;
     } else {
         source::command(&streamed.command, streamed.status, &sink)?;
     }
     let mut message = Growing::new(connection.handle.clone(), streamed.post);
-    let grown = grow(&mut message, sink.subscribe()).await;
+    let grown = grow(&mut message, progress).await;
     // What cannot be sent is read all the same: a build is not broken by its log.
     let code = sink.subscribe().wait_for(|p| p.end().is_some()).await.ok().and_then(|p| p.end().cloned());
     grown?;
