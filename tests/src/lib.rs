@@ -3,12 +3,14 @@
 //! The binaries are the ones beside the running program; `tests/run` builds them first.
 
 pub mod command;
+pub mod middlebox;
 pub mod person;
 pub mod poll;
 pub mod server;
 pub mod terminal;
 
 pub use command::{Quip, Ran};
+pub use middlebox::Middlebox;
 pub use person::{identity, join};
 pub use poll::{connected, eventually, within};
 pub use server::Server;

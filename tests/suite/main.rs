@@ -8,6 +8,8 @@ mod hostile_text;
 mod load;
 mod offline;
 mod refusals;
+mod roaming;
+mod running;
 mod scripts;
 mod talk;
 mod terminal;

@@ -2,82 +2,23 @@
 //! killed at random moments, from seeds.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::ops::RangeInclusive;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::{Child, Stdio};
 use std::thread;
 
 use quip_protocol::Target;
 use quip_protocol::client::{Client, Post};
-use quip_tests::poll::DEADLINE;
 use quip_tests::{Quip, Server, eventually, join};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
+use crate::running::{Running, terminate};
+
 const FAST: &str = "[limits]\nmessages_per_second = 100000\nburst_messages = 100000";
 const ROUNDS: u64 = 50;
 const EACH_ROUND: u64 = 200;
-
-/// A command that goes on, and the JSON lines that it prints.
-struct Running {
-    process: Child,
-    lines: Receiver<Value>,
-}
-
-impl Running {
-    fn start(quip: &Quip, args: &[&str]) -> Running {
-        let mut command = quip.command(args);
-        Running::of(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap())
-    }
-
-    fn of(mut process: Child) -> Running {
-        let stdout = BufReader::new(process.stdout.take().unwrap());
-        let (sender, lines) = channel();
-        // A line that a kill cut off was not flushed: it does not count.
-        let parsed = |line: String| serde_json::from_str(&line).ok();
-        thread::spawn(move || {
-            stdout.lines().map_while(Result::ok).filter_map(parsed).try_for_each(|line| sender.send(line))
-        });
-        Running { process, lines }
-    }
-
-    fn next(&self) -> Value {
-        self.lines.recv_timeout(DEADLINE).expect("the command goes on")
-    }
-
-    /// kill -9; what it had printed.
-    fn kill(mut self) -> Vec<Value> {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-        // Ends when the pipe does.
-        self.lines.iter().collect()
-    }
-
-    /// SIGTERM; its exit code.
-    fn stop(mut self) -> Option<i32> {
-        terminate(&self.process);
-        self.ended()
-    }
-
-    fn ended(&mut self) -> Option<i32> {
-        eventually("the command ends", || self.process.try_wait().unwrap()).code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn terminate(process: &Child) {
-    let pid = process.id().to_string();
-    assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
-}
 
 fn seq(line: &Value) -> u64 {
     line["seq"].as_u64().unwrap_or_else(|| panic!("a place in {line}"))

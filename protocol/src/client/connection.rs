@@ -8,6 +8,7 @@ use quinn::{ConnectionError, Endpoint, RecvStream, SendStream, VarInt};
 use tokio::task::JoinSet;
 
 use super::requests::Requests;
+use super::roaming::{Look, Roamed, Roaming};
 use super::silence::{Silence, TICK};
 use super::tls::{self, Seen, SeenCell};
 use super::{Config, Error, Trust};
@@ -94,12 +95,48 @@ impl Connection {
     pub(super) async fn lost(&self) -> Lost {
         let error = tokio::select! {
             error = self.quic.closed() => error,
-            () = silent(&self.quic) => ConnectionError::TimedOut,
+            () = self.silent() => ConnectionError::TimedOut,
         };
         match self.fault.why.get() {
             Some(fault) => fault.clone().into(),
             None => lost(&error),
         }
+    }
+
+    /// Resolves when the server is gone without a word. Goes with this machine to other networks meanwhile.
+    async fn silent(&self) {
+        let mut silence = Silence::default();
+        let server = self.server();
+        let mut roaming = Roaming::new(Look::now(server));
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let roamed = roaming.look(Look::now(server));
+            if matches!(roamed, Roamed::Moved | Roamed::Woke) {
+                self.rebind(server, roamed);
+                silence.doubt();
+            }
+            let stats = self.quic.stats();
+            if silence.tick(stats.udp_tx.datagrams, stats.udp_rx.datagrams) {
+                return;
+            }
+        }
+    }
+
+    /// Goes on from a new socket. The ping that this sends tells the server where the client is now.
+    fn rebind(&self, server: SocketAddr, roamed: Roamed) {
+        match socket(server).and_then(|socket| self.endpoint.rebind(socket)) {
+            Ok(()) => tracing::info!(?roamed, "rebound the connection"),
+            Err(error) => {
+                tracing::info!(?roamed, %error, "cannot rebind the connection; it will be made again")
+            }
+        }
+    }
+
+    /// Where the server is.
+    pub(super) fn server(&self) -> SocketAddr {
+        self.quic.remote_address()
     }
 
     /// Whether both are the same connection.
@@ -122,19 +159,6 @@ impl Connection {
     pub(super) async fn close(&self) {
         self.quic.close(VarInt::from_u32(close::DONE), b"");
         let _ = tokio::time::timeout(CLOSE_WITHIN, self.endpoint.wait_idle()).await;
-    }
-}
-
-async fn silent(quic: &quinn::Connection) {
-    let mut silence = Silence::default();
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let stats = quic.stats();
-        if silence.tick(stats.udp_tx.datagrams, stats.udp_rx.datagrams) {
-            return;
-        }
     }
 }
 
@@ -219,11 +243,16 @@ async fn dial_one(config: Config, address: SocketAddr) -> Result<Connection, Err
 }
 
 fn endpoint(address: SocketAddr) -> std::io::Result<Endpoint> {
-    let any: SocketAddr = if address.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
+    let runtime = Arc::new(quinn::TokioRuntime);
+    Endpoint::new(quinn::EndpointConfig::default(), None, socket(address)?, runtime)
+}
+
+/// Any local address, for packets to this one.
+fn socket(server: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
+    let any: SocketAddr = if server.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
     let socket = std::net::UdpSocket::bind(any)?;
     enlarge(&socket);
-    let runtime = Arc::new(quinn::TokioRuntime);
-    Endpoint::new(quinn::EndpointConfig::default(), None, socket, runtime)
+    Ok(socket)
 }
 
 /// The kernel may grant less, or nothing: then bursts are retransmitted.

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use super::command::{Command, again, answer_with, inbox_again, refuse, tell};
 use super::connection::{Connection, Live, Lost};
 use super::restore::{RestoreError, hint, restore};
 use super::resume::{Change, Resume, Verdict};
+use super::roaming::roamed;
 use super::{Config, Error, Event};
 use crate::codec::{Frame, FrameKind};
 use crate::cursor::Cursor;
@@ -79,6 +81,8 @@ pub(super) struct Driver {
     backoff: Backoff,
     /// The server said when to come back.
     hint: Option<Duration>,
+    /// Where the server was last.
+    server: Option<SocketAddr>,
 }
 
 #[derive(Debug)]
@@ -119,6 +123,7 @@ impl Driver {
             asking: None,
             backoff: Backoff::default(),
             hint: None,
+            server: None,
         }
     }
 
@@ -193,10 +198,19 @@ impl Driver {
     /// Waits before the next attempt.
     async fn pause(&mut self, why: SafeLine) -> End {
         let random = getrandom::u32().unwrap_or(u32::MAX / 2);
-        let wait = self.backoff.next(random).max(self.hint.take().unwrap_or_default());
+        let asked = self.hint.take();
+        let wait = self.backoff.next(random).max(asked.unwrap_or_default());
         tracing::info!(server = self.config.address(), %why, ?wait, "disconnected");
         self.report(Event::Down { why, retry_in: Some(wait) });
-        match self.meanwhile(tokio::time::sleep(wait)).await {
+        // A laptop that is opened has its network some seconds later, and then need not wait longer.
+        let server = self.server.filter(|_| asked.is_none());
+        let waited = async move {
+            match server {
+                None => tokio::time::sleep(wait).await,
+                Some(server) => drop(tokio::time::timeout(wait, roamed(server)).await),
+            }
+        };
+        match self.meanwhile(waited).await {
             Some(()) => Error::Disconnected.into(),
             None => End::Closed,
         }
@@ -226,6 +240,7 @@ impl Driver {
     /// Serves one connection to its end.
     async fn serve(&mut self, connection: Connection) -> End {
         let began = Instant::now();
+        self.server = Some(connection.server());
         self.report(Event::Up(connection.welcome.as_ref().clone()));
         self.link.send_replace(Link::new(Some(&connection)));
         let end = match self.events_of(&connection).await {

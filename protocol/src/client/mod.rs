@@ -16,6 +16,7 @@ mod handle;
 mod requests;
 mod restore;
 mod resume;
+mod roaming;
 mod silence;
 mod tls;
 

@@ -9,6 +9,9 @@ pub(super) const TICK: Duration = Duration::from_secs(1);
 const SILENT_AFTER: Duration = Duration::from_secs(5);
 /// So many packets in vain are retransmissions or pings; fewer may be acknowledgements, which nobody answers.
 const IN_VAIN: u64 = 4;
+/// When there is reason to doubt, a ping was sent: an answer to it, or to one of its retransmissions, comes in this time
+/// over any network that people chat on.
+const DOUBTED_FOR: Duration = Duration::from_secs(3);
 
 /// What was sent since something last came.
 #[derive(Debug, Default)]
@@ -16,17 +19,27 @@ pub(super) struct Silence {
     received: u64,
     sent_then: u64,
     lasts: Duration,
+    doubted: bool,
 }
 
 impl Silence {
     /// After one more [`TICK`], with the packets sent and received so far: whether the server is gone.
     pub(super) fn tick(&mut self, sent: u64, received: u64) -> bool {
         if received != self.received {
-            *self = Silence { received, sent_then: sent, lasts: Duration::ZERO };
+            *self = Silence { received, sent_then: sent, ..Silence::default() };
             return false;
         }
         self.lasts += TICK;
+        if self.doubted {
+            return self.lasts >= DOUBTED_FOR;
+        }
         self.lasts >= SILENT_AFTER && sent.saturating_sub(self.sent_then) >= IN_VAIN
+    }
+
+    /// The machine woke up or moved, and the server was pinged: it is gone unless it answers soon.
+    pub(super) fn doubt(&mut self) {
+        self.lasts = Duration::ZERO;
+        self.doubted = true;
     }
 }
 
@@ -49,5 +62,16 @@ mod tests {
         assert_eq!(gone_after(slow), None, "an answer now and then");
         let dead = (0..100).map(|n| (10 + n, 10));
         assert_eq!(gone_after(dead), Some(5));
+    }
+
+    #[test]
+    fn one_that_was_doubted_answers_soon_or_is_gone() {
+        let mut silence = Silence::default();
+        assert!(!silence.tick(10, 10));
+        silence.doubt();
+        assert_eq!([11, 12, 12].map(|sent| silence.tick(sent, 10)), [false, false, true]);
+        silence.doubt();
+        assert!(!silence.tick(13, 11), "an answer ends the doubt");
+        assert_eq!([13; 9].map(|sent| silence.tick(sent, 11)), [false; 9]);
     }
 }
