@@ -6,6 +6,7 @@ pub mod command;
 pub mod middlebox;
 pub mod person;
 pub mod poll;
+pub mod random;
 pub mod server;
 pub mod terminal;
 
@@ -13,6 +14,7 @@ pub use command::{Quip, Ran};
 pub use middlebox::Middlebox;
 pub use person::{identity, join};
 pub use poll::{connected, eventually, within};
+pub use random::Random;
 pub use server::Server;
 pub use terminal::Terminal;
 

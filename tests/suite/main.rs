@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod client_killed;
 mod commands;
 mod crash;
+mod devices;
 mod hostile_text;
 mod load;
 mod offline;

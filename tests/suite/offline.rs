@@ -123,47 +123,6 @@ fn a_damaged_copy_is_fetched_anew_and_nothing_typed_is_lost() {
     assert!(aside, "the damaged one is kept beside");
 }
 
-#[test]
-fn a_client_killed_while_it_sends_loses_and_doubles_nothing() {
-    const ROUNDS: usize = 10;
-    let mut server = fast();
-    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
-    let terminal = Terminal::client(&ann, 80, 24);
-    terminal.shows("ann joined");
-    terminal.say("/quit");
-    terminal.ends();
-    let mut said = 0;
-    for round in 0..ROUNDS {
-        let terminal = Terminal::client(&ann, 80, 24);
-        terminal.shows("#general");
-        // In some rounds the server is away, in some it comes back meanwhile.
-        match round % 4 {
-            0 => drop(terminal.shows("connected to")),
-            1 => assert!(server.stop()),
-            3 => server.restart(),
-            _ => {}
-        }
-        // Another number of messages each time, so that it is killed at another moment.
-        for _ in 0..(round * 7) % 5 + 1 {
-            terminal.say(&format!("message {said}."));
-            said += 1;
-        }
-        // What was typed is at most seen when it is kept.
-        terminal.shows(&format!("message {}.", said - 1));
-        terminal.kill();
-    }
-    // The last round left it away.
-    server.restart();
-    let terminal = Terminal::client(&ann, 80, 24);
-    terminal.shows("connected to");
-    let lines =
-        eventually("all arrive", || Some(sent(&ann, "> message ")).filter(|lines| lines.len() >= said));
-    let numbers: Vec<String> =
-        lines.iter().filter_map(|line| line.split("message ").nth(1)).map(str::to_owned).collect();
-    let expected: Vec<String> = (0..said).map(|n| format!("{n}.")).collect();
-    assert_eq!(numbers, expected, "each once, in order");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn much_that_was_missed_comes_without_a_gap() {
     const MISSED: usize = 20_000;

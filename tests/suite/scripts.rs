@@ -9,7 +9,7 @@ use std::thread;
 
 use quip_protocol::Target;
 use quip_protocol::client::{Client, Post};
-use quip_tests::{Quip, Server, eventually, join};
+use quip_tests::{Quip, Random, Server, eventually, join};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -22,12 +22,6 @@ const EACH_ROUND: u64 = 200;
 
 fn seq(line: &Value) -> u64 {
     line["seq"].as_u64().unwrap_or_else(|| panic!("a place in {line}"))
-}
-
-/// One of `0..=most`, the same in every run.
-fn random(state: &mut u64, most: u64) -> u64 {
-    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    (*state >> 33) % (most + 1)
 }
 
 /// A fast sender of the protocol, beside the commands.
@@ -80,13 +74,13 @@ fn a_consumer_killed_at_random_moments_skips_nothing() {
     let before = ann.run(&["export", "#general"]).ok().lines().count() as u64;
     let args = ["tail", "#general", "--consumer", "deploy", "--json", "--since", "0"];
     let follow = [&args[..], &["--follow"]].concat();
-    let (mut random_state, mut seen) = (SEED, BTreeSet::new());
+    let (mut random, mut seen) = (Random::new(SEED), BTreeSet::new());
     for round in 0..ROUNDS {
         let mut printed = Vec::new();
         let consumer = Running::start(&ann, &follow);
         let unseen = before + round * EACH_ROUND - seen.len() as u64;
         // Before, while and after the messages of this round come.
-        let moment = random(&mut random_state, unseen + EACH_ROUND);
+        let moment = random.below(usize::try_from(unseen + EACH_ROUND).unwrap() + 1);
         thread::scope(|scope| {
             scope.spawn(|| sender.send("#general", round * EACH_ROUND + 1..=(round + 1) * EACH_ROUND));
             printed.extend((0..moment).map(|_| consumer.next()));

@@ -3,32 +3,11 @@
 use quip_protocol::codec::{FrameKind, encode};
 use quip_protocol::frame::{Labelled, PageFrom, PageRequest, Reply, Request};
 use quip_protocol::{MessageId, MessageKind, Role, RoomId, SafeLine, SafeText, Seq};
-use quip_tests::{Server, identity, join, within};
+use quip_tests::{Random, Server, identity, join, within};
 
 use super::raw::{Raw, assert_flat, frame, resident_mib};
 
 const ROUNDS: u64 = 500;
-
-/// SplitMix64: the same bytes for the same seed, everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        usize::try_from(self.next() % n as u64).expect("less than n")
-    }
-
-    fn bytes(&mut self, most: usize) -> Vec<u8> {
-        (0..self.below(most)).map(|_| self.next() as u8).collect()
-    }
-}
 
 /// Requests that are right, to be made wrong.
 fn requests() -> Vec<Request> {
@@ -66,7 +45,7 @@ fn attempt(random: &mut Random, requests: &[Request]) -> Vec<u8> {
         0 => random.bytes(200),
         1 => frame(FrameKind::Request, &random.bytes(2_000)).to_vec(),
         _ => {
-            let label = random.next() as u32;
+            let label = random.any() as u32;
             let mut body = encode(&Labelled { label, body: requests[random.below(requests.len())].clone() });
             for _ in 0..=random.below(4) {
                 let at = random.below(body.len());
@@ -88,7 +67,7 @@ async fn random_bytes_from_within() {
     let requests = requests();
     let before = resident_mib(&server);
     for seed in 0..ROUNDS {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let mut raw = Raw::connect(&server.link, &identity("ann")).await;
         for _ in 0..=random.below(5) {
             raw.write(attempt(&mut random, &requests)).await;
