@@ -6,7 +6,6 @@ mod crowd;
 mod disk;
 mod latency;
 mod meter;
-mod process;
 mod progress;
 mod receive;
 mod report;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::process::Process;
+use quip_tests::process::Process;
 
 /// Running.
 #[derive(Debug)]

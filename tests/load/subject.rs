@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use quip_protocol::ServerLink;
 use quip_tests::Server;
 
-use crate::process::Process;
+use quip_tests::process::Process;
 
 /// Limits are what another program tests; here they would only be in the way.
 const CONFIG: &str = "[limits]

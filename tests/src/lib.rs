@@ -6,6 +6,7 @@ pub mod command;
 pub mod middlebox;
 pub mod person;
 pub mod poll;
+pub mod process;
 pub mod random;
 pub mod server;
 pub mod terminal;

@@ -10,10 +10,10 @@ use crate::cli::IdleArgs;
 use crate::crowd::Crowd;
 use crate::latency::Deliveries;
 use crate::meter::Meter;
-use crate::process::Process;
 use crate::receive::Receiver;
 use crate::report::{Report, per, quantile};
 use crate::stamp::MIN_SIZE;
+use quip_tests::process::Process;
 
 use super::Run;
 

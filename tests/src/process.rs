@@ -30,7 +30,12 @@ impl Process {
 
     /// Resident memory, in KiB.
     pub fn rss_kib(&self) -> Option<u64> {
-        rss_kib(&std::fs::read_to_string(self.dir.join("status")).ok()?)
+        status_kib(&std::fs::read_to_string(self.dir.join("status")).ok()?, "VmRSS:")
+    }
+
+    /// The most resident memory that it ever had, in KiB.
+    pub fn peak_rss_kib(&self) -> Option<u64> {
+        status_kib(&std::fs::read_to_string(self.dir.join("status")).ok()?, "VmHWM:")
     }
 }
 
@@ -43,8 +48,8 @@ fn ticks(stat: &str) -> Option<u32> {
     user.checked_add(system)
 }
 
-fn rss_kib(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+fn status_kib(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
@@ -65,9 +70,11 @@ mod tests {
 
     #[test]
     fn resident_memory() {
-        assert_eq!(rss_kib("Name:\tx\nVmHWM:\t  99 kB\nVmRSS:\t   12844 kB\n"), Some(12_844));
+        let status = "Name:\tx\nVmHWM:\t  99 kB\nVmRSS:\t   12844 kB\n";
+        assert_eq!(status_kib(status, "VmRSS:"), Some(12_844));
+        assert_eq!(status_kib(status, "VmHWM:"), Some(99));
         for broken in ["", "VmRSS:", "VmRSS:\t12 MB", "VmHWM:\t 5 kB"] {
-            assert_eq!(rss_kib(broken), None, "{broken:?}");
+            assert_eq!(status_kib(broken, "VmRSS:"), None, "{broken:?}");
         }
     }
 

@@ -1,0 +1,92 @@
+//! The client on a pseudo terminal, read as it paints.
+
+use std::io::{Read, Write};
+use std::num::NonZeroU16;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use quip_tests::process::Process;
+use quip_tests::{Quip, binary};
+
+/// Nothing that is measured may take longer.
+const DEADLINE: Duration = Duration::from_secs(60);
+const ROWS: NonZeroU16 = NonZeroU16::new(40).expect("40 is not 0");
+const COLUMNS: NonZeroU16 = NonZeroU16::new(120).expect("120 is not 0");
+
+/// A running client.
+pub struct Screen {
+    child: Box<dyn Child + Send + Sync>,
+    keys: Box<dyn Write + Send>,
+    painted: Receiver<Vec<u8>>,
+    /// The terminal: only what differs from before is painted, so the bytes alone tell little.
+    shown: vt100::Parser,
+    _terminal: Box<dyn MasterPty + Send>,
+}
+
+impl Screen {
+    /// Starts the client as this user, on 120×40.
+    pub fn start(quip: &Quip) -> Result<Screen> {
+        let size = PtySize { rows: ROWS.get(), cols: COLUMNS.get(), pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size)?;
+        let mut command = CommandBuilder::new(binary("quip"));
+        command.env("QUIP_HOME", quip.home());
+        command.env("TERM", "xterm-256color");
+        let child = pair.slave.spawn_command(command).context("quip does not start")?;
+        let mut reader = pair.master.try_clone_reader()?;
+        let (sender, painted) = channel();
+        thread::spawn(move || {
+            let mut buffer = vec![0; 64 * 1024];
+            while let Ok(length @ 1..) = reader.read(&mut buffer) {
+                if sender.send(buffer[..length].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        let keys = pair.master.take_writer()?;
+        let shown = vt100::Parser::new(ROWS, COLUMNS, 0);
+        Ok(Screen { child, keys, painted, shown, _terminal: pair.master })
+    }
+
+    /// Presses keys.
+    pub fn press(&mut self, keys: &[u8]) -> Result<()> {
+        self.keys.write_all(keys)?;
+        Ok(self.keys.flush()?)
+    }
+
+    /// Waits until the screen is as `check` wants it.
+    pub fn until(&mut self, what: &str, check: impl Fn(&str) -> bool) -> Result<()> {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let contents = self.shown.screen().contents();
+            if check(&contents) {
+                return Ok(());
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            match self.painted.recv_timeout(left) {
+                Ok(bytes) => self.shown.process(&bytes),
+                Err(_) => bail!("not on the screen: {what}\n{contents}"),
+            }
+        }
+    }
+
+    /// Waits until this is on the screen.
+    pub fn shows(&mut self, text: &str) -> Result<()> {
+        self.until(text, |screen| screen.contains(text))
+    }
+
+    /// The client's process.
+    pub fn process(&self) -> Process {
+        Process::of(self.child.process_id().unwrap_or_default())
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
