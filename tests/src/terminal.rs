@@ -1,5 +1,6 @@
 //! A real terminal: the client inside tmux, typed into and looked at.
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -43,6 +44,17 @@ impl Terminal {
     pub fn say(&self, text: &str) {
         self.tmux(&["send-keys", "-l", text]);
         self.press(&["Enter"]);
+    }
+
+    /// Pastes a file, as a terminal does that brackets what is pasted.
+    pub fn paste(&self, file: &Path) {
+        self.tmux(&["load-buffer", &file.display().to_string()]);
+        self.tmux(&["paste-buffer", "-p", "-r"]);
+    }
+
+    /// Gives the window another size.
+    pub fn resize(&self, columns: usize, rows: usize) {
+        self.tmux(&["resize-window", "-x", &columns.to_string(), "-y", &rows.to_string()]);
     }
 
     /// What is on the screen now.

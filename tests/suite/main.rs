@@ -13,6 +13,7 @@ mod refusals;
 mod roaming;
 mod running;
 mod scripts;
+mod storms;
 mod talk;
 mod terminal;
 mod threats;

@@ -1,0 +1,83 @@
+//! The terminal client under what terminals and people do to it: sizes that change and change, pastes without end, messages
+//! that come faster than anyone reads.
+
+use std::io::Write as _;
+
+use quip_protocol::Target;
+use quip_protocol::client::Post;
+use quip_tests::{Quip, Random, Server, Terminal, join, within};
+use tokio::task::JoinSet;
+
+#[test]
+fn a_storm_of_sizes() {
+    const SEED: u64 = 3;
+    let server = Server::start();
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    let terminal = Terminal::client(&ann, 80, 24);
+    terminal.shows("connected to");
+    terminal.say("before the storm \u{1F327} 雨");
+    terminal.shows("before the storm");
+    let mut random = Random::new(SEED);
+    for _ in 0..200 {
+        let (columns, rows) = (1 + random.below(200), 1 + random.below(70));
+        terminal.resize(columns, rows);
+    }
+    terminal.resize(10, 3);
+    terminal.until("something at 10×3", |screen| !screen.trim().is_empty());
+    terminal.resize(80, 24);
+    terminal.until("all of it again", |screen| {
+        screen.contains("before the storm") && screen.contains("connected to") && screen.contains("#general")
+    });
+    terminal.say("after the storm");
+    terminal.until("it is said", |screen| screen.contains("  after the storm"));
+}
+
+#[test]
+fn a_paste_of_a_megabyte_sends_nothing_by_itself() {
+    let server = Server::start();
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    let terminal = Terminal::client(&ann, 120, 40);
+    terminal.shows("connected to");
+    let file = ann.home().join("pasted");
+    let mut pasted = std::fs::File::create(&file).unwrap();
+    for line in 0..25_000 {
+        writeln!(pasted, "line {line:>7} of a log that goes on and on and on").unwrap();
+    }
+    assert!(pasted.metadata().unwrap().len() > 1_000_000);
+    terminal.paste(&file);
+    // It is more than the composer takes; the line says so, and what is typed is answered.
+    terminal.shows("the composer takes 256 KiB");
+    terminal.say("still here");
+    terminal.until("it is said", |screen| screen.contains("  still here"));
+    let history = ann.run(&["history", "#general"]).ok();
+    assert!(!history.contains("of a log"), "{history}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_faster_than_anyone_reads() {
+    const MESSAGES: usize = 20_000;
+    let server = Server::with_config("[limits]\nmessages_per_second = 100000\nburst_messages = 100000");
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    let bob = join(&server.invite(&[]), "bob").await;
+    bob.join("#general").await.unwrap();
+    let general: Target = "#general".parse().unwrap();
+    let terminal = Terminal::client(&ann, 120, 40);
+    terminal.shows("bob joined");
+    let mut posts = JoinSet::new();
+    for n in 0..MESSAGES {
+        while posts.len() >= 1_000 {
+            posts.join_next().await.unwrap().unwrap();
+        }
+        let (handle, post) = (bob.handle(), Post::new(general.clone(), &format!("storm {n}.")));
+        posts.spawn(async move { handle.post(post).await.map(|_| ()).unwrap() });
+        if n == MESSAGES / 2 {
+            terminal.say("in the middle of it");
+        }
+    }
+    within("all are sent", async { while posts.join_next().await.transpose().unwrap().is_some() {} }).await;
+    within("the last", bob.send(&general, "and that was all")).await.unwrap();
+    terminal.shows("and that was all");
+    terminal.shows("connected to");
+    let everything = ann.run(&["export", "#general"]).ok();
+    assert_eq!(everything.matches("in the middle of it").count(), 1, "what was typed meanwhile is sent once");
+}
