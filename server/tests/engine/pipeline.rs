@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use quip_protocol::codec::{LENGTH_BYTES, decode_stored_event, encode};
+use quip_protocol::codec::{LENGTH_BYTES, decode_stored_event};
 use quip_protocol::{ErrorCode, Event, Refusal, RoomId, SafeText, Seq, Timestamp};
 use quip_server::Config;
 use quip_server::engine::{Actor, Command, CommandBody, Engine, Entry, NotApplied, Outcome};
@@ -17,7 +17,7 @@ use quip_storage::store::StoreOptions;
 use tokio::sync::mpsc;
 
 use crate::commands::{beginning, commands};
-use crate::world::{PlainPast, id, key, post, react};
+use crate::world::{FIRST, PlainPast, id, key, post, react};
 
 type Result<T, E = Refusal> = std::result::Result<T, E>;
 
@@ -51,7 +51,7 @@ async fn submit_all(core: &Core, commands: &[Command], at_once: usize) -> Vec<Re
 fn decide(engine: &mut Engine, past: &mut PlainPast, commands: &[Command]) -> Vec<Result<Outcome>> {
     let decided = commands.iter().map(|command| {
         let mut changes = Vec::new();
-        let result = engine.apply(past, command, &mut changes);
+        let result = engine.apply(past, FIRST, command, &mut changes);
         past.note(&changes);
         result.map_err(|not_applied| match not_applied {
             NotApplied::Refused(refusal) => refusal,
@@ -245,7 +245,7 @@ async fn a_group_fits_into_a_journal_record() {
             labels.extend(group.iter().map(|submission| submission.waiter.label));
             let commands: Vec<Command> = group.into_iter().map(|submission| submission.command).collect();
             let weight: usize = commands.iter().map(Command::weight).sum();
-            let bytes = encode(&Entry { commands }).len();
+            let bytes = Entry { commands, ..Entry::default() }.to_bytes().len();
             assert!(bytes <= weight && bytes <= MAX_PAYLOAD, "{bytes} bytes in a group, {weight} expected");
         }
         labels

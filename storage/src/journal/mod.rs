@@ -217,6 +217,19 @@ impl Journal {
         Replay::new(sealed.chain(active).collect(), behind)
     }
 
+    /// Whether there is a record at exactly this position. [`Position::ZERO`] is before every first one.
+    ///
+    /// # Errors
+    /// When what is before it in its segment can't be read.
+    pub fn holds(&self, position: Position) -> Result<bool, JournalError> {
+        if position == self.last || position == Position::ZERO {
+            return Ok(true);
+        }
+        let before = Position { offset: position.offset.saturating_sub(1), ..position };
+        let found = self.replay(before)?.next().transpose()?;
+        Ok(found.is_some_and(|(found, _)| found == position))
+    }
+
     /// Verifies every record of the journal in `dir`, which nobody writes to meanwhile, and says all that is wrong,
     /// with file and byte. Changes nothing; a record that a crash left incomplete at the very end is a problem too,
     /// until [`Journal::open`] has cut it off. A directory that is not there is an empty journal.

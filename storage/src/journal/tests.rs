@@ -86,6 +86,29 @@ fn what_was_appended_is_replayed_from_any_position() {
 }
 
 #[test]
+fn a_position_is_held_with_its_epoch_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = filled(dir.path(), &[1, 2, 5], 60);
+    let raised = Position { epoch: Epoch(3), offset: 6 };
+    journal.append(raised, &payload(6)).unwrap();
+    let held = [Position::ZERO, at(1), at(2), at(5), raised];
+    let not = [
+        at(3),
+        at(6),
+        at(7),
+        Position { epoch: Epoch(2), offset: 2 },
+        Position { epoch: Epoch(3), offset: 5 },
+    ];
+    assert!(held.into_iter().all(|position| journal.holds(position).unwrap()));
+    assert!(!not.into_iter().any(|position| journal.holds(position).unwrap()));
+    drop(journal);
+    let mut journal = Journal::open(dir.path(), options(60)).unwrap();
+    assert_eq!((journal.last(), replayed(&journal, 0)), (raised, vec![1, 2, 5, 6]));
+    let error = journal.append(at(7), &payload(7)).unwrap_err();
+    assert!(matches!(error, JournalError::OutOfOrder { .. }), "an epoch that is over: {error}");
+}
+
+#[test]
 fn what_does_not_belong_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = filled(dir.path(), &[1, 5], 1000);
