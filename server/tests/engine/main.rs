@@ -3,7 +3,9 @@
 mod accounts;
 mod commands;
 mod consumers;
+mod digest;
 mod feeds;
+mod golden;
 mod membership;
 mod messages;
 mod pipeline;
