@@ -4,6 +4,7 @@ mod accounts;
 mod commands;
 mod consumers;
 mod digest;
+mod epochs;
 mod feeds;
 mod golden;
 mod membership;

@@ -21,7 +21,7 @@ use crate::world::{FIRST, PlainPast, id, key, post, react};
 
 type Result<T, E = Refusal> = std::result::Result<T, E>;
 
-fn start(dir: &Path, fault: Option<Fault>) -> Core {
+pub fn start(dir: &Path, fault: Option<Fault>) -> Core {
     let config = Config::new(Vec::new(), dir.to_owned());
     let mut opened = open(dir, StoreOptions { cache_bytes: 4 << 20 }, false).expect("the directory opens");
     if let Some(fault) = fault {
@@ -31,7 +31,7 @@ fn start(dir: &Path, fault: Option<Fault>) -> Core {
 }
 
 /// Hands over commands in groups of this many; their results in order.
-async fn submit_all(core: &Core, commands: &[Command], at_once: usize) -> Vec<Result<Outcome>> {
+pub async fn submit_all(core: &Core, commands: &[Command], at_once: usize) -> Vec<Result<Outcome>> {
     let mut all = Vec::new();
     for group in commands.chunks(at_once) {
         let (results, mut finished) = mpsc::unbounded_channel();
@@ -79,7 +79,7 @@ fn check_dir(dir: &Path, engine: &Engine, past: &PlainPast) {
     assert_eq!(opened.store.check().expect("readable"), Vec::new());
 }
 
-fn copy_dir(from: &Path, to: &Path) {
+pub fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a directory");
     for entry in std::fs::read_dir(from).expect("a directory") {
         let entry = entry.expect("an entry");
