@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use quip_protocol::{Epoch, Position, Timestamp};
+use quip_protocol::{Epoch, Position};
 use quip_storage::data_dir::{DataDir, DataDirError};
 use quip_storage::journal::{Journal, JournalError, JournalOptions};
 use quip_storage::record::Applied;
@@ -48,6 +48,9 @@ pub enum OpenError {
         /// Where the store is.
         store: Position,
     },
+    /// No randomness.
+    #[error("the operating system gives no randomness: {0}")]
+    Random(#[from] getrandom::Error),
     /// The journal has an entry that this version cannot apply.
     #[error("journal entry {position} cannot be replayed: {why}")]
     Replay {
@@ -92,7 +95,7 @@ pub fn open(path: &Path, store_options: StoreOptions, rebuild: bool) -> Result<O
         set_aside = Some(to);
     }
     // First of all: whatever ends this process later, the store that told of the loss may be gone by then.
-    if let Some(epoch) = next_epoch(journal.last(), store.applied(), set_aside.is_some()) {
+    if let Some(epoch) = next_epoch(journal.last(), store.applied(), set_aside.is_some())? {
         raise_epoch(&mut journal, epoch)?;
     }
     if rebuild || !journal.holds(store.applied())? {
@@ -113,15 +116,19 @@ pub fn open(path: &Path, store_options: StoreOptions, rebuild: bool) -> Result<O
 }
 
 /// The epoch to go on with, unless the store vouches for the journal.
-fn next_epoch(journal: Position, store: Position, unreadable: bool) -> Option<Epoch> {
-    let next = Epoch(journal.epoch.max(store.epoch).0.saturating_add(1));
+fn next_epoch(journal: Position, store: Position, unreadable: bool) -> Result<Option<Epoch>, OpenError> {
+    let next = journal.epoch.max(store.epoch).0.saturating_add(1);
     if store > journal {
-        return Some(next);
+        return Ok(Some(Epoch(next)));
     }
-    let unknown = unreadable || (store == Position::ZERO && journal != Position::ZERO);
-    // A journal put back from a backup may not know of epochs that there were since: minutes were not reached by them.
-    let minutes = u32::try_from(Timestamp::now().0 / 60_000).unwrap_or(u32::MAX);
-    unknown.then(|| next.max(Epoch(minutes)))
+    if !unreadable && (store != Position::ZERO || journal == Position::ZERO) {
+        return Ok(None);
+    }
+    // A journal put back from a backup does not know what epochs there were since, and may be put back again: at
+    // random, because no clock says what was not used before.
+    let mut skipped = [0; 2];
+    getrandom::fill(&mut skipped)?;
+    Ok(Some(Epoch(next.saturating_add(1 + u32::from(u16::from_le_bytes(skipped))))))
 }
 
 fn raise_epoch(journal: &mut Journal, epoch: Epoch) -> Result<(), OpenError> {

@@ -1,5 +1,6 @@
 //! Opening a directory whose journal may have lost something: the epoch is raised unless the store vouches for it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -63,6 +64,21 @@ async fn without_a_store_the_epoch_is_raised_once_and_what_was_stays() {
         assert_eq!(opened(&data, false).unwrap().journal.last(), raised);
         fs::remove_dir_all(&data).unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_backup_that_is_put_back_again_does_not_come_to_the_same_epoch() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    used(&data).await;
+    let epochs: BTreeSet<Epoch> = (0..4)
+        .map(|n| {
+            let restored = dir.path().join(n.to_string());
+            copy_dir(&data.join("journal"), &restored.join("journal"));
+            opened(&restored, false).unwrap().journal.last().epoch
+        })
+        .collect();
+    assert!(epochs.len() > 1, "{epochs:?}");
 }
 
 #[tokio::test]
