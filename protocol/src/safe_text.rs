@@ -4,6 +4,7 @@
 //! one of them, or a parsed name, reaches a terminal, a log, a file or a notification. What could move a cursor,
 //! set a title, write to a clipboard or reorder what is read is replaced by a mark that is seen.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -15,6 +16,24 @@ pub const MARK: char = '\u{FFFD}';
 const MAX_COMBINING: usize = 4;
 /// Deepest nesting of bidirectional isolates.
 const MAX_ISOLATES: usize = 8;
+
+thread_local! {
+    static AS_WRITTEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Decodes what this program wrote, and made safe then: text in it is taken as it is. So what was decided on a text
+/// stays decided, whatever a later version takes for safe. Not for bytes from outside, and not for what is shown:
+/// whoever shows it decodes it once more.
+pub fn as_written<T>(decode: impl FnOnce() -> T) -> T {
+    struct Reset(bool);
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            AS_WRITTEN.set(self.0);
+        }
+    }
+    let _reset = Reset(AS_WRITTEN.replace(true));
+    decode()
+}
 
 /// The body of a message: lines of safe text, separated by `\n`, with tabs.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -61,7 +80,8 @@ macro_rules! text_type {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer).map(|text| $name::new(&text))
+                let text = String::deserialize(deserializer)?;
+                Ok(if AS_WRITTEN.get() { $name(text) } else { $name::new(&text) })
             }
         }
 
@@ -241,6 +261,17 @@ mod tests {
             let line = SafeLine::new(&c.to_string());
             assert!(!line.as_str().contains(['\n', '\t']) && line.as_str().chars().all(is_safe));
         }
+    }
+
+    #[test]
+    fn what_was_written_here_is_taken_as_it_is_and_nothing_else() {
+        let hostile = crate::codec::encode(&"a\u{202e}b");
+        let decode = || crate::codec::decode::<SafeText>(&hostile, "text").unwrap();
+        assert_eq!(as_written(decode).as_str(), "a\u{202e}b");
+        assert_eq!(decode().as_str(), "a\u{FFFD}b");
+        let panicked = std::panic::catch_unwind(|| as_written(|| panic!("a decoder panics, in a test")));
+        assert!(panicked.is_err());
+        assert_eq!(decode().as_str(), "a\u{FFFD}b");
     }
 
     proptest! {

@@ -89,7 +89,7 @@ impl Core {
     /// # Errors
     /// When the operating system gives no thread.
     pub fn start(config: &Config, opened: OpenedDir) -> Result<Core, StartError> {
-        let OpenedDir { dir, journal, store, engine } = opened;
+        let OpenedDir { dir, journal, store, engine, .. } = opened;
         let node = Arc::new(Node {
             name: SafeLine::new(&config.name),
             data_dir: config.data_dir.clone(),

@@ -20,7 +20,7 @@ mod patch;
 mod timeline;
 
 pub use data_dir::{DataDir, DataDirError};
-pub use journal::{Journal, JournalError, JournalOptions, Replay};
+pub use journal::{Checked, Journal, JournalError, JournalOptions, Replay};
 pub use outbox::{Outbox, OutboxError};
 pub use problem::Problem;
 pub use replica::{Copied, Replica, ReplicaError};

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use quip_protocol::codec::{LENGTH_BYTES, encode_event, encode_notice};
 use quip_protocol::{
-    AccountId, AccountName, ConsumerName, Cursor, DeviceKey, Epoch, Event, MessageId, Notice, Position, Role,
+    AccountId, AccountName, ConsumerName, Cursor, DeviceKey, Event, MessageId, Notice, Position, Role,
     RoomId, RoomKind, RoomName, SafeLine, Seq, Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -237,6 +237,4 @@ pub struct Snapshot {
     pub members: Vec<Member>,
     /// All.
     pub consumers: Vec<Consumer>,
-    /// The epoch of the log.
-    pub epoch: Epoch,
 }

@@ -218,7 +218,6 @@ impl Store {
             rooms,
             members: records(&self.database, keys::MEMBER).collect::<Result<_, _>>()?,
             consumers: records(&self.database, keys::CONSUMER).collect::<Result<_, _>>()?,
-            epoch: self.applied().epoch,
         })
     }
 

@@ -5,6 +5,7 @@
 
 use bytes::{BufMut, Bytes};
 use quip_protocol::codec::{LENGTH_BYTES, decode_stored_event, encode_event};
+use quip_protocol::safe_text::as_written;
 use quip_protocol::{Event, RoomId, Seq};
 
 use crate::keys;
@@ -179,7 +180,8 @@ impl Block {
     pub(crate) fn amend(&mut self, target: Seq, by: &Event) -> Result<(), &'static str> {
         let index = (target.0 - self.first.0) as usize;
         let frame = &mut self.frames[index];
-        let mut event = decode_stored_event(&frame[LENGTH_BYTES..]).map_err(|_| "an event is malformed")?;
+        let stored = as_written(|| decode_stored_event(&frame[LENGTH_BYTES..]));
+        let mut event = stored.map_err(|_| "an event is malformed")?;
         event.amend(by);
         let amended = encode_event(&event);
         if amended != *frame {

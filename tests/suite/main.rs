@@ -6,6 +6,7 @@ mod client_killed;
 mod commands;
 mod crash;
 mod devices;
+mod damage;
 mod hostile_text;
 mod load;
 mod offline;

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use quip_protocol::Position;
 use quip_storage::data_dir::{DataDir, DataDirError};
-use quip_storage::journal::{Journal, JournalOptions};
+use quip_storage::journal::{Checked, Journal, JournalOptions};
 use quip_storage::store::{Opened, Store, StoreOptions};
 use tracing_subscriber::EnvFilter;
 
-use crate::pipeline::open::open;
+use crate::pipeline::open::{OpenError, open};
 
 use super::{FAILED, Failure, PlaceArgs, TRY_AGAIN, USAGE, print};
 
@@ -20,7 +20,7 @@ pub fn run(place: &PlaceArgs, rebuild: bool) -> Result<(), Failure> {
         .with_ansi(false)
         .init();
     let path = place.data_dir(&place.file()?)?;
-    if !path.join("journal").exists() {
+    if !path.join("journal").exists() && !path.join("store").exists() {
         let text = format!("{} is no data directory of quipd; say which with --data-dir DIR", path.display());
         return Err(Failure::new(USAGE, text));
     }
@@ -29,24 +29,46 @@ pub fn run(place: &PlaceArgs, rebuild: bool) -> Result<(), Failure> {
         DataDirError::InUse { .. } => Failure::new(TRY_AGAIN, e),
         e => failed(e),
     })?;
-    let mut problems = lines(Journal::check(&dir.journal()).map_err(failed)?);
-    if rebuild && problems.is_empty() {
-        drop(dir);
-        drop(open(&path, StoreOptions::default(), true).map_err(failed)?);
-        return run_checks(&path, DataDir::open(&path).map_err(failed)?, problems);
+    if !rebuild {
+        let checked = Journal::check(&dir.journal()).map_err(failed)?;
+        return run_checks(&path, &dir, &checked, lines(&checked.problems));
     }
-    if rebuild {
+    // What a crash left at its end is cut off, as at every start.
+    drop(Journal::open(dir.journal(), JournalOptions::default()).map_err(failed)?);
+    let checked = Journal::check(&dir.journal()).map_err(failed)?;
+    if !checked.problems.is_empty() {
+        let mut problems = lines(&checked.problems);
         problems.push("the store was not made anew: the journal has to be sound for that".into());
+        return run_checks(&path, &dir, &checked, problems);
     }
-    run_checks(&path, dir, problems)
+    drop(dir);
+    remake(&path)
 }
 
-fn run_checks(path: &Path, dir: DataDir, mut problems: Vec<String>) -> Result<(), Failure> {
-    // A journal with problems is not opened: that would cut a torn tail, and a check changes nothing there.
-    let last = match problems.is_empty() {
-        true => Some(Journal::open(dir.journal(), JournalOptions::default()).map_err(failed)?.last()),
-        false => None,
-    };
+fn remake(path: &Path) -> Result<(), Failure> {
+    let opened = open(path, StoreOptions::default(), true).map_err(failed)?;
+    let set_aside = opened.set_aside.clone();
+    drop(opened);
+    let dir = DataDir::open(path).map_err(failed)?;
+    let checked = Journal::check(&dir.journal()).map_err(failed)?;
+    run_checks(path, &dir, &checked, lines(&checked.problems))?;
+    if let Some(kept) = set_aside {
+        // Not removed: what the journal had lost is nowhere else.
+        let kept = kept.display();
+        let _ = writeln!(
+            std::io::stderr(),
+            "quipd: the store of before is kept as {kept}; delete it when nothing is missed"
+        );
+    }
+    Ok(())
+}
+
+fn run_checks(
+    path: &Path,
+    dir: &DataDir,
+    journal: &Checked,
+    mut problems: Vec<String>,
+) -> Result<(), Failure> {
     let (store, opened) = Store::open(dir.store(), StoreOptions::default()).map_err(failed)?;
     if let Opened::SetAside { to, why } = opened {
         problems.push(format!(
@@ -54,19 +76,15 @@ fn run_checks(path: &Path, dir: DataDir, mut problems: Vec<String>) -> Result<()
             to.display()
         ));
     }
-    problems.extend(last.filter(|last| store.applied() > *last).map(|last| {
-        format!("the store is at {}, the journal ends at {last}; run quipd check --rebuild", store.applied())
-    }));
-    problems.extend(lines(store.check().map_err(failed)?));
-    report(path, store.applied(), last, &problems)
+    let (last, applied) = (journal.last, store.applied());
+    if applied > last {
+        problems.push(OpenError::JournalBehind { journal: last, store: applied }.to_string());
+    }
+    problems.extend(lines(&store.check().map_err(failed)?));
+    report(path, applied, last, &problems)
 }
 
-fn report(
-    path: &Path,
-    applied: Position,
-    last: Option<Position>,
-    problems: &[String],
-) -> Result<(), Failure> {
+fn report(path: &Path, applied: Position, last: Position, problems: &[String]) -> Result<(), Failure> {
     for problem in problems {
         print(&format!("{problem}\n"))?;
     }
@@ -75,15 +93,16 @@ fn report(
             if problems.len() == 1 { "1 problem".into() } else { format!("{} problems", problems.len()) };
         return Err(Failure::new(FAILED, format!("{count} found in {}", path.display())));
     }
-    let behind = match last.filter(|last| applied < *last) {
-        Some(last) => format!("the store is at {applied}, and is brought up to {last} when quipd starts"),
-        None => format!("journal and store end at {applied}"),
+    let behind = if applied < last {
+        format!("the store is at {applied}, and is brought up to {last} when quipd starts")
+    } else {
+        format!("journal and store end at {applied}")
     };
     let _ = writeln!(std::io::stderr(), "quipd: {} is sound; {behind}", path.display());
     Ok(())
 }
 
-fn lines(problems: Vec<quip_storage::Problem>) -> Vec<String> {
+fn lines(problems: &[quip_storage::Problem]) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()
 }
 

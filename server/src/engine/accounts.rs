@@ -273,7 +273,7 @@ impl Step<'_> {
             admin,
             suspended: false,
             created_at: self.at,
-            inbox: Cursor { epoch: self.state.epoch, ..Cursor::default() },
+            inbox: Cursor { epoch: self.terms.epoch, ..Cursor::default() },
         };
         self.put(Change::Account(account.clone()));
         By { id, account }

@@ -45,13 +45,6 @@ pub enum Actor {
     Device(DeviceKey),
 }
 
-/// One entry of the log: the commands of one group, applied in order.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// In order.
-    pub commands: Vec<Command>,
-}
-
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CommandBody {

@@ -1,11 +1,13 @@
 //! The engine: PURE and deterministic. It knows no clock, no randomness, no disk; time is a field of the command.
 //!
 //! [`Engine::apply`] takes one command and either refuses it, changing nothing, or changes the state and says what
-//! changed. Applying the same commands in the same order leads every node, and every restart, to the same state.
+//! changed. Applying the same commands in the same order under the same terms leads every node, and every restart, to
+//! the same state; [`entry`] says how a rule is changed.
 
 pub mod accounts;
 pub mod command;
 pub mod consumers;
+pub mod entry;
 pub mod messages;
 pub mod query;
 pub mod rooms;
@@ -17,7 +19,8 @@ use quip_protocol::{
 };
 use quip_storage::record::{Account, Change, RecordedEvent, RecordedNotice, Snapshot};
 
-pub use command::{Actor, Command, CommandBody, Entry};
+pub use command::{Actor, Command, CommandBody};
+pub use entry::{Entry, EntryError, Rules, Terms};
 pub use state::{RoomState, State};
 
 /// What the engine asks about the past, which it does not hold in memory. Answers follow from the log before the
@@ -103,12 +106,18 @@ impl Engine {
         self.state.rooms.is_empty()
     }
 
-    /// Applies one command and appends what changed to `changes`.
+    /// Applies one command under the terms of its entry and appends what changed to `changes`.
     ///
     /// # Errors
     /// Refusals, which changed nothing; and [`Unreadable`].
-    pub fn apply(&mut self, past: &impl Past, command: &Command, changes: &mut Vec<Change>) -> Applied {
-        let mut step = Step { state: &mut self.state, changes, at: command.at };
+    pub fn apply(
+        &mut self,
+        past: &impl Past,
+        terms: Terms,
+        command: &Command,
+        changes: &mut Vec<Change>,
+    ) -> Applied {
+        let mut step = Step { state: &mut self.state, changes, terms, at: command.at };
         match command.by {
             Actor::Operator => step.operate(&command.body),
             Actor::Device(key) => match &command.body {
@@ -127,6 +136,7 @@ impl Engine {
 struct Step<'a> {
     state: &'a mut State,
     changes: &'a mut Vec<Change>,
+    terms: Terms,
     at: Timestamp,
 }
 
@@ -207,7 +217,7 @@ impl Step<'_> {
         let is_message = matches!(body, EventBody::Message(_));
         let event = Event {
             room,
-            epoch: self.state.epoch,
+            epoch: self.terms.epoch,
             seq: head.cursor.seq.next(),
             at: self.at,
             ordinal: head.ordinal + u64::from(is_message),
@@ -224,7 +234,7 @@ impl Step<'_> {
     fn notify(&mut self, account: AccountId, body: NoticeBody) {
         let Some(mut record) = self.state.accounts.get(&account).cloned() else { return };
         record.inbox.seq = record.inbox.seq.next();
-        record.inbox.epoch = self.state.epoch;
+        record.inbox.epoch = self.terms.epoch;
         let notice = Notice { seq: record.inbox.seq, epoch: record.inbox.epoch, at: self.at, body };
         self.put(Change::Account(record));
         self.put(Change::Notice(RecordedNotice::new(account, notice)));

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use quip_protocol::{AccountId, AccountName, ConsumerName, Cursor, DeviceKey, Epoch, Role, RoomId, RoomName};
+use quip_protocol::{AccountId, AccountName, ConsumerName, Cursor, DeviceKey, Role, RoomId, RoomName};
 use quip_storage::record::{
     Account, Change, Consumer, Device, Head, Invite, Member, Room, Snapshot, Standing,
 };
@@ -39,7 +39,6 @@ impl RoomState {
 /// All of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
-    pub(super) epoch: Epoch,
     pub(super) accounts: BTreeMap<AccountId, Account>,
     pub(super) account_names: HashMap<AccountName, AccountId>,
     pub(super) devices: HashMap<DeviceKey, Device>,
@@ -62,7 +61,7 @@ pub(super) fn pair(a: AccountId, b: AccountId) -> (AccountId, AccountId) {
 impl State {
     /// The state that was stored.
     pub fn from_snapshot(snapshot: Snapshot) -> State {
-        let mut state = State { epoch: snapshot.epoch, ..State::default() };
+        let mut state = State::default();
         for account in snapshot.accounts {
             state.put_account(account);
         }

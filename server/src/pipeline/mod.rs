@@ -15,13 +15,12 @@ use std::thread;
 use std::time::Instant;
 
 use bytes::Bytes;
-use quip_protocol::codec::encode;
 use quip_protocol::{AccountId, ErrorCode, Refusal, RoomId, Seq};
 use quip_storage::journal::Journal;
 use quip_storage::record::{Applied, Change, Standing};
 use tracing::error;
 
-use crate::engine::{Engine, Entry, NotApplied, Outcome, Unreadable};
+use crate::engine::{Engine, Entry, NotApplied, Outcome, Terms, Unreadable};
 use crate::feed::FeedKey;
 use crate::log::{Intake, Submission, Waiter};
 use crate::node::Node;
@@ -106,7 +105,7 @@ impl Writer {
         if !group.changes.is_empty() {
             let begun = Instant::now();
             let position = self.journal.last().next();
-            if let Err(e) = self.journal.append(position, &encode(&group.entry)) {
+            if let Err(e) = self.journal.append(position, &group.entry.to_bytes()) {
                 return self.fail(group, &e.to_string());
             }
             self.node.metrics.journaled(group.entry.commands.len(), begun.elapsed());
@@ -154,7 +153,8 @@ impl Writer {
         let before = group.changes.len();
         let past =
             AppliedPast { unpublished: &self.unpublished, feeds: &self.node.feeds, store: &self.node.store };
-        match engine.apply(&past, &command, &mut group.changes) {
+        let terms = Terms { epoch: self.journal.last().epoch, rules: group.entry.rules };
+        match engine.apply(&past, terms, &command, &mut group.changes) {
             Ok(outcome) => {
                 let changes = &group.changes[before..];
                 match self.unpublished.note(&self.node.feeds, &self.node.store, changes) {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use quip_protocol::codec::{LENGTH_BYTES, decode_stored_event, encode_event};
+use quip_protocol::safe_text::as_written;
 use quip_protocol::{AccountId, Event, MessageId, Receipt, RoomId, Seq};
 use quip_storage::record::{Change, RecordedEvent};
 use quip_storage::store::Store;
@@ -46,7 +47,8 @@ impl Past for Applied<'_> {
             Some(frame) => Some(frame.slice(LENGTH_BYTES..)),
             None => self.store.event(room, seq).map_err(|e| Unreadable(e.to_string()))?,
         };
-        stored.map(|stored| decode_stored_event(&stored).map_err(|e| Unreadable(e.to_string()))).transpose()
+        let event = stored.map(|stored| as_written(|| decode_stored_event(&stored))).transpose();
+        event.map_err(|e| Unreadable(e.to_string()))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::engine::{CommandBody, Engine, Outcome};
 use crate::feed::FeedKey;
 
 use super::Session;
-use super::watching::cursor_state;
+use super::watching::{cursor_state, last_shared};
 
 /// How long a device code is good, in milliseconds.
 const DEVICE_CODE_MS: u64 = 10 * 60 * 1000;
@@ -129,8 +129,10 @@ impl Session {
             }
             Request::WatchInbox { from } => {
                 let head = engine.account(account).map(|a| a.inbox).unwrap_or_default();
-                let from = from.map_or(head.seq, |from| from.seq.min(head.seq));
-                self.watching.add(&self.shared.node.feeds, FeedKey::Inbox(account), account, from);
+                let (node, key) = (&self.shared.node, FeedKey::Inbox(account));
+                // A reader that gets a notice it takes for one it has, of a newer epoch, knows that the log was repaired.
+                let from = from.map_or(head.seq, |from| last_shared(node, key, from, head.seq).seq);
+                self.watching.add(&node.feeds, key, account, from);
                 Ok(Reply::Done)
             }
             _ => Err(Refusal::new(ErrorCode::BadRequest, "this request is not known here")),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use quip_protocol::codec::{LENGTH_BYTES, decode_stored_event};
+use quip_protocol::codec::{LENGTH_BYTES, decode_stored_event, decode_stored_notice};
 use quip_protocol::frame::WatchState;
 use quip_protocol::{AccountId, Cursor, Epoch, RoomId, Seq};
 
@@ -64,36 +64,46 @@ impl Watching {
     }
 }
 
-/// Compares a reader's cursor with the log, as Raft compares logs: it is good if the event there has that epoch.
+/// Compares a reader's cursor with the room's log, and says from where it is served.
 pub fn cursor_state(node: &Node, room: RoomId, cursor: Option<Cursor>, head: Cursor) -> (WatchState, Cursor) {
     let Some(cursor) = cursor else { return (WatchState::Live { room, from: head, head }, head) };
-    if cursor.seq <= head.seq
-        && (cursor.seq == Seq::ZERO || epoch_at(node, room, cursor.seq) == Some(cursor.epoch))
-    {
-        return (WatchState::Live { room, from: cursor, head }, cursor);
+    match last_shared(node, FeedKey::Room(room), cursor, head.seq) {
+        keep if keep == cursor => (WatchState::Live { room, from: cursor, head }, cursor),
+        keep => (WatchState::Reset { room, keep, head }, keep),
     }
-    let keep = last_shared(node, room, cursor, head);
-    (WatchState::Reset { room, keep, head }, keep)
 }
 
-/// The last event that a reader with `cursor` surely has as the log has it: epochs never fall along a log, so
-/// everything of epochs before the reader's newest is the same for both.
-fn last_shared(node: &Node, room: RoomId, cursor: Cursor, head: Cursor) -> Cursor {
-    let (mut low, mut high) = (0, cursor.seq.0.min(head.seq.0));
+/// The last event that a reader with `cursor` surely has as the log has it. As Raft compares logs: that is the cursor
+/// itself if the event there has that epoch. If not, it is the last event of that epoch before it: no epoch gives a
+/// place twice, so who has a later event of the epoch has this one, and all before it. If the log has none, nothing is
+/// sure.
+pub fn last_shared(node: &Node, key: FeedKey, cursor: Cursor, head: Seq) -> Cursor {
+    if cursor.seq == Seq::ZERO {
+        return cursor;
+    }
+    // Epochs never fall along a log.
+    let (mut low, mut high) = (0, cursor.seq.0.min(head.0));
+    if epoch_at(node, key, Seq(high)) == Some(cursor.epoch) {
+        return Cursor { seq: Seq(high), ..cursor };
+    }
     while low < high {
         let middle = low + (high - low).div_ceil(2);
-        match epoch_at(node, room, Seq(middle)) {
-            Some(epoch) if epoch < cursor.epoch => low = middle,
+        match epoch_at(node, key, Seq(middle)) {
+            Some(epoch) if epoch <= cursor.epoch => low = middle,
             _ => high = middle - 1,
         }
     }
-    Cursor { epoch: epoch_at(node, room, Seq(low)).unwrap_or(Epoch::FIRST), seq: Seq(low) }
+    match epoch_at(node, key, Seq(low)) {
+        Some(epoch) if epoch == cursor.epoch => Cursor { epoch, seq: Seq(low) },
+        _ => Cursor::default(),
+    }
 }
 
-fn epoch_at(node: &Node, room: RoomId, seq: Seq) -> Option<Epoch> {
-    let stored = match node.feeds.frame(FeedKey::Room(room), seq) {
-        Some(frame) => frame.slice(LENGTH_BYTES..),
-        None => node.store.event(room, seq).ok()??,
-    };
-    decode_stored_event(&stored).ok().map(|event| event.epoch)
+fn epoch_at(node: &Node, key: FeedKey, seq: Seq) -> Option<Epoch> {
+    let chunk = node.feeds.read(&node.store, key, Seq(seq.0.checked_sub(1)?), seq, 1).ok()?;
+    let stored = chunk.frames.first()?.get(LENGTH_BYTES..)?;
+    match key {
+        FeedKey::Room(_) => decode_stored_event(stored).ok().map(|event| event.epoch),
+        FeedKey::Inbox(_) => decode_stored_notice(stored).ok().map(|notice| notice.epoch),
+    }
 }

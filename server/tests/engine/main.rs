@@ -3,7 +3,10 @@
 mod accounts;
 mod commands;
 mod consumers;
+mod digest;
+mod epochs;
 mod feeds;
+mod golden;
 mod membership;
 mod messages;
 mod pipeline;

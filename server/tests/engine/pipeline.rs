@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use quip_protocol::codec::{LENGTH_BYTES, decode_stored_event, encode};
+use quip_protocol::codec::{LENGTH_BYTES, decode_stored_event};
 use quip_protocol::{ErrorCode, Event, Refusal, RoomId, SafeText, Seq, Timestamp};
 use quip_server::Config;
 use quip_server::engine::{Actor, Command, CommandBody, Engine, Entry, NotApplied, Outcome};
@@ -17,11 +17,11 @@ use quip_storage::store::StoreOptions;
 use tokio::sync::mpsc;
 
 use crate::commands::{beginning, commands};
-use crate::world::{PlainPast, id, key, post, react};
+use crate::world::{FIRST, PlainPast, id, key, post, react};
 
 type Result<T, E = Refusal> = std::result::Result<T, E>;
 
-fn start(dir: &Path, fault: Option<Fault>) -> Core {
+pub fn start(dir: &Path, fault: Option<Fault>) -> Core {
     let config = Config::new(Vec::new(), dir.to_owned());
     let mut opened = open(dir, StoreOptions { cache_bytes: 4 << 20 }, false).expect("the directory opens");
     if let Some(fault) = fault {
@@ -31,7 +31,7 @@ fn start(dir: &Path, fault: Option<Fault>) -> Core {
 }
 
 /// Hands over commands in groups of this many; their results in order.
-async fn submit_all(core: &Core, commands: &[Command], at_once: usize) -> Vec<Result<Outcome>> {
+pub async fn submit_all(core: &Core, commands: &[Command], at_once: usize) -> Vec<Result<Outcome>> {
     let mut all = Vec::new();
     for group in commands.chunks(at_once) {
         let (results, mut finished) = mpsc::unbounded_channel();
@@ -51,7 +51,7 @@ async fn submit_all(core: &Core, commands: &[Command], at_once: usize) -> Vec<Re
 fn decide(engine: &mut Engine, past: &mut PlainPast, commands: &[Command]) -> Vec<Result<Outcome>> {
     let decided = commands.iter().map(|command| {
         let mut changes = Vec::new();
-        let result = engine.apply(past, command, &mut changes);
+        let result = engine.apply(past, FIRST, command, &mut changes);
         past.note(&changes);
         result.map_err(|not_applied| match not_applied {
             NotApplied::Refused(refusal) => refusal,
@@ -79,7 +79,7 @@ fn check_dir(dir: &Path, engine: &Engine, past: &PlainPast) {
     assert_eq!(opened.store.check().expect("readable"), Vec::new());
 }
 
-fn copy_dir(from: &Path, to: &Path) {
+pub fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a directory");
     for entry in std::fs::read_dir(from).expect("a directory") {
         let entry = entry.expect("an entry");
@@ -245,7 +245,7 @@ async fn a_group_fits_into_a_journal_record() {
             labels.extend(group.iter().map(|submission| submission.waiter.label));
             let commands: Vec<Command> = group.into_iter().map(|submission| submission.command).collect();
             let weight: usize = commands.iter().map(Command::weight).sum();
-            let bytes = encode(&Entry { commands }).len();
+            let bytes = Entry { commands, ..Entry::default() }.to_bytes().len();
             assert!(bytes <= weight && bytes <= MAX_PAYLOAD, "{bytes} bytes in a group, {weight} expected");
         }
         labels

@@ -8,7 +8,7 @@ use quip_server::engine::{Command, Engine, NotApplied};
 use quip_storage::record::{Change, Standing};
 
 use crate::commands::commands;
-use crate::world::{PlainPast, snapshot};
+use crate::world::{FIRST, PlainPast, snapshot};
 
 /// The engine, its past and all changes after these commands. A refused one must have changed nothing.
 pub fn run(commands: &[Command]) -> (Engine, PlainPast, Vec<Change>) {
@@ -16,7 +16,7 @@ pub fn run(commands: &[Command]) -> (Engine, PlainPast, Vec<Change>) {
     for command in commands {
         let before = engine.clone();
         let mut changes = Vec::new();
-        match engine.apply(&past, command, &mut changes) {
+        match engine.apply(&past, FIRST, command, &mut changes) {
             Ok(_) => past.note(&changes),
             Err(NotApplied::Refused(refusal)) => {
                 assert!(changes.is_empty() && engine == before, "{command:?} changed something: {refusal:?}");

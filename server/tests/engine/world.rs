@@ -8,7 +8,9 @@ use quip_protocol::{
     AccountId, AccountName, DeviceKey, Epoch, ErrorCode, Event, MessageId, MessageKind, NoticeBody, Receipt,
     Refusal, RoomId, RoomName, SafeLine, SafeText, Seq, Target, Timestamp,
 };
-use quip_server::engine::{Actor, Command, CommandBody, Engine, NotApplied, Outcome, Past, Unreadable};
+use quip_server::engine::{
+    Actor, Command, CommandBody, Engine, NotApplied, Outcome, Past, Rules, Terms, Unreadable,
+};
 use quip_storage::record::{Change, Head, Snapshot};
 
 /// The past in plain maps.
@@ -47,6 +49,8 @@ impl PlainPast {
     }
 }
 
+/// What every command here is decided under.
+pub const FIRST: Terms = Terms { epoch: Epoch::FIRST, rules: Rules::FIRST };
 /// SHA-256 of the first owner's code, which nothing else here uses.
 pub const OWNER: [u8; 32] = [0xee; 32];
 
@@ -163,7 +167,7 @@ impl World {
         self.now = self.now.plus_ms(1);
         let command = Command { at: self.now, by, body };
         let mut changes = Vec::new();
-        match self.engine.apply(&self.past, &command, &mut changes) {
+        match self.engine.apply(&self.past, FIRST, &command, &mut changes) {
             Ok(outcome) => {
                 self.past.note(&changes);
                 self.changes.extend(changes);
@@ -279,6 +283,5 @@ pub fn snapshot(changes: &[Change]) -> Snapshot {
             .collect(),
         members: members.into_values().collect(),
         consumers: consumers.into_values().collect(),
-        epoch: Epoch::FIRST,
     }
 }

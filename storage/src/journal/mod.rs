@@ -1,13 +1,15 @@
 //! The journal: append-only files in which a group of commands is durable before anyone hears of it. Knows positions
 //! and bytes, and nothing of what the bytes mean.
 //!
-//! A journal is a directory of segments, each named by the offset of its first record. Only the newest is written to;
-//! the others are sealed, and compressed in the background. What must stay true: a record that was acknowledged is
+//! A journal is a directory of segments, each named by the offset of its first record, and each beginning with a header
+//! that says which one it follows on. Only the newest is written to; the others are sealed, and compressed in the background. What must stay true: a record that was acknowledged is
 //! never skipped and never rewritten, and a file with which an operation failed is never written to again.
 
+mod chain;
 mod check;
 mod compress;
 mod entry;
+mod header;
 mod recover;
 mod replay;
 mod segment;
@@ -24,9 +26,10 @@ pub use replay::Replay;
 #[doc(hidden)]
 pub use segment::Fault;
 
-use crate::durable::sync_dir;
 use crate::problem::Problem;
 use compress::Compressor;
+use entry::ENTRY_HEADER_BYTES;
+use header::Header;
 use segment::{ActiveSegment, Segment};
 
 /// A buffer that a large group has grown is given back above this.
@@ -59,6 +62,22 @@ pub enum JournalError {
         offset: u64,
         /// What is wrong.
         why: String,
+    },
+    /// Segments are not there, or not the ones that were.
+    #[error("the journal is incomplete: {} follows on {before}, which is not there; restore it from a backup", file.display())]
+    Incomplete {
+        /// The segment that says so.
+        file: PathBuf,
+        /// The name that the one before it had while it was written to.
+        before: String,
+    },
+    /// A segment in a format that this version does not know.
+    #[error("{} was written by a newer quipd (journal format {format}); use that one, or a newer one still", file.display())]
+    Newer {
+        /// The segment.
+        file: PathBuf,
+        /// Its format.
+        format: u32,
     },
     /// The operating system refused.
     #[error("cannot {action} {}: {source}", file.display())]
@@ -102,6 +121,15 @@ impl JournalError {
     }
 }
 
+/// What [`Journal::check`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// All that is wrong.
+    pub problems: Vec<Problem>,
+    /// The last record that can be read; [`Position::ZERO`] if there is none.
+    pub last: Position,
+}
+
 /// A journal that is open for writing. One writer; [`Replay`]s of it read at the same time.
 #[derive(Debug)]
 pub struct Journal {
@@ -126,7 +154,8 @@ impl Journal {
     /// `cut-<segment>-<byte>`.
     ///
     /// # Errors
-    /// [`JournalError::Corrupt`] for a bad record with a valid one behind it, and I/O errors.
+    /// [`JournalError::Corrupt`] for a bad record with a valid one behind it, [`JournalError::Incomplete`] if a segment
+    /// other than the newest is missing, [`JournalError::Newer`], and I/O errors.
     pub fn open(dir: impl Into<PathBuf>, options: JournalOptions) -> Result<Journal, JournalError> {
         let dir = dir.into();
         let tail = recover::open_tail(&dir)?;
@@ -165,9 +194,7 @@ impl Journal {
         if position.offset <= self.last.offset || position.epoch < self.last.epoch {
             return Err(JournalError::OutOfOrder { position, last: self.last });
         }
-        self.buffer.clear();
-        entry::put(&mut self.buffer, position, payload);
-        let written = self.write(position);
+        let written = self.write(position, payload);
         self.buffer.shrink_to(KEPT_BUFFER);
         match written {
             Ok(()) => self.last = position,
@@ -190,13 +217,26 @@ impl Journal {
         Replay::new(sealed.chain(active).collect(), behind)
     }
 
-    /// Verifies every record of the journal in `dir`, which nobody writes to meanwhile, and says all that is wrong,
-    /// with file and byte. Changes nothing; a record that a crash left incomplete at the very end is a problem too,
-    /// until [`Journal::open`] has cut it off.
+    /// Whether there is a record at exactly this position. [`Position::ZERO`] is before every first one.
     ///
     /// # Errors
-    /// When a file can't be read at all.
-    pub fn check(dir: &Path) -> Result<Vec<Problem>, JournalError> {
+    /// When what is before it in its segment can't be read.
+    pub fn holds(&self, position: Position) -> Result<bool, JournalError> {
+        if position == self.last || position == Position::ZERO {
+            return Ok(true);
+        }
+        let before = Position { offset: position.offset.saturating_sub(1), ..position };
+        let found = self.replay(before)?.next().transpose()?;
+        Ok(found.is_some_and(|(found, _)| found == position))
+    }
+
+    /// Verifies every record of the journal in `dir`, which nobody writes to meanwhile, and says all that is wrong,
+    /// with file and byte. Changes nothing; a record that a crash left incomplete at the very end is a problem too,
+    /// until [`Journal::open`] has cut it off. A directory that is not there is an empty journal.
+    ///
+    /// # Errors
+    /// When a file can't be read at all, or is of a newer version.
+    pub fn check(dir: &Path) -> Result<Checked, JournalError> {
         check::check(dir)
     }
 
@@ -206,36 +246,36 @@ impl Journal {
         self.fault = Some(fault);
     }
 
-    /// Writes what is in the buffer, in a new segment if the present one is full.
-    fn write(&mut self, position: Position) -> Result<(), JournalError> {
+    /// Writes one record, in a new segment if the present one is full.
+    fn write(&mut self, position: Position, payload: &[u8]) -> Result<(), JournalError> {
         let fault = self.fault.take();
-        let bytes = self.buffer.len() as u64;
-        let fits = |active: &&mut ActiveSegment| active.bytes + bytes <= self.options.segment_bytes;
-        if let Some(active) = self.active.as_mut().filter(fits) {
-            return active
-                .append(&self.buffer, fault)
-                .map_err(|source| JournalError::io("write", &active.segment.path, source));
-        }
-        self.roll(position, fault)
+        let bytes = (ENTRY_HEADER_BYTES + payload.len()) as u64;
+        let fits = |active: &ActiveSegment| active.bytes + bytes <= self.options.segment_bytes;
+        let mut active = match self.active.take() {
+            Some(active) if fits(&active) => active,
+            full => self.roll(full, position.offset)?,
+        };
+        self.buffer.clear();
+        entry::put(&mut self.buffer, active.seed, position, payload);
+        let written = active.append(&self.buffer, fault);
+        let active = self.active.insert(active);
+        written.map_err(|source| JournalError::io("write", &active.segment.path, source))
     }
 
-    fn roll(&mut self, position: Position, fault: Option<Fault>) -> Result<(), JournalError> {
-        let segment = Segment::plain(&self.dir, position.offset);
+    /// A new segment, which begins with the record at `first`; `full` is sealed.
+    fn roll(&mut self, full: Option<ActiveSegment>, first: u64) -> Result<ActiveSegment, JournalError> {
+        let full = full.map(|full| full.segment);
+        self.sealed.extend(full.clone());
+        let follows = self.sealed.last().map_or(0, |segment| segment.first);
+        let segment = Segment::plain(&self.dir, first);
         let path = segment.path.clone();
-        let created = || {
-            let mut active = ActiveSegment::create(segment.clone())?;
-            active.append(&self.buffer, fault)?;
-            sync_dir(&self.dir)?;
-            Ok(active)
-        };
-        let active = created().map_err(|source| JournalError::io("write", &path, source))?;
-        if let Some(ActiveSegment { segment, .. }) = self.active.replace(active) {
-            if let Some(compressor) = &self.compressor {
-                compressor.push(segment.clone());
-            }
-            self.sealed.push(segment);
+        let created = Header::new(self.last, follows)
+            .and_then(|header| ActiveSegment::create(&self.dir, segment, &header))
+            .map_err(|source| JournalError::io("write", &path, source))?;
+        if let Some((compressor, full)) = self.compressor.as_ref().zip(full) {
+            compressor.push(full);
         }
-        Ok(())
+        Ok(created)
     }
 }
 

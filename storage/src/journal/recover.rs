@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use quip_protocol::Position;
 
 use super::JournalError;
-use super::segment::{ActiveSegment, Segment, find_entry, list, tidy};
+use super::chain;
+use super::header::HEADER_BYTES;
+use super::segment::{ActiveSegment, Segment, SegmentReader, find_entry, list, tidy};
 use crate::durable::{sync_dir, sync_parent};
 
 /// A journal's end.
@@ -26,14 +28,21 @@ pub(super) fn open_tail(dir: &Path) -> Result<Tail, JournalError> {
     sync_parent(dir).map_err(io)?;
     tidy(dir).map_err(io)?;
     let mut segments = list(dir).map_err(io)?;
+    let tail = find_tail(dir, &mut segments)?;
+    let active = tail.active.as_ref().map(|active| &active.segment);
+    chain::verify(tail.sealed.iter().chain(active))?;
+    Ok(tail)
+}
+
+fn find_tail(dir: &Path, segments: &mut Vec<Segment>) -> Result<Tail, JournalError> {
     // Only the segment that was written to last can end within an entry; one before it was complete.
     let mut torn_allowed = true;
     while let Some(segment) = segments.pop() {
-        let (end, bytes) =
-            if segment.compressed || !torn_allowed { (scan(&segment)?, 0) } else { repair(dir, &segment)? };
-        match end {
-            Some(last) => return open_at(segment, last, bytes, segments),
-            None if segment.compressed => {
+        let writable = torn_allowed && !segment.compressed;
+        let read = if writable { repair(dir, &segment)? } else { Some(scan(&segment)?) };
+        match read.filter(|reader| reader.last() != reader.header().before) {
+            Some(reader) => return open_at(segment, &reader, writable, std::mem::take(segments)),
+            None if segment.compressed || !torn_allowed => {
                 return Err(JournalError::corrupt(&segment.path, 0, "it holds no record"));
             }
             // A crash came between making the file and writing its first entry.
@@ -41,45 +50,46 @@ pub(super) fn open_tail(dir: &Path) -> Result<Tail, JournalError> {
         }
         torn_allowed = false;
     }
-    Ok(Tail { last: Position::ZERO, active: None, sealed: segments })
+    Ok(Tail { last: Position::ZERO, active: None, sealed: Vec::new() })
 }
 
 fn open_at(
     segment: Segment,
-    last: Position,
-    bytes: u64,
+    read: &SegmentReader,
+    writable: bool,
     mut sealed: Vec<Segment>,
 ) -> Result<Tail, JournalError> {
-    if bytes == 0 {
+    let last = read.last();
+    if !writable {
         sealed.push(segment);
         return Ok(Tail { last, active: None, sealed });
     }
     let path = segment.path.clone();
-    let active =
-        ActiveSegment::reopen(segment, bytes).map_err(|source| JournalError::io("open", &path, source))?;
+    let active = ActiveSegment::reopen(segment, read.header().seed(), read.byte())
+        .map_err(|source| JournalError::io("open", &path, source))?;
     Ok(Tail { last, active: Some(active), sealed })
 }
 
-/// The last entry of a segment of which every byte must be good.
-fn scan(segment: &Segment) -> Result<Option<Position>, JournalError> {
-    let mut reader = segment.read(u64::MAX, 0)?;
-    let mut last = None;
-    while let Some((position, _)) = reader.next()? {
-        last = Some(position);
-    }
-    Ok(last)
+/// Reads all entries of a segment of which every byte must be good.
+fn scan(segment: &Segment) -> Result<SegmentReader, JournalError> {
+    let mut reader = segment.read(u64::MAX)?;
+    while reader.next()?.is_some() {}
+    Ok(reader)
 }
 
-/// The last entry of the segment that was written to last, and its bytes up to there; what is behind is cut off.
-fn repair(dir: &Path, segment: &Segment) -> Result<(Option<Position>, u64), JournalError> {
-    let mut reader = segment.read(u64::MAX, 0)?;
-    let mut last = None;
+/// Reads all entries of the segment that was written to last; what is behind them is cut off. Nothing if it was left
+/// before its header was durable, and so before it had an entry.
+fn repair(dir: &Path, segment: &Segment) -> Result<Option<SegmentReader>, JournalError> {
+    if segment.bytes()? <= HEADER_BYTES as u64 {
+        return Ok(None);
+    }
+    let mut reader = segment.read(u64::MAX)?;
     loop {
         match reader.next() {
-            Ok(Some((position, _))) => last = Some(position),
+            Ok(Some(_)) => {}
             Ok(None) => break,
             Err(JournalError::Corrupt { offset, why, .. }) => {
-                cut_torn(dir, segment, offset, &why)?;
+                cut_torn(dir, segment, reader.header().seed(), offset, &why)?;
                 break;
             }
             Err(error) => return Err(error),
@@ -88,12 +98,12 @@ fn repair(dir: &Path, segment: &Segment) -> Result<(Option<Position>, u64), Jour
     // What a killed process had written and not synced is about to be shown, and must not vanish after that.
     let synced = File::open(&segment.path).and_then(|file| file.sync_all()).and_then(|()| sync_dir(dir));
     synced.map_err(|source| JournalError::io("sync", &segment.path, source))?;
-    Ok((last, reader.byte()))
+    Ok(Some(reader))
 }
 
-fn cut_torn(dir: &Path, segment: &Segment, byte: u64, why: &str) -> Result<(), JournalError> {
+fn cut_torn(dir: &Path, segment: &Segment, seed: u32, byte: u64, why: &str) -> Result<(), JournalError> {
     let io = |source| JournalError::io("repair", &segment.path, source);
-    if let Some(found) = find_entry(&segment.path, byte).map_err(io)? {
+    if let Some(found) = find_entry(&segment.path, seed, byte).map_err(io)? {
         let why = format!("{why}, but a valid record follows at byte {found}");
         return Err(JournalError::corrupt(&segment.path, byte, why));
     }

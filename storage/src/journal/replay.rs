@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use quip_protocol::Position;
 
 use super::JournalError;
+use super::chain;
 use super::segment::{Segment, SegmentReader};
 
 /// Everything behind a position, in order, up to what was there when it was made. Ends with the first error.
@@ -13,7 +14,8 @@ pub struct Replay {
     segments: VecDeque<(Segment, u64)>,
     reader: Option<SegmentReader>,
     behind: u64,
-    last: u64,
+    /// The last record that was read; none before the first.
+    last: Option<Position>,
 }
 
 impl Replay {
@@ -25,7 +27,7 @@ impl Replay {
             .take_while(|(next, _)| next.first <= behind.offset.saturating_add(1))
             .count();
         let segments = segments.into_iter().skip(needless).collect();
-        let mut replay = Replay { segments, reader: None, behind: behind.offset, last: 0 };
+        let mut replay = Replay { segments, reader: None, behind: behind.offset, last: None };
         replay.open_next()?;
         Ok(replay)
     }
@@ -38,7 +40,7 @@ impl Replay {
             let Some(reader) = &mut self.reader else { return Ok(None) };
             match reader.next()? {
                 Some((position, payload)) => {
-                    self.last = position.offset;
+                    self.last = Some(position);
                     if position.offset > self.behind {
                         return Ok(Some((position, payload)));
                     }
@@ -50,15 +52,19 @@ impl Replay {
 
     fn open_next(&mut self) -> Result<bool, JournalError> {
         let Some((segment, limit)) = self.segments.pop_front() else { return Ok(false) };
-        let opened = segment.read(limit, self.last);
+        let opened = segment.read(limit);
         let opened = match opened {
             // The background compressed it since the list was made.
             Err(JournalError::Io { .. }) if !segment.compressed && !segment.path.exists() => {
-                segment.to_compressed().read(limit, self.last)
+                segment.to_compressed().read(limit)
             }
             opened => opened,
         };
-        self.reader = Some(opened?);
+        let opened = opened?;
+        if let Some(last) = self.last {
+            chain::joins(&segment.path, &opened.header(), last)?;
+        }
+        self.reader = Some(opened);
         Ok(true)
     }
 }

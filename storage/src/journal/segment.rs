@@ -8,6 +8,7 @@ use quip_protocol::Position;
 
 use super::JournalError;
 use super::entry::{BadEntry, Entries, MAGIC};
+use super::header::{BadHeader, HEADER_BYTES, Header};
 use crate::durable::sync_dir;
 
 const READ_BUFFER: usize = 256 * 1024;
@@ -24,7 +25,12 @@ pub(super) struct Segment {
 
 impl Segment {
     pub(super) fn plain(dir: &Path, first: u64) -> Segment {
-        Segment { first, path: dir.join(format!("{first:020}.log")), compressed: false }
+        Segment { first, path: dir.join(Segment::name(first)), compressed: false }
+    }
+
+    /// The file name of a segment that is not compressed.
+    pub(super) fn name(first: u64) -> String {
+        format!("{first:020}.log")
     }
 
     /// The same segment, compressed.
@@ -44,8 +50,14 @@ impl Segment {
         Some(Segment { first, path, compressed })
     }
 
-    /// Reads it from the start up to `limit` bytes. The entries to come have offsets behind `last`.
-    pub(super) fn read(&self, limit: u64, last: u64) -> Result<SegmentReader, JournalError> {
+    /// The size of the file.
+    pub(super) fn bytes(&self) -> Result<u64, JournalError> {
+        let metadata = fs::metadata(&self.path);
+        Ok(metadata.map_err(|source| JournalError::io("read", &self.path, source))?.len())
+    }
+
+    /// Reads it from the start up to `limit` bytes.
+    pub(super) fn read(&self, limit: u64) -> Result<SegmentReader, JournalError> {
         let open = || -> io::Result<Box<dyn Read + Send>> {
             let file = BufReader::with_capacity(READ_BUFFER, File::open(&self.path)?);
             if self.compressed {
@@ -54,8 +66,27 @@ impl Segment {
                 Ok(Box::new(file.take(limit)))
             }
         };
-        let reader = open().map_err(|source| JournalError::io("read", &self.path, source))?;
-        Ok(SegmentReader { segment: self.clone(), entries: Entries::new(reader, 0, last), begun: false })
+        let mut reader = open().map_err(|source| JournalError::io("read", &self.path, source))?;
+        let header = Header::read(&mut reader).map_err(|bad| self.bad_header(bad))?;
+        let entries = Entries::new(reader, HEADER_BYTES as u64, header.seed(), header.before);
+        Ok(SegmentReader { segment: self.clone(), header, entries, begun: false })
+    }
+
+    fn bad_header(&self, bad: BadHeader) -> JournalError {
+        match bad {
+            BadHeader::Bad(why) => JournalError::corrupt(&self.path, 0, why),
+            BadHeader::Newer(format) => JournalError::Newer { file: self.path.clone(), format },
+            BadHeader::Io(error) => self.unreadable(0, error),
+        }
+    }
+
+    /// What the decompressor can't read is damage, not a failing disk.
+    fn unreadable(&self, byte: u64, error: io::Error) -> JournalError {
+        if self.compressed {
+            JournalError::corrupt(&self.path, byte, format!("it cannot be decompressed: {error}"))
+        } else {
+            JournalError::io("read", &self.path, error)
+        }
     }
 }
 
@@ -88,14 +119,25 @@ pub(super) fn tidy(dir: &Path) -> io::Result<()> {
 /// Reads the entries of one segment.
 pub(super) struct SegmentReader {
     segment: Segment,
+    header: Header,
     entries: Entries<Box<dyn Read + Send>>,
     begun: bool,
 }
 
 impl SegmentReader {
-    /// How many bytes the entries read so far take, uncompressed.
+    /// What the segment says of itself.
+    pub(super) fn header(&self) -> Header {
+        self.header
+    }
+
+    /// How many bytes header and entries read so far take, uncompressed.
     pub(super) fn byte(&self) -> u64 {
         self.entries.byte()
+    }
+
+    /// The last entry that was read; before the first, the one before the segment.
+    pub(super) fn last(&self) -> Position {
+        self.entries.last()
     }
 
     /// The next entry. Anything wrong is an error that names file and byte.
@@ -116,24 +158,20 @@ impl SegmentReader {
     fn error(&self, at: u64, bad: BadEntry) -> JournalError {
         match bad {
             BadEntry::Bad { byte, why } => JournalError::corrupt(&self.segment.path, byte, why),
-            // What the decompressor can't read is damage, not a failing disk.
-            BadEntry::Io(error) if self.segment.compressed => {
-                JournalError::corrupt(&self.segment.path, at, format!("it cannot be decompressed: {error}"))
-            }
-            BadEntry::Io(error) => JournalError::io("read", &self.segment.path, error),
+            BadEntry::Io(error) => self.segment.unreadable(at, error),
         }
     }
 }
 
 /// Where the first valid entry at or behind `from` starts in an uncompressed segment, if there is one.
-pub(super) fn find_entry(path: &Path, from: u64) -> io::Result<Option<u64>> {
+pub(super) fn find_entry(path: &Path, seed: u32, from: u64) -> io::Result<Option<u64>> {
     let mut file = File::open(path)?;
     let mut from = file.seek(SeekFrom::Start(from))?;
     let mut window = Vec::new();
     loop {
         let read = (&mut file).take(READ_BUFFER as u64).read_to_end(&mut window)?;
         for at in window.windows(MAGIC.len()).enumerate().filter(|(_, w)| *w == MAGIC).map(|(at, _)| at) {
-            if is_entry(path, from + at as u64)? {
+            if is_entry(path, seed, from + at as u64)? {
                 return Ok(Some(from + at as u64));
             }
         }
@@ -147,10 +185,10 @@ pub(super) fn find_entry(path: &Path, from: u64) -> io::Result<Option<u64>> {
     }
 }
 
-fn is_entry(path: &Path, byte: u64) -> io::Result<bool> {
+fn is_entry(path: &Path, seed: u32, byte: u64) -> io::Result<bool> {
     let mut file = BufReader::new(File::open(path)?);
     file.seek(SeekFrom::Start(byte))?;
-    match Entries::new(file, byte, 0).next() {
+    match Entries::new(file, byte, seed, Position::ZERO).next() {
         Ok(entry) => Ok(entry.is_some()),
         Err(BadEntry::Bad { .. }) => Ok(false),
         Err(BadEntry::Io(error)) => Err(error),
@@ -171,21 +209,27 @@ pub enum Fault {
 pub(super) struct ActiveSegment {
     pub segment: Segment,
     file: File,
-    /// Bytes of whole, durable entries.
+    /// What the checksums of its entries start from.
+    pub seed: u32,
+    /// Bytes of the header and of whole, durable entries.
     pub bytes: u64,
 }
 
 impl ActiveSegment {
-    /// A new, empty one. Its name is durable once [`ActiveSegment::append`] and a sync of the directory are done.
-    pub(super) fn create(segment: Segment) -> io::Result<ActiveSegment> {
-        let file = OpenOptions::new().append(true).create_new(true).open(&segment.path)?;
-        Ok(ActiveSegment { segment, file, bytes: 0 })
+    /// A new one without entries. Name and header are durable before any entry is written: where there is one, a bad
+    /// header is damage, and never what a crash left.
+    pub(super) fn create(dir: &Path, segment: Segment, header: &Header) -> io::Result<ActiveSegment> {
+        let mut file = OpenOptions::new().append(true).create_new(true).open(&segment.path)?;
+        file.write_all(&header.bytes())?;
+        file.sync_all()?;
+        sync_dir(dir)?;
+        Ok(ActiveSegment { segment, file, seed: header.seed(), bytes: HEADER_BYTES as u64 })
     }
 
-    /// One that is there and holds `bytes` bytes of entries.
-    pub(super) fn reopen(segment: Segment, bytes: u64) -> io::Result<ActiveSegment> {
+    /// One that is there, with `bytes` bytes of header and entries.
+    pub(super) fn reopen(segment: Segment, seed: u32, bytes: u64) -> io::Result<ActiveSegment> {
         let file = OpenOptions::new().append(true).open(&segment.path)?;
-        Ok(ActiveSegment { segment, file, bytes })
+        Ok(ActiveSegment { segment, file, seed, bytes })
     }
 
     /// One write and one sync.

@@ -91,7 +91,6 @@ impl Model {
             rooms: rooms.collect(),
             members: self.members.values().cloned().collect(),
             consumers: self.consumers.values().cloned().collect(),
-            epoch: Epoch::FIRST,
         }
     }
 
