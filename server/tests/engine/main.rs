@@ -5,6 +5,7 @@ mod commands;
 mod consumers;
 mod feeds;
 mod membership;
+mod mending;
 mod messages;
 mod pipeline;
 mod private;
