@@ -29,7 +29,7 @@ use super::{Group, Writer, degraded};
 /// How long it is waited at first before what failed is opened again.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);
 /// And at most, where it fails time after time.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// What went well for so long did not fail time after time.
 const WELL: Duration = Duration::from_secs(600);
 
