@@ -189,7 +189,11 @@ impl Database {
             file.write_all(why.as_bytes())?;
             file.sync_all()
         });
-        written.and_then(|()| sync_dir(&self.dir)).map_err(|source| StoreError::io("mark", &path, source))
+        match written.and_then(|()| sync_dir(&self.dir)) {
+            // Someone removed the directory: there is nothing to be taken for sound.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            marked => marked.map_err(|source| StoreError::io("mark", &path, source)),
+        }
     }
 }
 

@@ -150,11 +150,11 @@ impl Store {
     /// As for [`Store::open`]. It can be tried again.
     pub fn reopen(&self) -> Result<Opened, StoreError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Before it is closed: what could not be marked would be found again as if it were sound.
+        self.open_database().as_ref().map_or(Ok(()), Database::mark_if_given_up)?;
         let old = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(old) = old {
-            let marked = old.mark_if_given_up();
             old.close();
-            marked?;
         }
         let (database, applied, opened) = open_or_replace(&self.dir, &self.options)?;
         *self.applied.lock().unwrap_or_else(PoisonError::into_inner) = applied;

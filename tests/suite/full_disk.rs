@@ -118,9 +118,6 @@ async fn rounds(mut server: Server, fill: Fill) {
     let receipts = senders.join_all().await;
     check_receipts(&receipts, &history(&owner, &"#general".parse().unwrap()).await);
 
-    if std::env::var_os("SURV_LOG").is_some() {
-        eprintln!("{}", server.log());
-    }
     server.kill();
     server.restart();
     check_receipts(&receipts, &history(&owner, &"#general".parse().unwrap()).await);

@@ -40,7 +40,7 @@ pub struct Behind {
     groups: Sender<Applied>,
     backlog: Arc<Backlog>,
     stored: Receiver<Vec<MessageId>>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<bool>,
 }
 
 impl Behind {
@@ -75,12 +75,13 @@ impl Behind {
         self.stored.try_iter().flatten().collect()
     }
 
-    /// Waits until the store has everything, durably, unless it fails or the disk is full.
-    pub fn finish(self) {
+    /// Waits until the store has everything, durably, unless it fails or the disk is full. Says whether it did not
+    /// fail.
+    pub fn finish(self) -> bool {
         self.backlog.close();
         drop(self.groups);
         // A thread that panicked has said so; the journal has everything.
-        let _ = self.thread.join();
+        self.thread.join().unwrap_or(false)
     }
 }
 
@@ -162,16 +163,17 @@ struct Follower {
 }
 
 impl Follower {
-    fn run(mut self) {
+    /// Says whether the store did not fail.
+    fn run(mut self) -> bool {
         let _ends = EndsWithPanic(Arc::clone(&self.node));
-        if let Err(e) = self.follow() {
-            error!(error = %e, "the store cannot be written: nothing is written until it was opened again");
-            // What does not follow on it, or was not synced by a failing disk, may be damaged.
-            if !is_full(&e) {
-                self.node.store.give_up(&e.to_string());
-            }
-            self.node.durable.stall();
+        let Err(e) = self.follow() else { return true };
+        error!(error = %e, "the store cannot be written: nothing is written until it was opened again");
+        // What does not follow on it, or was not synced by a failing disk, may be damaged.
+        if !is_full(&e) {
+            self.node.store.give_up(&e.to_string());
         }
+        self.node.durable.stall();
+        false
     }
 
     fn follow(&mut self) -> Result<(), StoreError> {

@@ -129,6 +129,7 @@ impl Writer {
             Some(mended) if mended.elapsed() < WELL => (self.pause * 2).min(LONGEST_PAUSE),
             _ => PAUSE,
         };
+        self.store_failed |= cure == Cure::Store;
         self.stall = Some(Stall { cure, due: Instant::now() + self.pause, mending: None });
     }
 
@@ -151,7 +152,7 @@ impl Writer {
     /// the store has, once it has everything that is durable. If it cannot have that, nothing is told any more.
     fn take_back(&mut self) {
         if let Some(behind) = self.behind.take() {
-            behind.finish();
+            self.store_failed |= !behind.finish();
         }
         if self.node.store.applied() != self.last {
             return warn!("the store is not as new as the journal: reading is refused too until it is");
@@ -177,13 +178,13 @@ impl Writer {
         }
         let journal = self.journal.take().filter(|_| stall.cure != Cure::Journal);
         let (node, dir, last) = (Arc::clone(&self.node), self.journal_dir.clone(), self.last);
-        let behind = self.behind.take();
+        let (behind, store_failed) = (self.behind.take(), self.store_failed);
         let mend = move || {
             // What is in the queue is in the journal too.
             if let Some(behind) = behind {
                 behind.finish();
             }
-            mend(&node, &dir, last, journal)
+            mend(&node, &dir, last, journal, store_failed)
         };
         match thread::Builder::new().name("quip-mend".into()).spawn(mend) {
             Ok(mending) => stall.mending = Some(mending),
@@ -197,6 +198,7 @@ impl Writer {
             mending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // Without a journal, opening it is what is to be done first.
         let next = if journal.is_some() { Cure::Store } else { Cure::Journal };
+        self.store_failed |= journal.is_some();
         self.journal = journal;
         match engine {
             Ok(engine) => self.go_on(engine),
@@ -222,7 +224,7 @@ impl Writer {
         // What was applied and lost is forgotten, what is durable is in the store.
         self.unpublished = Unpublished::default();
         self.node.feeds.all_stored();
-        self.stall = None;
+        (self.stall, self.store_failed) = (None, false);
         self.mended = Some(Instant::now());
         self.node.durable.resume();
         info!(position = %self.last, "writing goes on");
@@ -241,14 +243,19 @@ impl Writer {
     }
 }
 
-fn mend(node: &Node, journal_dir: &Path, last: Position, journal: Option<Journal>) -> Mended {
-    let had_journal = journal.is_some();
+fn mend(
+    node: &Node,
+    journal_dir: &Path,
+    last: Position,
+    journal: Option<Journal>,
+    store_failed: bool,
+) -> Mended {
     let journal = match journal.map_or_else(|| reopen_journal(journal_dir, last), Ok) {
         Ok(journal) => journal,
         Err(hindrance) => return Mended { journal: None, engine: Err(hindrance) },
     };
     // A store that the journal's failure left alone is as it was.
-    let store = if had_journal || node.store.applied() != last { reopen_store(node) } else { Ok(()) };
+    let store = if store_failed { reopen_store(node) } else { Ok(()) };
     let engine = store.map_err(OpenError::from).and_then(|()| catch_up(&node.store, &journal));
     if let Err(e @ (OpenError::Replay { .. } | OpenError::Store(StoreError::OutOfOrder(_)))) = &engine {
         // What the journal does not follow on is not what the journal made.

@@ -66,6 +66,7 @@ pub fn start(
         group: 0,
         durable: 0,
         stall: None,
+        store_failed: false,
         pause: mend::PAUSE,
         mended: None,
         is_low: false,
@@ -91,6 +92,8 @@ struct Writer {
     durable: u64,
     /// Why nothing is written now.
     stall: Option<Stall>,
+    /// Whether the store is to be opened again before anything is written.
+    store_failed: bool,
     /// How long it is waited before what failed is opened again.
     pause: Duration,
     /// When writing last went on by itself.

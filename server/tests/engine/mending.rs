@@ -29,7 +29,7 @@ fn posts(numbers: std::ops::Range<u128>) -> Vec<Command> {
 
 /// A directory in which there are a room and its people, closed.
 async fn begun() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().expect("a directory");
     let core = start(dir.path(), None);
     submit_all(&core, &beginning(), 100).await;
     core.close().await;
@@ -153,16 +153,17 @@ fn garble(dir: &Path, which: impl Fn(&[u8]) -> bool) {
         config.open().ok()
     });
     let db = opened.expect("nobody has the store");
-    let keys: Vec<_> = db.iter().keys().map(Result::unwrap).filter(|key| which(key)).collect();
+    let keys: Vec<_> = db.iter().keys().flatten().filter(|key| which(key)).collect();
     assert!(!keys.is_empty());
     for key in keys {
-        db.insert(key, b"garbled").unwrap();
+        db.insert(key, b"garbled").expect("it takes it");
     }
-    db.flush().unwrap();
+    db.flush().expect("it takes it");
 }
 
 fn set_aside(dir: &Path) -> usize {
-    let names = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+    let names =
+        std::fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").file_name());
     names.filter(|name| name.to_string_lossy().starts_with("store.broken-")).count()
 }
 
