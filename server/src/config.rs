@@ -39,6 +39,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// Memory for the store's cache, in bytes.
     pub cache_bytes: u64,
+    /// Writing is refused while the disk has less free than this, in bytes.
+    pub disk_reserve: u64,
 }
 
 impl Config {
@@ -54,6 +56,7 @@ impl Config {
             http: None,
             limits: LimitsConfig::default(),
             cache_bytes: FileConfig::default().cache_mib * 1024 * 1024,
+            disk_reserve: FileConfig::default().disk_reserve_mib * 1024 * 1024,
         }
     }
 }
@@ -130,6 +133,8 @@ pub struct FileConfig {
     pub http: Option<SocketAddr>,
     /// Memory for the store's cache, in MiB.
     pub cache_mib: u64,
+    /// Writing is refused while the disk has less free than this, in MiB.
+    pub disk_reserve_mib: u64,
     /// What is enforced.
     pub limits: LimitsConfig,
 }
@@ -146,6 +151,7 @@ impl Default for FileConfig {
             public_host: None,
             http: None,
             cache_mib: 64,
+            disk_reserve_mib: 256,
             limits: LimitsConfig::default(),
         }
     }

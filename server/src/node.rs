@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use quip_protocol::limits::Limits;
 use quip_protocol::{ErrorCode, Refusal, SafeLine};
 use quip_storage::store::Store;
@@ -14,13 +14,11 @@ use crate::config::LimitsConfig;
 use crate::engine::{Command, Engine, Outcome};
 use crate::feed::Feeds;
 use crate::log::{LocalLog, Submission, Waiter};
-use crate::ops::disk::free_bytes;
+use crate::ops::disk::{free_bytes, has_room};
 use crate::ops::metrics::Metrics;
 use crate::pipeline::durable::{Durable, NeverDurable};
+use crate::pipeline::fault::Fault;
 use crate::session::registry::Sessions;
-
-/// Writing is refused while less than this is free, so that what runs can end well.
-const DISK_RESERVE: u64 = 64 * 1024 * 1024;
 
 /// One server.
 #[derive(Debug)]
@@ -47,6 +45,12 @@ pub struct Node {
     pub sessions: Sessions,
     /// Counts.
     pub metrics: Metrics,
+    /// Bytes of the disk below which writing is refused; can change while it runs. At least what the journal, the
+    /// groups that wait for the store and the compression of a segment may still take.
+    pub disk_reserve: AtomicU64,
+    /// A failure to come, for tests.
+    #[doc(hidden)]
+    pub fault: Mutex<Option<Fault>>,
 }
 
 /// An answer that may tell of what is not durable yet.
@@ -77,15 +81,32 @@ impl Node {
 
     /// Refuses while the disk has too little room for more.
     pub(crate) fn room_on_disk(&self) -> Result<(), Refusal> {
-        if free_bytes(&self.data_dir).is_none_or(|free| free >= DISK_RESERVE) {
+        if has_room(&self.data_dir, self.disk_reserve.load(Ordering::Relaxed)) {
             return Ok(());
         }
         let text = "the server's disk is full: nothing is written until there is room again; reading goes on";
         Err(Refusal::retry(ErrorCode::Degraded, text, 5_000))
     }
 
+    /// Whether the store may write what the journal has: it goes further into the reserve, so that what was accepted
+    /// before the disk was full is stored, but not to its end; when all ends, only what is small is left to do.
+    pub(crate) fn has_room_to_store(&self, ending: bool) -> bool {
+        let part = if ending { 8 } else { 2 };
+        has_room(&self.data_dir, self.disk_reserve.load(Ordering::Relaxed) / part)
+    }
+
+    /// Whether it writes.
+    pub fn is_ready(&self) -> bool {
+        self.durable.is_writable() && self.room_on_disk().is_ok()
+    }
+
+    /// Whether the store failed and is being opened, or made, again: what it cannot tell now, it can soon.
+    pub fn is_mending(&self) -> bool {
+        !self.durable.is_writable() || self.store.is_given_up()
+    }
+
     /// What is counted elsewhere, for metrics.
-    pub fn gauges(&self) -> [(&'static str, u64); 5] {
+    pub fn gauges(&self) -> [(&'static str, u64); 7] {
         let (accounts, rooms) = {
             let engine = self.engine.read();
             (engine.all_accounts().count() as u64, engine.all_rooms().count() as u64)
@@ -96,6 +117,8 @@ impl Node {
             ("connections_now", u64::from(self.sessions.total())),
             ("accounts_online", self.sessions.online() as u64),
             ("feeds", self.feeds.len() as u64),
+            ("ready", u64::from(self.is_ready())),
+            ("disk_free_bytes", free_bytes(&self.data_dir).unwrap_or_default()),
         ]
     }
 

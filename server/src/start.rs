@@ -3,11 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use quip_protocol::error::close;
 use quip_protocol::link::DEFAULT_PORT;
 use quip_protocol::{Fingerprint, InviteCode, Refusal, SafeLine, ServerLink, Timestamp};
@@ -25,6 +25,7 @@ use crate::node::{Node, Shared, submit};
 use crate::ops;
 use crate::ops::metrics::Metrics;
 use crate::pipeline::durable::Durable;
+use crate::pipeline::fault::Fault;
 use crate::pipeline::open::{OpenError, OpenedDir, open};
 use crate::session::registry::Sessions;
 use crate::session::{accept, tls};
@@ -102,9 +103,11 @@ impl Core {
             applied: AtomicU64::new(0),
             sessions: Sessions::default(),
             metrics: Metrics::default(),
+            disk_reserve: AtomicU64::new(config.disk_reserve),
+            fault: Mutex::new(Fault::from_env()),
         });
         let (log, intake) = LocalLog::new();
-        let writer = crate::pipeline::start(Arc::clone(&node), journal, intake)?;
+        let writer = crate::pipeline::start(Arc::clone(&node), journal, dir.journal(), intake)?;
         Ok(Core { shared: Shared { node, log }, writer, dir })
     }
 
@@ -209,7 +212,7 @@ impl Running {
         self.owner_code.clone().map(|code| ServerLink { code: Some(code), ..self.link() })
     }
 
-    /// Reads the certificate again and takes the limits of `config`. Connections that are open stay.
+    /// Reads the certificate again and takes the limits and the disk's reserve of `config`. Connections that are open stay.
     ///
     /// # Errors
     /// When the certificate cannot be used; then nothing has changed.
@@ -223,7 +226,13 @@ impl Running {
             endpoint.set_server_config(Some(accept::server_config(&tls.config)));
         }
         *node.limits.write() = config.limits.clone();
+        node.disk_reserve.store(config.disk_reserve, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Waits until a thread that everything depends on has panicked: then the process is to end.
+    pub async fn died(&self) {
+        self.core.shared.node.durable.died().await;
     }
 
     /// Does what an operator asks, as the admin socket does. For who runs the server in the same process.
@@ -247,7 +256,13 @@ impl Running {
             // What is not acknowledged by then was not wanted.
             let _ = tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
         }
+        let ready = self.core.shared.node.is_ready();
         self.core.close().await;
-        info!("stopped");
+        match ready {
+            true => info!("stopped"),
+            false => {
+                warn!("stopped while nothing could be written; everything acknowledged is in the journal")
+            }
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Verifying a store: that every record can be read and that they fit together. Reads through the store's own reads.
+//! Verifying a store: that every record can be read and that they fit together. Reads as the store itself does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,16 +6,17 @@ use quip_protocol::codec::{LENGTH_BYTES, decode_stored_event, decode_stored_noti
 use quip_protocol::{AccountId, Cursor, Event, MessageId, Receipt, RoomId, Seq};
 use serde::de::DeserializeOwned;
 
-use crate::database::Pair;
+use crate::database::{Database, Pair};
 use crate::problem::Problem;
+use crate::read::index_start;
 use crate::record::{Account, Consumer, Device, Head, Invite, Member, Room};
-use crate::store::{Store, StoreError, index_start, parse};
+use crate::store::{StoreError, parse};
 use crate::timeline::BlockBytes;
-use crate::{keys, message_index};
+use crate::{keys, message_index, read};
 
 /// Everything that is wrong. A record that can't be read is a problem; only sled's own failures are errors.
-pub(crate) fn check(store: &Store) -> Result<Vec<Problem>, StoreError> {
-    let mut check = Check { store, problems: Vec::new() };
+pub(crate) fn check(database: &Database) -> Result<Vec<Problem>, StoreError> {
+    let mut check = Check { database, problems: Vec::new() };
     let accounts: Vec<Account> = check.records(keys::ACCOUNT)?;
     let rooms: Vec<Room> = check.records(keys::ROOM)?;
     check.records::<Device>(keys::DEVICE)?;
@@ -29,7 +30,7 @@ pub(crate) fn check(store: &Store) -> Result<Vec<Problem>, StoreError> {
 }
 
 struct Check<'a> {
-    store: &'a Store,
+    database: &'a Database,
     problems: Vec<Problem>,
 }
 
@@ -60,13 +61,13 @@ impl Check<'_> {
     }
 
     fn pairs(&self, prefix: u8) -> impl Iterator<Item = Result<Pair, StoreError>> + use<'_> {
-        self.store.database().scan_prefix(prefix)
+        self.database.scan_prefix(prefix)
     }
 
     fn records<T: DeserializeOwned>(&mut self, prefix: u8) -> Result<Vec<T>, StoreError> {
-        let store = self.store;
+        let database = self.database;
         let mut records = Vec::new();
-        for pair in store.database().scan_prefix(prefix) {
+        for pair in database.scan_prefix(prefix) {
             let (key, value) = pair?;
             records.extend(self.take(parse::<T>(&key, &value))?);
         }
@@ -99,7 +100,7 @@ impl Check<'_> {
             if !accounts.contains(&account) {
                 self.report(&key, "there is no such account");
             }
-            let head = self.store.head(room);
+            let head = read::head(self.database, room);
             let head = self.take(head)?.flatten().unwrap_or_default().cursor;
             if cursor.seq > head.seq {
                 self.report(&key, format!("it is at {}, but the last event is {}", cursor.seq, head.seq));
@@ -109,10 +110,10 @@ impl Check<'_> {
     }
 
     fn timelines(&mut self) -> Result<(), StoreError> {
-        let store = self.store;
+        let database = self.database;
         let mut with_events = BTreeSet::new();
         let mut walk = Walk::default();
-        for pair in store.database().scan_prefix(keys::BLOCK) {
+        for pair in database.scan_prefix(keys::BLOCK) {
             let (key, value) = pair?;
             let room = keys::numbers(&key).map(|(room, _)| RoomId(room));
             if room != walk.room {
@@ -128,7 +129,7 @@ impl Check<'_> {
 
     fn end_of_room(&mut self, walk: &Walk) -> Result<(), StoreError> {
         let Some(room) = walk.room else { return Ok(()) };
-        let head = self.store.head(room);
+        let head = read::head(self.database, room);
         let head = self.take(head)?;
         if !walk.lost
             && let Some(head) = head
@@ -202,7 +203,7 @@ impl Check<'_> {
     fn indexed(&mut self, key: &[u8], event: &Event) -> Result<(), StoreError> {
         let Some(id) = event.body.id() else { return Ok(()) };
         let expected = Receipt { room: event.room, epoch: event.epoch, seq: event.seq, id };
-        let found = self.store.receipt(id);
+        let found = read::receipt(self.database, id);
         if let Some(found) = self.take(found)?
             && found.map(|(_, receipt)| receipt) != Some(expected)
         {
@@ -225,7 +226,7 @@ impl Check<'_> {
 
     fn index_block(&mut self, start: MessageId, end: Option<MessageId>) -> Result<(), StoreError> {
         let key = keys::index(start);
-        let Some(value) = self.store.database().get(&key)? else { return Ok(()) };
+        let Some(value) = self.database.get(&key)? else { return Ok(()) };
         let receipts: Vec<Receipt> = match message_index::all(&value) {
             Ok(entries) => entries.map(|entry| entry.receipt).collect(),
             Err(why) => {
@@ -246,7 +247,7 @@ impl Check<'_> {
     }
 
     fn points_at_event(&mut self, key: &[u8], receipt: &Receipt) -> Result<(), StoreError> {
-        let stored = self.store.event(receipt.room, receipt.seq);
+        let stored = read::event(self.database, receipt.room, receipt.seq);
         let Some(stored) = self.take(stored)? else { return Ok(()) };
         let id =
             stored.and_then(|stored| decode_stored_event(&stored).ok()).and_then(|event| event.body.id());
@@ -259,8 +260,8 @@ impl Check<'_> {
 
     fn notices(&mut self, accounts: &[Account]) -> Result<(), StoreError> {
         let mut newest: BTreeMap<AccountId, Seq> = BTreeMap::new();
-        let store = self.store;
-        for pair in store.database().scan_prefix(keys::NOTICE) {
+        let database = self.database;
+        for pair in database.scan_prefix(keys::NOTICE) {
             let (key, frame) = pair?;
             let (account, seq) = keys::numbers(&key).unwrap_or_default();
             let last = newest.entry(AccountId(account)).or_default();

@@ -7,11 +7,11 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use sled::{Batch, Db, IVec};
@@ -37,6 +37,8 @@ pub(crate) struct Database {
     existed: bool,
     dir: PathBuf,
     broken: AtomicBool,
+    /// Why it is to be set aside.
+    given_up: OnceLock<String>,
     /// Files of large values that are known to be durable.
     synced_blobs: Mutex<BTreeSet<OsString>>,
 }
@@ -46,7 +48,9 @@ impl Database {
     pub(crate) fn open(dir: &Path, cache_bytes: u64) -> Result<Database, StoreError> {
         prepare(dir).map_err(|source| StoreError::io("prepare", dir, source))?;
         if dir.join(MARK).exists() {
-            return Err(StoreError::broken("sled failed while it was last used"));
+            // A mark of a full disk may be empty.
+            let why = fs::read_to_string(dir.join(MARK)).unwrap_or_default();
+            return Err(StoreError::broken(format!("it was given up when it was last used: {why}")));
         }
         let config = sled::Config::new()
             .path(dir)
@@ -63,6 +67,7 @@ impl Database {
             existed,
             dir: dir.to_owned(),
             broken: AtomicBool::new(false),
+            given_up: OnceLock::new(),
             synced_blobs: Mutex::default(),
         })
     }
@@ -146,22 +151,48 @@ impl Database {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {
                 if matches!(error, sled::Error::Corruption { .. }) {
-                    self.mark_broken();
+                    self.mark_broken(&error.to_string());
                 }
                 Err(sled_error(error))
             }
             Err(_) => {
-                self.mark_broken();
+                self.mark_broken("sled panicked");
                 Err(StoreError::broken("sled panicked"))
             }
         }
     }
 
-    /// Has the next start set it aside.
-    pub(crate) fn mark_broken(&self) {
+    /// Nothing more is done with it, and the next opening sets it aside.
+    pub(crate) fn mark_broken(&self, why: &str) {
         self.broken.store(true, Ordering::Relaxed);
-        if let Err(error) = File::create(self.dir.join(MARK)) {
+        self.give_up(why);
+    }
+
+    /// Has the next opening set it aside, also after a crash. What can be read may be read until then.
+    pub(crate) fn give_up(&self, why: &str) {
+        if self.given_up.set(why.to_owned()).is_ok()
+            && let Err(error) = self.mark_if_given_up()
+        {
             tracing::warn!(dir = %self.dir.display(), %error, "the broken store could not be marked");
+        }
+    }
+
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.given_up.get().is_some()
+    }
+
+    /// Writes the mark; tried again where it could not be written at once.
+    pub(crate) fn mark_if_given_up(&self) -> Result<(), StoreError> {
+        let Some(why) = self.given_up.get() else { return Ok(()) };
+        let path = self.dir.join(MARK);
+        let written = File::create(&path).and_then(|mut file| {
+            file.write_all(why.as_bytes())?;
+            file.sync_all()
+        });
+        match written.and_then(|()| sync_dir(&self.dir)) {
+            // Someone removed the directory: there is nothing to be taken for sound.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            marked => marked.map_err(|source| StoreError::io("mark", &path, source)),
         }
     }
 }

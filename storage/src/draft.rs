@@ -11,7 +11,7 @@ use crate::message_index::{self, IndexEntry, LEAST};
 use crate::record::{Applied, Change, Head, RecordedEvent};
 use crate::store::StoreError;
 use crate::timeline::Block;
-use crate::{keys, store};
+use crate::{keys, read, store};
 
 /// A batch is closed when its events and notices have this many bytes: a larger one takes sled longer for each event,
 /// keeps readers waiting (for 1.6 s with 10,000 messages of 12 KB) and takes several times its size of memory.
@@ -91,7 +91,7 @@ impl<'a> Draft<'a> {
         if let Some(head) = self.heads.get(&room) {
             return Ok(*head);
         }
-        let head = store::head(self.database, room)?.unwrap_or_default();
+        let head = read::head(self.database, room)?.unwrap_or_default();
         self.heads.insert(room, head);
         Ok(head)
     }
@@ -141,7 +141,7 @@ impl<'a> Draft<'a> {
     }
 
     fn load_block(&mut self, room: RoomId, seq: Seq) -> Result<(RoomId, Seq), StoreError> {
-        let (key, value) = store::block_at(self.database, room, seq)?
+        let (key, value) = read::block_at(self.database, room, seq)?
             .ok_or_else(|| StoreError::corrupt(&keys::block(room, seq), "there is no block for it"))?;
         let block = Block::load(room, &key, &value).map_err(|why| StoreError::corrupt(&key, why))?;
         let key = (room, block.first());
@@ -176,12 +176,12 @@ impl<'a> Draft<'a> {
 fn put_ids(database: &Database, batch: &mut Batch, ids: Vec<IndexEntry>) -> Result<(), StoreError> {
     let mut rest = ids.as_slice();
     while let Some(first) = rest.first() {
-        let found = store::index_block(database, first.receipt.id)?;
+        let found = read::index_block(database, first.receipt.id)?;
         let (start, value) = match &found {
             Some((start, value)) => (*start, Some(&**value)),
             None => (LEAST, None),
         };
-        let end = store::index_block_after(database, start)?;
+        let end = read::index_block_after(database, start)?;
         let mine = rest.partition_point(|entry| end.is_none_or(|end| entry.receipt.id < end));
         let (new, behind) = rest.split_at(mine);
         let blocks = message_index::merge(start, value, new)

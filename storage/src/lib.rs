@@ -17,6 +17,7 @@ mod durable;
 mod keys;
 mod message_index;
 mod patch;
+mod read;
 mod timeline;
 
 pub use data_dir::{DataDir, DataDirError};
@@ -24,4 +25,4 @@ pub use journal::{Checked, Journal, JournalError, JournalOptions, Replay};
 pub use outbox::{Outbox, OutboxError};
 pub use problem::Problem;
 pub use replica::{Copied, Replica, ReplicaError};
-pub use store::{Frames, Opened, Store, StoreError, StoreOptions};
+pub use store::{Frames, Ids, Opened, Store, StoreError, StoreOptions};

@@ -10,7 +10,8 @@ use sled::{Batch, IVec};
 
 use crate::database::Database;
 use crate::keys;
-use crate::store::{StoreError, block_at, parse, versioned};
+use crate::read::block_at;
+use crate::store::{StoreError, parse, versioned};
 use crate::timeline::{Block, BlockBytes};
 
 /// A change that is being made.

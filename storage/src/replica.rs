@@ -15,7 +15,8 @@ use quip_protocol::{AccountName, Cursor, Event, RoomId, Seq};
 use crate::database::Database;
 use crate::keys;
 use crate::patch::Patch;
-use crate::store::{self, Opened, StoreError, block_at, parse, versioned};
+use crate::read::block_at;
+use crate::store::{self, Opened, StoreError, parse, versioned};
 use crate::timeline::BlockBytes;
 
 /// The layout of keys and values. Another one in a directory means that it is fetched anew.
@@ -260,8 +261,8 @@ impl Replica {
 
     /// Has the next start set a damaged one aside.
     fn marked<T>(&self, result: Result<T, StoreError>) -> Result<T, ReplicaError> {
-        if let Err(StoreError::Corrupt { .. }) = &result {
-            self.database.mark_broken();
+        if let Err(error @ StoreError::Corrupt { .. }) = &result {
+            self.database.mark_broken(&error.to_string());
         }
         Ok(result?)
     }

@@ -7,25 +7,23 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use quip_protocol::codec::{LENGTH_BYTES, decode, encode};
+use quip_protocol::codec::{decode, encode};
 use quip_protocol::{AccountId, MessageId, Position, Receipt, RoomId, Seq};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sled::IVec;
 
-use crate::database::{Database, Pair};
+use crate::database::Database;
 use crate::draft::Draft;
 use crate::durable::sync_parent;
-use crate::message_index;
 use crate::problem::Problem;
-use crate::record::{Applied, Head, Room, Snapshot};
+pub use crate::read::Ids;
+use crate::record::{Applied, Head, Snapshot};
 pub use crate::timeline::Frames;
-use crate::timeline::{BlockBytes, Collector};
-use crate::{check, keys};
+use crate::{check, keys, read};
 
 /// The layout of keys and values. Another one in a directory means that it is made again from the journal.
 const SCHEMA: &[u8] = b"quip store 1";
@@ -72,8 +70,8 @@ pub enum StoreError {
         /// What is wrong with it.
         why: String,
     },
-    /// sled failed or panicked. The next start sets it aside and makes a new one from the journal.
-    #[error("the store failed: {why}; restart to have it made again from the journal")]
+    /// sled failed or panicked. The next opening sets it aside, and a new one is made from the journal.
+    #[error("the store failed: {why}; it is opened again, or made again from the journal")]
     Broken {
         /// What sled said.
         why: String,
@@ -91,6 +89,9 @@ pub enum StoreError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// It is being opened again after it failed.
+    #[error("the store is being opened again after it failed; try again in a moment")]
+    Reopening,
     /// What is to be applied does not follow on what is stored.
     #[error("this does not follow on what the store holds: {0}; run `quipd check --rebuild`")]
     OutOfOrder(String),
@@ -114,8 +115,10 @@ impl StoreError {
 /// wait for it (some 15 ms for 10,000 short messages), since sled lets none in between.
 #[derive(Debug)]
 pub struct Store {
-    database: Database,
+    /// None while it is opened again.
+    database: RwLock<Option<Database>>,
     dir: PathBuf,
+    options: StoreOptions,
     /// Held by the one who applies.
     writing: Mutex<()>,
     applied: Mutex<Position>,
@@ -129,27 +132,46 @@ impl Store {
     /// When the directory can't be made, read, written or renamed, or is in use.
     pub fn open(dir: impl Into<PathBuf>, options: StoreOptions) -> Result<(Store, Opened), StoreError> {
         let dir = dir.into();
-        match Store::open_as_it_is(&dir, &options) {
-            Ok(opened) => Ok(opened),
-            Err(error @ (StoreError::Corrupt { .. } | StoreError::Broken { .. })) => {
-                replace(&dir, &options, &error.to_string())
-            }
-            Err(error) => Err(error),
+        let (database, applied, opened) = open_or_replace(&dir, &options)?;
+        let store = Store {
+            database: RwLock::new(Some(database)),
+            dir,
+            options,
+            writing: Mutex::new(()),
+            applied: Mutex::new(applied),
+        };
+        Ok((store, opened))
+    }
+
+    /// Opens it again, after sled failed or damage was found, with what it still has of the journal. If it was given
+    /// up or can't be opened, it is set aside as [`Store::open`] does. Until then nothing can be read.
+    ///
+    /// # Errors
+    /// As for [`Store::open`]. It can be tried again.
+    pub fn reopen(&self) -> Result<Opened, StoreError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Before it is closed: what could not be marked would be found again as if it were sound.
+        self.open_database().as_ref().map_or(Ok(()), Database::mark_if_given_up)?;
+        let old = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(old) = old {
+            old.close();
+        }
+        let (database, applied, opened) = open_or_replace(&self.dir, &self.options)?;
+        *self.applied.lock().unwrap_or_else(PoisonError::into_inner) = applied;
+        *self.database.write().unwrap_or_else(PoisonError::into_inner) = Some(database);
+        Ok(opened)
+    }
+
+    /// Gives this store up while it is in use: the next opening sets it aside. What can be read of it may be read until then.
+    pub fn give_up(&self, why: &str) {
+        if let Some(database) = self.open_database().as_ref() {
+            database.give_up(why);
         }
     }
 
-    fn open_as_it_is(dir: &Path, options: &StoreOptions) -> Result<(Store, Opened), StoreError> {
-        let database = Database::open(dir, options.cache_bytes)?;
-        let (applied, opened) = match start(&database) {
-            Ok(found) => found,
-            Err(error) => {
-                database.close();
-                return Err(error);
-            }
-        };
-        let store =
-            Store { database, dir: dir.to_owned(), writing: Mutex::new(()), applied: Mutex::new(applied) };
-        Ok((store, opened))
+    /// Whether it was found damaged and is to be opened again.
+    pub fn is_given_up(&self) -> bool {
+        self.open_database().as_ref().is_none_or(Database::is_given_up)
     }
 
     /// Gives this store up, for a reason that its user found (it is ahead of the journal, say): renames it and says
@@ -159,7 +181,9 @@ impl Store {
     /// When it can't be renamed.
     pub fn set_aside(self) -> Result<PathBuf, StoreError> {
         let Store { database, dir, .. } = self;
-        database.close();
+        if let Some(database) = database.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            database.close();
+        }
         set_aside(&dir)
     }
 
@@ -176,20 +200,22 @@ impl Store {
     /// [`StoreError::OutOfOrder`] if a position or a seq does not follow; the others as they are described there.
     pub fn apply(&self, entries: &[Applied]) -> Result<(), StoreError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut rest = entries;
-        while !rest.is_empty() {
-            let mut draft = Draft::new(&self.database, self.applied());
-            while let Some((entry, behind)) = rest.split_first()
-                && !draft.is_full()
-            {
-                draft.add(entry)?;
-                rest = behind;
+        self.with(|database| {
+            let mut rest = entries;
+            while !rest.is_empty() {
+                let mut draft = Draft::new(database, self.applied());
+                while let Some((entry, behind)) = rest.split_first()
+                    && !draft.is_full()
+                {
+                    draft.add(entry)?;
+                    rest = behind;
+                }
+                let (batch, position) = draft.finish()?;
+                database.apply(batch)?;
+                *self.applied.lock().unwrap_or_else(PoisonError::into_inner) = position;
             }
-            let (batch, position) = draft.finish()?;
-            self.database.apply(batch)?;
-            *self.applied.lock().unwrap_or_else(PoisonError::into_inner) = position;
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Makes everything applied so far survive a power cut.
@@ -197,7 +223,7 @@ impl Store {
     /// # Errors
     /// When sled or the operating system fails.
     pub fn sync(&self) -> Result<(), StoreError> {
-        self.database.sync()
+        self.with(Database::sync)
     }
 
     /// Everything but timelines and inboxes.
@@ -205,20 +231,7 @@ impl Store {
     /// # Errors
     /// When a record is damaged.
     pub fn load(&self) -> Result<Snapshot, StoreError> {
-        let mut rooms = Vec::new();
-        for room in records::<Room>(&self.database, keys::ROOM) {
-            let room = room?;
-            let head = self.head(room.id)?.unwrap_or_default();
-            rooms.push((room, head));
-        }
-        Ok(Snapshot {
-            accounts: records(&self.database, keys::ACCOUNT).collect::<Result<_, _>>()?,
-            devices: records(&self.database, keys::DEVICE).collect::<Result<_, _>>()?,
-            invites: records(&self.database, keys::INVITE).collect::<Result<_, _>>()?,
-            rooms,
-            members: records(&self.database, keys::MEMBER).collect::<Result<_, _>>()?,
-            consumers: records(&self.database, keys::CONSUMER).collect::<Result<_, _>>()?,
-        })
+        self.with(read::load)
     }
 
     /// Where a room's log stands; nothing if it has no event.
@@ -226,7 +239,7 @@ impl Store {
     /// # Errors
     /// When the record is damaged.
     pub fn head(&self, room: RoomId) -> Result<Option<Head>, StoreError> {
-        head(&self.database, room)
+        self.with(|database| read::head(database, room))
     }
 
     /// The stored bytes of an event: its frame without the length.
@@ -234,10 +247,7 @@ impl Store {
     /// # Errors
     /// When its block is damaged.
     pub fn event(&self, room: RoomId, seq: Seq) -> Result<Option<Bytes>, StoreError> {
-        let Some((key, value)) = block_at(&self.database, room, seq)? else { return Ok(None) };
-        let frame = BlockBytes::parse(&key, &value).and_then(|block| block.frame(seq));
-        let frame = frame.map_err(|why| StoreError::corrupt(&key, why))?;
-        Ok(frame.map(|frame| Bytes::copy_from_slice(&frame[LENGTH_BYTES..])))
+        self.with(|database| read::event(database, room, seq))
     }
 
     /// The events behind `after` up to and with `upto`, as long as their frames are within `max_bytes` together; at
@@ -252,19 +262,7 @@ impl Store {
         upto: Seq,
         max_bytes: usize,
     ) -> Result<Frames, StoreError> {
-        let mut page = Page { room, next: after.next(), upto, collector: Collector::new(max_bytes) };
-        let first = if after < upto { block_at(&self.database, room, after.next())? } else { None };
-        let Some((key, value)) = first else { return Ok(Frames::default()) };
-        if page.take(&key, &value)? {
-            let behind = [&key, [0].as_slice()].concat();
-            for pair in self.database.scan(&behind, &keys::block(room, upto)) {
-                let (key, value) = pair?;
-                if !page.take(&key, &value)? {
-                    break;
-                }
-            }
-        }
-        Ok(page.collector.finish())
+        self.with(|database| read::events(database, room, after, upto, max_bytes))
     }
 
     /// The notices of an inbox behind `after` up to and with `upto`, as long as their frames are within `max_bytes`
@@ -279,20 +277,7 @@ impl Store {
         upto: Seq,
         max_bytes: usize,
     ) -> Result<Frames, StoreError> {
-        let mut collector = Collector::new(max_bytes);
-        let mut next = after.next();
-        for pair in self.database.scan(&keys::notice(account, next), &keys::notice(account, upto)) {
-            let (key, frame) = pair?;
-            if keys::numbers(&key) != Some((account.0, next.0)) {
-                return Err(StoreError::corrupt(&keys::notice(account, next), "it is missing"));
-            }
-            check_frame(&frame).map_err(|why| StoreError::corrupt(&key, why))?;
-            if !collector.take(next, &frame) {
-                break;
-            }
-            next = next.next();
-        }
-        Ok(collector.finish())
+        self.with(|database| read::notices(database, account, after, upto, max_bytes))
     }
 
     /// What became of a sender's message, edit, deletion or reaction, and whose it was.
@@ -300,10 +285,15 @@ impl Store {
     /// # Errors
     /// When the index is damaged.
     pub fn receipt(&self, id: MessageId) -> Result<Option<(AccountId, Receipt)>, StoreError> {
-        let Some((start, value)) = index_block(&self.database, id)? else { return Ok(None) };
-        let found = message_index::find(&value, id);
-        let found = found.map_err(|why| StoreError::corrupt(&keys::index(start), why))?;
-        Ok(found.map(|entry| (entry.account, entry.receipt)))
+        self.with(|database| read::receipt(database, id))
+    }
+
+    /// The ids around `id`, so that it can be told of many others that the store does not have them.
+    ///
+    /// # Errors
+    /// When the index is damaged.
+    pub fn ids_behind(&self, id: MessageId, most: usize) -> Result<Ids, StoreError> {
+        self.with(|database| read::ids_behind(database, id, most))
     }
 
     /// Verifies everything that can be verified without the journal, and says all that is wrong.
@@ -311,51 +301,23 @@ impl Store {
     /// # Errors
     /// When sled fails; damaged records are problems, not errors.
     pub fn check(&self) -> Result<Vec<Problem>, StoreError> {
-        check::check(self)
+        // Not through `with`: a check changes nothing, and what it finds is not given up.
+        check::check(self.open_database().as_ref().ok_or(StoreError::Reopening)?)
     }
 
-    pub(crate) fn database(&self) -> &Database {
-        &self.database
+    fn open_database(&self) -> RwLockReadGuard<'_, Option<Database>> {
+        self.database.read().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// A page that is being read.
-struct Page {
-    room: RoomId,
-    next: Seq,
-    upto: Seq,
-    collector: Collector,
-}
-
-impl Page {
-    /// Takes what belongs to the page from a block; says whether more may be taken.
-    fn take(&mut self, key: &[u8], value: &[u8]) -> Result<bool, StoreError> {
-        let corrupt = |why| StoreError::corrupt(key, why);
-        let block = BlockBytes::parse(key, value).map_err(corrupt)?;
-        if block.first > self.next {
-            return Err(StoreError::corrupt(&keys::block(self.room, self.next), "there is no block for it"));
+    /// Does something with the database. One that turns out to be damaged is given up.
+    fn with<T>(&self, act: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let database = self.open_database();
+        let database = database.as_ref().ok_or(StoreError::Reopening)?;
+        let done = act(database);
+        if let Err(error @ StoreError::Corrupt { .. }) = &done {
+            database.give_up(&error.to_string());
         }
-        for frame in block.frames() {
-            let (seq, frame) = frame.map_err(corrupt)?;
-            if seq > self.upto {
-                return Ok(false);
-            }
-            // A block that was split since the one before it was read begins with what was read.
-            if seq == self.next {
-                if !self.collector.take(seq, frame) {
-                    return Ok(false);
-                }
-                self.next = seq.next();
-            }
-        }
-        Ok(true)
-    }
-}
-
-fn check_frame(frame: &[u8]) -> Result<(), &'static str> {
-    match frame.split_first_chunk::<LENGTH_BYTES>() {
-        Some((length, stored)) if u32::from_le_bytes(*length) as usize == stored.len() => Ok(()),
-        _ => Err("its frame has the wrong length"),
+        done
     }
 }
 
@@ -381,11 +343,27 @@ fn start(database: &Database) -> Result<(Position, Opened), StoreError> {
     }
 }
 
-/// Renames what lies in `dir` and makes a new store there.
-fn replace(dir: &Path, options: &StoreOptions, why: &str) -> Result<(Store, Opened), StoreError> {
-    let to = set_aside(dir)?;
-    let (store, _) = Store::open_as_it_is(dir, options)?;
-    Ok((store, Opened::SetAside { to, why: why.to_owned() }))
+/// Opens what is in `dir`, or sets it aside and makes a new one.
+fn open_or_replace(dir: &Path, options: &StoreOptions) -> Result<(Database, Position, Opened), StoreError> {
+    match open_as_it_is(dir, options) {
+        Err(error @ (StoreError::Corrupt { .. } | StoreError::Broken { .. })) => {
+            let to = set_aside(dir)?;
+            let (database, position, _) = open_as_it_is(dir, options)?;
+            Ok((database, position, Opened::SetAside { to, why: error.to_string() }))
+        }
+        opened => opened,
+    }
+}
+
+fn open_as_it_is(dir: &Path, options: &StoreOptions) -> Result<(Database, Position, Opened), StoreError> {
+    let database = Database::open(dir, options.cache_bytes)?;
+    match start(&database) {
+        Ok((applied, opened)) => Ok((database, applied, opened)),
+        Err(error) => {
+            database.close();
+            Err(error)
+        }
+    }
 }
 
 pub(crate) fn set_aside(dir: &Path) -> Result<PathBuf, StoreError> {
@@ -414,45 +392,4 @@ pub(crate) fn parse<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, 
         }
         _ => Err(StoreError::corrupt(key, "it has an unknown version")),
     }
-}
-
-fn records<T: DeserializeOwned>(
-    database: &Database,
-    prefix: u8,
-) -> impl Iterator<Item = Result<T, StoreError>> {
-    database.scan_prefix(prefix).map(|pair| pair.and_then(|(key, value)| parse(&key, &value)))
-}
-
-pub(crate) fn head(database: &Database, room: RoomId) -> Result<Option<Head>, StoreError> {
-    let key = keys::head(room);
-    database.get(&key)?.map(|value| parse(&key, &value)).transpose()
-}
-
-/// The block that holds an event if any does: the last one that starts at or before it.
-pub(crate) fn block_at(database: &Database, room: RoomId, seq: Seq) -> Result<Option<Pair>, StoreError> {
-    let key = keys::block(room, seq);
-    database.at_or_before(&key, &key[..9])
-}
-
-/// The block of the index that an id belongs to, with the id it starts with.
-pub(crate) fn index_block(
-    database: &Database,
-    id: MessageId,
-) -> Result<Option<(MessageId, IVec)>, StoreError> {
-    let found = database.at_or_before(&keys::index(id), &[keys::INDEX])?;
-    found.map(|(key, value)| Ok((index_start(&key)?, value))).transpose()
-}
-
-/// What the block of the index behind the one that starts with `start` starts with.
-pub(crate) fn index_block_after(
-    database: &Database,
-    start: MessageId,
-) -> Result<Option<MessageId>, StoreError> {
-    let behind = [&keys::index(start), [0].as_slice()].concat();
-    let found = database.scan(&behind, &[keys::INDEX + 1]).next().transpose()?;
-    found.map(|(key, _)| index_start(&key)).transpose()
-}
-
-pub(crate) fn index_start(key: &[u8]) -> Result<MessageId, StoreError> {
-    keys::index_start(key).ok_or_else(|| StoreError::corrupt(key, "its key has the wrong length"))
 }

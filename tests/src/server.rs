@@ -1,7 +1,8 @@
 //! A real `quipd` process on a directory of its own, to be asked, stopped and killed.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -15,6 +16,8 @@ use crate::poll::eventually;
 #[derive(Debug)]
 pub struct Server {
     dir: TempDir,
+    /// A file system of its own, to be unmounted.
+    mounted: Option<PathBuf>,
     config: Option<PathBuf>,
     process: Child,
     stdout: BufReader<ChildStdout>,
@@ -32,21 +35,70 @@ impl Server {
 
     /// Starts a new server with this configuration file.
     pub fn with_config(toml: &str) -> Server {
-        let dir = tempfile::tempdir().expect("a directory for the server");
+        Server::begin(tempfile::tempdir().expect("a directory for the server"), None, toml)
+    }
+
+    fn begin(dir: TempDir, mounted: Option<PathBuf>, toml: &str) -> Server {
         let config = (!toml.is_empty()).then(|| dir.path().join("quipd.toml"));
         if let Some(path) = &config {
             std::fs::write(path, toml).expect("a configuration file");
         }
-        let (process, stdout, link) = spawn(dir.path(), config.as_deref(), "127.0.0.1:0");
-        let mut server = Server { dir, config, process, stdout, link, owner: None };
+        let (process, stdout, link) = spawn(dir.path(), config.as_deref(), "127.0.0.1:0", &[]);
+        let mut server = Server { dir, mounted, config, process, stdout, link, owner: None };
         server.owner = Some(server.line("owner "));
         server
     }
 
+    /// Starts a new server whose data directory has a file system of its own of this size, where that can be mounted.
+    /// Says whether it has.
+    pub fn on_small_disk(mib: u32, toml: &str) -> (Server, bool) {
+        let dir = tempfile::tempdir().expect("a directory for the server");
+        let data = dir.path().join("data");
+        std::fs::create_dir(&data).expect("a data directory");
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "quip-test"])
+            .arg(&data)
+            .stderr(Stdio::null());
+        let mounted = mount.status().is_ok_and(|status| status.success());
+        (Server::begin(dir, mounted.then_some(data), toml), mounted)
+    }
+
+    /// Writes another configuration file, for its next start.
+    pub fn write_config(&self, toml: &str) {
+        let path = self.config.as_ref().expect("it was started with a configuration file");
+        std::fs::write(path, toml).expect("a configuration file");
+    }
+
+    /// Writes another configuration file and has it read.
+    pub fn reconfigure(&self, toml: &str) {
+        self.write_config(toml);
+        self.signal("HUP");
+    }
+
+    /// What `path` answers over HTTP: status and body. The configuration has `http = "127.0.0.1:0"`.
+    pub fn http(&self, path: &str) -> (u16, String) {
+        let log = self.log();
+        let told = log.lines().rev().find_map(|line| line.split_once("serving metrics and health address="));
+        let address = told.expect("it serves HTTP").1.trim();
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: quip\r\nConnection: close\r\n\r\n").expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, body.to_owned())
+    }
+
     /// Starts it again after [`Server::kill`] or [`Server::stop`], on the same port and directory.
     pub fn restart(&mut self) {
+        self.restart_with(&[]);
+    }
+
+    /// The same with this in its environment.
+    pub fn restart_with(&mut self, env: &[(&str, &str)]) {
         let address = format!("127.0.0.1:{}", self.link.port);
-        let (process, stdout, link) = spawn(self.dir.path(), self.config.as_deref(), &address);
+        let (process, stdout, link) = spawn(self.dir.path(), self.config.as_deref(), &address, env);
         assert_eq!(link.fingerprint, self.link.fingerprint, "a restart keeps the server's key");
         (self.process, self.stdout) = (process, stdout);
     }
@@ -54,7 +106,7 @@ impl Server {
     /// Starts it again after its certificate was removed: it makes a new key. Returns the new link.
     pub fn restart_with_new_key(&mut self) -> ServerLink {
         let address = format!("127.0.0.1:{}", self.link.port);
-        let (process, stdout, link) = spawn(self.dir.path(), self.config.as_deref(), &address);
+        let (process, stdout, link) = spawn(self.dir.path(), self.config.as_deref(), &address, &[]);
         (self.process, self.stdout, self.link) = (process, stdout, link);
         self.link.clone()
     }
@@ -63,6 +115,12 @@ impl Server {
     pub fn kill(&mut self) {
         self.process.kill().expect("the server can be killed");
         self.process.wait().expect("a killed server ends");
+    }
+
+    /// Waits until it ends by itself; its exit code, -1 for a signal.
+    pub fn ended(&mut self) -> i32 {
+        let status = eventually("the server ends", || self.process.try_wait().expect("its status"));
+        status.code().unwrap_or(-1)
     }
 
     /// SIGTERM, and waits. Returns whether it ended with 0.
@@ -125,13 +183,21 @@ impl Drop for Server {
         // It may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
+        if let Some(mounted) = &self.mounted {
+            let _ = Command::new("umount").arg(mounted).status();
+        }
     }
 }
 
-fn spawn(dir: &Path, config: Option<&Path>, listen: &str) -> (Child, BufReader<ChildStdout>, ServerLink) {
+fn spawn(
+    dir: &Path,
+    config: Option<&Path>,
+    listen: &str,
+    env: &[(&str, &str)],
+) -> (Child, BufReader<ChildStdout>, ServerLink) {
     let log = File::options().create(true).append(true).open(dir.join("log")).expect("a log file");
     let mut command = Command::new(binary("quipd"));
-    command.args(["--listen", listen, "--data-dir"]).arg(dir.join("data"));
+    command.args(["--listen", listen, "--data-dir"]).arg(dir.join("data")).envs(env.iter().copied());
     if let Some(config) = config {
         command.arg("--config").arg(config);
     }

@@ -14,7 +14,7 @@ const SENDERS: usize = 4;
 
 /// An event as one reader or the history has it.
 #[derive(Debug, PartialEq)]
-struct Place {
+pub struct Place {
     seq: Seq,
     id: Option<MessageId>,
 }
@@ -85,7 +85,7 @@ async fn rounds(rounds: usize, harm: Harm) {
 }
 
 /// Sends one message after the other; every receipt is kept.
-async fn send_until(
+pub async fn send_until(
     client: Client,
     to: Target,
     stop: watch::Receiver<bool>,
@@ -130,7 +130,7 @@ async fn reading_up_to(reading: tokio::task::JoinHandle<(Client, Vec<Place>)>, l
     seen
 }
 
-async fn history(handle: &Handle, room: &Target) -> Vec<Place> {
+pub async fn history(handle: &Handle, room: &Target) -> Vec<Place> {
     let page = connected("the history", || handle.page(room, PageFrom::After(Seq::ZERO), 1_000_000)).await;
     let seqs: Vec<u64> = page.events.iter().map(|event| event.seq.0).collect();
     assert_eq!(seqs, (1..=page.head.seq.0).collect::<Vec<_>>(), "dense");
@@ -138,7 +138,7 @@ async fn history(handle: &Handle, room: &Target) -> Vec<Place> {
 }
 
 /// Every receipt is in the history at its place, once; and one sender's messages are in the order it sent them.
-fn check_receipts(receipts: &[Vec<Receipt>], history: &[Place]) {
+pub fn check_receipts(receipts: &[Vec<Receipt>], history: &[Place]) {
     let mut places: HashMap<MessageId, Vec<Seq>> = HashMap::new();
     for place in history {
         if let Some(id) = place.id {

@@ -7,6 +7,7 @@ mod commands;
 mod crash;
 mod devices;
 mod damage;
+mod full_disk;
 mod hostile_text;
 mod load;
 mod offline;

@@ -65,7 +65,10 @@ pub async fn run(args: HostArgs, env: &Env, out: &mut Out) -> Result<(), CliErro
     let env = Env { server: None, token: None, ..env.clone() };
     log_to_file(&env)?;
     let running = start(&args, &env).await?;
-    let served = serve(&running, args.name, &env, out).await;
+    let served = tokio::select! {
+        served = serve(&running, args.name, &env, out) => served,
+        () = running.died() => Err(CliError::Host("the server in this client panicked, see host.log; start it again: nothing acknowledged is lost".into())),
+    };
     running.stop().await;
     served
 }

@@ -40,6 +40,7 @@ fn merge(args: &ServeArgs, place: &PlaceArgs) -> Result<Config, Failure> {
         http: args.http.or(file.http),
         limits: file.limits,
         cache_bytes: file.cache_mib.saturating_mul(1024 * 1024),
+        disk_reserve: file.disk_reserve_mib.saturating_mul(1024 * 1024),
     })
 }
 
@@ -60,11 +61,13 @@ async fn serve(args: &ServeArgs, place: &PlaceArgs, config: Config) -> Result<()
     if let Some(link) = running.owner_link() {
         print(&format!("owner {}\n", link.reveal()))?;
     }
-    until_stopped(args, place, &running)
-        .await
-        .map_err(|e| Failure::new(FAILED, format!("cannot listen for signals: {e}")))?;
+    let served = tokio::select! {
+        stopped = until_stopped(args, place, &running) =>
+            stopped.map_err(|e| Failure::new(FAILED, format!("cannot listen for signals: {e}"))),
+        () = running.died() => Err(Failure::new(FAILED, "a part of the server panicked, see the log; start it again: nothing acknowledged is lost")),
+    };
     running.stop().await;
-    Ok(())
+    served
 }
 
 async fn until_stopped(args: &ServeArgs, place: &PlaceArgs, running: &Running) -> std::io::Result<()> {
@@ -82,7 +85,7 @@ async fn until_stopped(args: &ServeArgs, place: &PlaceArgs, running: &Running) -
     Ok(())
 }
 
-/// SIGHUP: certificate and limits are read again. What cannot be read leaves everything as it is.
+/// SIGHUP: certificate, limits and the disk's reserve are read again. What cannot be read leaves everything as it is.
 fn reload(args: &ServeArgs, place: &PlaceArgs, running: &Running) {
     let config = match merge(args, place) {
         Ok(config) => config,

@@ -21,6 +21,17 @@ pub struct Command {
 }
 
 impl Command {
+    /// The idempotency key, if it has one.
+    pub fn id(&self) -> Option<MessageId> {
+        match &self.body {
+            CommandBody::Post { id, .. }
+            | CommandBody::Edit { id, .. }
+            | CommandBody::Delete { id, .. }
+            | CommandBody::React { id, .. } => Some(*id),
+            _ => None,
+        }
+    }
+
     /// At least as many bytes as it has in the log if it is applied, where texts and lists are within their limits.
     pub fn weight(&self) -> usize {
         /// All fields of the largest command but its text and its list.

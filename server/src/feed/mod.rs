@@ -84,6 +84,19 @@ impl Feeds {
         }
     }
 
+    /// The store has everything that was published, after it was opened again: everyone reads on from it.
+    pub fn all_stored(&self) {
+        self.map.write().retain(|_, feed| {
+            let mut tail = feed.tail.write();
+            if let Some(last) = tail.last() {
+                tail.stored(last);
+            }
+            let watchers = feed.watchers.lock();
+            watchers.iter().for_each(Watch::ring);
+            !watchers.is_empty()
+        });
+    }
+
     /// From now on `doorbell` rings when the log grows.
     pub fn watch(&self, key: FeedKey, account: AccountId, doorbell: &Arc<Doorbell>) -> Arc<Watch> {
         let watch = Arc::new(Watch::new(key, account, Arc::clone(doorbell)));

@@ -68,6 +68,11 @@ impl Tail {
         self.frames.is_empty() || self.stored + 1 >= self.first + self.frames.len() as u64
     }
 
+    /// The last seq held, if any is.
+    pub fn last(&self) -> Option<Seq> {
+        (!self.frames.is_empty()).then(|| Seq(self.first + self.frames.len() as u64 - 1))
+    }
+
     /// The first seq held, if any is.
     pub fn first(&self) -> Option<Seq> {
         (!self.frames.is_empty()).then_some(Seq(self.first))

@@ -1,6 +1,11 @@
 //! The log of a single node: a bounded queue in front of the journal. Taking everything that waits is what makes
 //! groups bigger the busier the node is.
 
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
 use tokio::sync::mpsc;
 
 use super::Submission;
@@ -44,9 +49,10 @@ impl LocalLog {
 }
 
 impl Intake {
-    /// Everything that waits and fits, in order; blocks until there is something. `None` when no sender is left.
-    pub fn group(&mut self) -> Option<Vec<Submission>> {
-        if self.taken.is_empty() && self.queue.blocking_recv_many(&mut self.taken, GROUP) == 0 {
+    /// Everything that waits and fits, in order; blocks until there is something, for so long. Nothing if there was
+    /// nothing; `None` when no sender is left.
+    pub fn group(&mut self, patience: Duration) -> Option<Vec<Submission>> {
+        if self.taken.is_empty() && !self.wait(Instant::now() + patience) {
             return None;
         }
         let mut bytes = 0;
@@ -55,7 +61,34 @@ impl Intake {
             bytes <= GROUP_BYTES
         };
         let fitting = self.taken.iter().take_while(fits).count().max(1);
-        let rest = self.taken.split_off(fitting);
+        let rest = self.taken.split_off(fitting.min(self.taken.len()));
         Some(std::mem::replace(&mut self.taken, rest))
+    }
+
+    /// Takes what comes until then. Says whether there is still a sender. Needs no runtime: the writer is a thread
+    /// that outlives it.
+    fn wait(&mut self, until: Instant) -> bool {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut cx = Context::from_waker(&waker);
+        loop {
+            match self.queue.poll_recv_many(&mut cx, &mut self.taken, GROUP) {
+                Poll::Ready(taken) => return taken > 0,
+                Poll::Pending => {}
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            thread::park_timeout(left);
+        }
+    }
+}
+
+/// Wakes the thread that waits.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }

@@ -232,7 +232,7 @@ fn stats(shared: &Shared) -> Value {
     let counts = node.metrics.all().into_iter().chain(node.gauges());
     let mut stats: serde_json::Map<String, Value> =
         counts.map(|(name, value)| (name.to_owned(), json!(value))).collect();
-    stats.insert("writable".into(), json!(node.durable.is_writable()));
+    stats.insert("writable".into(), json!(node.is_ready()));
     stats.insert("applied".into(), json!(node.store.applied().to_string()));
     Value::Object(stats)
 }

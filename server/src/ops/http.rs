@@ -49,7 +49,7 @@ async fn metrics(State(node): State<Arc<Node>>) -> String {
 }
 
 async fn ready(State(node): State<Arc<Node>>) -> (StatusCode, &'static str) {
-    if node.durable.is_writable() && node.room_on_disk().is_ok() {
+    if node.is_ready() {
         (StatusCode::OK, "ready\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "degraded: reading only\n")

@@ -1,19 +1,24 @@
 //! The store, brought up behind the journal in large batches: nothing waits for it, until it is too far behind.
+//!
+//! A batch is begun only while the disk has room for it, since sled that runs into a full disk has to be opened again.
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use quip_protocol::{MessageId, Seq};
 use quip_storage::record::{Applied, Change};
-use tracing::error;
+use quip_storage::store::StoreError;
+use tracing::{error, info};
 
 use crate::feed::FeedKey;
 use crate::node::Node;
+
+use super::fault::{EndsWithPanic, Fault};
 
 /// Groups that may wait for the store before the writer does.
 const WAITING: usize = 256;
@@ -27,13 +32,15 @@ const BATCH: usize = 2_000;
 const COLLECT: Duration = Duration::from_millis(100);
 /// How often the store is made durable, which bounds how much journal is replayed after a crash.
 const SYNC: Duration = Duration::from_secs(5);
+/// How often it is looked whether a full disk has room again.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// The writer's end.
 pub struct Behind {
-    groups: SyncSender<Applied>,
+    groups: Sender<Applied>,
     backlog: Arc<Backlog>,
     stored: Receiver<Vec<MessageId>>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<bool>,
 }
 
 impl Behind {
@@ -42,7 +49,7 @@ impl Behind {
     /// # Errors
     /// When the operating system gives none.
     pub fn start(node: Arc<Node>) -> io::Result<Behind> {
-        let (groups, queue) = sync_channel(WAITING);
+        let (groups, queue) = channel();
         let (ids, stored) = channel();
         let backlog = Arc::new(Backlog::default());
         let kept = Arc::clone(&backlog);
@@ -54,8 +61,13 @@ impl Behind {
     /// Hands over a durable group; waits while the store is too far behind.
     pub fn send(&self, applied: Applied) {
         self.backlog.enter(weight(&applied), || self.thread.is_finished());
-        // The thread ends only when the store broke; then the feeds hold what it does not have.
+        // If the thread has ended, the feeds hold what the store does not have, and the writer is about to see it.
         let _ = self.groups.send(applied);
+    }
+
+    /// Whether nothing is stored any more: the store has failed.
+    pub fn is_over(&self) -> bool {
+        self.thread.is_finished()
     }
 
     /// Ids that can be read from the store since this was last asked.
@@ -63,34 +75,72 @@ impl Behind {
         self.stored.try_iter().flatten().collect()
     }
 
-    /// Waits until the store has everything, durably.
-    pub fn finish(self) {
+    /// Waits until the store has everything, durably, unless it fails or the disk is full. Says whether it did not
+    /// fail.
+    pub fn finish(self) -> bool {
+        self.backlog.close();
         drop(self.groups);
         // A thread that panicked has said so; the journal has everything.
-        let _ = self.thread.join();
+        self.thread.join().unwrap_or(false)
     }
 }
 
-/// Bytes that were handed over and are not stored yet.
+/// What was handed over and is not stored yet.
 #[derive(Default)]
 struct Backlog {
-    bytes: Mutex<usize>,
-    stored: Condvar,
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    groups: usize,
+    bytes: usize,
+    /// Nothing is stored until the disk has room: waiting for that would keep everyone waiting.
+    paused: bool,
+    closing: bool,
 }
 
 impl Backlog {
     /// Waits until there is room for `weight`, or nobody left to make any. One group always has room.
     fn enter(&self, weight: usize, is_over: impl Fn() -> bool) {
-        let mut bytes = self.bytes.lock();
-        while *bytes > 0 && *bytes + weight > WAITING_BYTES && !is_over() {
-            self.stored.wait_for(&mut bytes, COLLECT);
+        let mut waiting = self.waiting.lock();
+        while waiting.groups > 0
+            && (waiting.groups >= WAITING || waiting.bytes + weight > WAITING_BYTES)
+            && !waiting.paused
+            && !is_over()
+        {
+            self.changed.wait_for(&mut waiting, COLLECT);
         }
-        *bytes += weight;
+        waiting.groups += 1;
+        waiting.bytes += weight;
     }
 
-    fn leave(&self, weight: usize) {
-        *self.bytes.lock() -= weight;
-        self.stored.notify_one();
+    fn leave(&self, batch: &[Applied]) {
+        let mut waiting = self.waiting.lock();
+        waiting.groups -= batch.len();
+        waiting.bytes -= batch.iter().map(weight).sum::<usize>();
+        self.changed.notify_all();
+    }
+
+    fn close(&self) {
+        self.waiting.lock().closing = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until the disk has room for a batch. Says whether it has; once this is closing, it is not waited for.
+    fn await_room(&self, node: &Node) -> bool {
+        let mut waiting = self.waiting.lock();
+        while !node.has_room_to_store(waiting.closing) {
+            if waiting.closing {
+                return false;
+            }
+            waiting.paused = true;
+            self.changed.notify_all();
+            self.changed.wait_for(&mut waiting, LOOK);
+        }
+        waiting.paused = false;
+        true
     }
 }
 
@@ -113,28 +163,50 @@ struct Follower {
 }
 
 impl Follower {
-    fn run(mut self) {
+    /// Says whether the store did not fail.
+    fn run(mut self) -> bool {
+        let _ends = EndsWithPanic(Arc::clone(&self.node));
+        let Err(e) = self.follow() else { return true };
+        error!(error = %e, "the store cannot be written: nothing is written until it was opened again");
+        // What does not follow on it, or was not synced by a failing disk, may be damaged.
+        if !is_full(&e) {
+            self.node.store.give_up(&e.to_string());
+        }
+        self.node.durable.stall();
+        false
+    }
+
+    fn follow(&mut self) -> Result<(), StoreError> {
         loop {
             match self.queue.recv_timeout(SYNC) {
                 Ok(first) => {
                     let batch = self.collect(first);
-                    if let Err(e) = self.node.store.apply(&batch) {
-                        error!(error = %e, "the store cannot be written: restart quipd, it is rebuilt from the journal");
-                        self.node.durable.fail();
-                        return;
+                    if !self.backlog.await_room(&self.node) {
+                        info!(
+                            "the disk is full: the journal has what the store has not, the next start stores it"
+                        );
+                        return Ok(());
                     }
-                    self.dirty = true;
-                    self.let_go(&batch);
-                    self.backlog.leave(batch.iter().map(weight).sum());
+                    self.store(&batch)?;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Disconnected) => return self.sync(),
             }
-            if self.dirty && self.synced.elapsed() >= SYNC {
-                self.sync();
+            if self.synced.elapsed() >= SYNC {
+                self.sync()?;
             }
         }
-        self.sync();
+    }
+
+    fn store(&mut self, batch: &[Applied]) -> Result<(), StoreError> {
+        Fault::StorePanics.strike(&self.node, || panic!("injected: the store's thread panics"));
+        let mut failed = Ok(());
+        Fault::StoreIsFull.strike(&self.node, || failed = Err(full()));
+        failed.and_then(|()| self.node.store.apply(batch))?;
+        self.dirty = true;
+        self.let_go(batch);
+        self.backlog.leave(batch);
+        Ok(())
     }
 
     fn collect(&self, first: Applied) -> Vec<Applied> {
@@ -176,11 +248,23 @@ impl Follower {
         let _ = self.ids.send(ids);
     }
 
-    fn sync(&mut self) {
-        if let Err(e) = self.node.store.sync() {
-            error!(error = %e, "the store cannot be made durable; the journal has everything");
-        }
+    fn sync(&mut self) -> Result<(), StoreError> {
         self.synced = Instant::now();
-        self.dirty = false;
+        if self.dirty && self.node.has_room_to_store(true) {
+            self.node.store.sync()?;
+            self.dirty = false;
+        }
+        Ok(())
     }
+}
+
+/// Whether it says that the disk is full, which damages nothing.
+fn is_full(error: &StoreError) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error, StoreError::Io { source, .. } if matches!(source.kind(), QuotaExceeded | StorageFull))
+}
+
+fn full() -> StoreError {
+    let source = io::ErrorKind::StorageFull.into();
+    StoreError::Io { action: "use", path: "the store".into(), source }
 }

@@ -6,19 +6,23 @@
 
 pub mod behind;
 pub mod durable;
+pub mod fault;
 pub mod open;
 pub mod past;
 
+mod mend;
+mod recent;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use quip_protocol::{AccountId, ErrorCode, Refusal, RoomId, Seq};
+use quip_protocol::{AccountId, ErrorCode, Position, Refusal, RoomId, Seq, Timestamp};
 use quip_storage::journal::Journal;
 use quip_storage::record::{Applied, Change, Standing};
-use tracing::error;
 
 use crate::engine::{Engine, Entry, NotApplied, Outcome, Terms, Unreadable};
 use crate::feed::FeedKey;
@@ -26,40 +30,75 @@ use crate::log::{Intake, Submission, Waiter};
 use crate::node::Node;
 
 use behind::Behind;
-use past::{Applied as AppliedPast, Unpublished};
+use fault::{EndsWithPanic, Fault};
+use mend::{Cure, Stall};
+use past::{Applied as AppliedPast, LookedUp, Prepared, Unpublished};
+use recent::Recent;
 
-/// Starts the writer. It ends when every handle of the log is gone, having written what waited.
+/// How often the writer looks after store and disk when nobody sends anything.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The same while nothing is written.
+const STALLED_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Starts the writer on the journal in `journal_dir`. It ends when every handle of the log is gone, having written
+/// what waited.
 ///
 /// # Errors
 /// When the operating system gives no thread.
-pub fn start(node: Arc<Node>, journal: Journal, intake: Intake) -> std::io::Result<thread::JoinHandle<()>> {
+pub fn start(
+    node: Arc<Node>,
+    journal: Journal,
+    journal_dir: PathBuf,
+    intake: Intake,
+) -> std::io::Result<thread::JoinHandle<()>> {
     let behind = Behind::start(Arc::clone(&node))?;
+    let recent = Recent::load(&node.store, Timestamp::now()).unwrap_or_else(|_| Recent::unknown());
     let writer = Writer {
         node,
-        journal,
+        last: journal.last(),
+        journal: Some(journal),
+        journal_dir,
         intake,
         behind: Some(behind),
         unpublished: Unpublished::default(),
+        recent,
         group: 0,
         durable: 0,
-        failed: None,
+        stall: None,
+        store_failed: false,
+        pause: mend::PAUSE,
+        mended: None,
+        is_low: false,
     };
     thread::Builder::new().name("quip-writer".into()).spawn(move || writer.run())
 }
 
 struct Writer {
     node: Arc<Node>,
-    journal: Journal,
+    /// `None` while it is opened again.
+    journal: Option<Journal>,
+    journal_dir: PathBuf,
+    /// The last record that was acknowledged.
+    last: Position,
     intake: Intake,
-    /// `None` once writing has failed.
+    /// `None` while the store is opened again.
     behind: Option<Behind>,
     unpublished: Unpublished,
+    recent: Recent,
     /// Counts groups that changed something.
     group: u64,
     /// The last of them that is durable.
     durable: u64,
-    /// Why nothing is written any more.
-    failed: Option<Refusal>,
+    /// Why nothing is written now.
+    stall: Option<Stall>,
+    /// Whether the store is to be opened again before anything is written.
+    store_failed: bool,
+    /// How long it is waited before what failed is opened again.
+    pause: Duration,
+    /// When writing last went on by itself.
+    mended: Option<Instant>,
+    /// Whether the disk has too little room.
+    is_low: bool,
 }
 
 /// A group that was applied and is not durable yet.
@@ -73,24 +112,34 @@ struct Group {
 
 impl Writer {
     fn run(mut self) {
-        while let Some(submissions) = self.intake.group() {
-            if let Some(behind) = &self.behind {
-                self.unpublished.stored(behind.stored_ids());
-            }
-            if self.failed.is_none() && !self.node.durable.is_writable() {
-                // The store broke: what it does not take would have to be held in memory for ever.
-                self.failed = Some(degraded());
-            }
-            let group = match &self.failed {
-                Some(refusal) => refuse_all(submissions, refusal),
-                None => self.commit(submissions),
+        let _ends = EndsWithPanic(Arc::clone(&self.node));
+        while let Some(submissions) = self.intake.group(self.patience()) {
+            self.note_stored();
+            self.tend();
+            let results = match (&self.stall, submissions.is_empty()) {
+                (_, true) => continue,
+                (Some(_), false) => refuse_all(submissions, &degraded()),
+                (None, false) => self.commit(submissions),
             };
-            for (waiter, result) in group {
+            for (waiter, result) in results {
                 waiter.finish(result);
             }
         }
-        if let Some(behind) = self.behind {
-            behind.finish();
+        self.end();
+    }
+
+    fn patience(&self) -> Duration {
+        if self.stall.is_some() { STALLED_PATIENCE } else { PATIENCE }
+    }
+
+    /// What the store has need not be held here.
+    fn note_stored(&mut self) {
+        let Some(behind) = &self.behind else { return };
+        let ids = behind.stored_ids();
+        if !ids.is_empty() {
+            let now = Timestamp::now();
+            ids.iter().for_each(|id| self.recent.stored(*id, now));
+            self.unpublished.stored(ids);
         }
     }
 
@@ -98,44 +147,80 @@ impl Writer {
         if let Err(refusal) = self.node.room_on_disk() {
             return refuse_all(submissions, &refusal);
         }
-        let group = match self.apply(submissions) {
+        let looked_up = match self.look_up(&submissions) {
+            Ok(looked_up) => looked_up,
+            Err(unreadable) => {
+                self.stall(&unreadable.to_string(), Cure::Store);
+                return refuse_all(submissions, &degraded());
+            }
+        };
+        let mut group = match self.apply(submissions, &looked_up) {
             Ok(group) => group,
-            Err((group, unreadable)) => return self.fail(group, &unreadable.to_string()),
+            Err((group, unreadable)) => return self.fail(group, &unreadable.to_string(), Cure::Store),
         };
         if !group.changes.is_empty() {
             let begun = Instant::now();
-            let position = self.journal.last().next();
-            if let Err(e) = self.journal.append(position, &group.entry.to_bytes()) {
-                return self.fail(group, &e.to_string());
+            let position = self.last.next();
+            let journal =
+                self.journal.as_mut().expect("nothing is committed while the journal is opened again");
+            if let Err(e) = journal.append(position, &group.entry.to_bytes()) {
+                return self.fail(group, &e.to_string(), Cure::of(&e));
             }
+            self.last = position;
             self.node.metrics.journaled(group.entry.commands.len(), begun.elapsed());
             self.publish(&group);
             self.node.durable.advance(self.group);
             self.durable = self.group;
             if let Some(behind) = &self.behind {
-                behind.send(Applied { position, changes: group.changes });
+                behind.send(Applied { position, changes: std::mem::take(&mut group.changes) });
             }
         }
         group.results
     }
 
+    /// Asks the store about the ids that it may have, while the engine can still be read by everyone.
+    fn look_up(&self, submissions: &[Submission]) -> Result<LookedUp, Unreadable> {
+        let mut looked_up = LookedUp::new();
+        for id in submissions.iter().filter_map(|submission| submission.command.id()) {
+            if self.unpublished.has_id(id) || looked_up.contains_key(&id) {
+                continue;
+            }
+            let found = match self.recent.is_new(id) {
+                true => None,
+                false => self.node.store.receipt(id).map_err(|e| Unreadable(e.to_string()))?,
+            };
+            looked_up.insert(id, found);
+        }
+        Ok(looked_up)
+    }
+
     /// Applies every command of the group. A query that sees the result waits until the group is durable.
-    fn apply(&mut self, submissions: Vec<Submission>) -> Result<Group, (Group, Unreadable)> {
+    fn apply(
+        &mut self,
+        submissions: Vec<Submission>,
+        looked_up: &LookedUp,
+    ) -> Result<Group, (Group, Unreadable)> {
         let node = Arc::clone(&self.node);
         let mut engine = node.engine.write();
+        let before = (self.group, node.applied.load(Ordering::Acquire));
+        // First, so that nobody is told what a panic leaves half done.
+        self.group += 1;
+        node.applied.store(self.group, Ordering::Release);
         let mut group = Group::default();
         let mut failed = None;
         let mut submissions = submissions.into_iter();
         while let Some(submission) = submissions.next() {
-            if let Err((waiter, unreadable)) = self.apply_one(&mut engine, submission, &mut group) {
+            if let Err((waiter, unreadable)) = self.apply_one(&mut engine, submission, looked_up, &mut group)
+            {
                 let rest = std::iter::once(waiter).chain(submissions.by_ref().map(|s| s.waiter));
                 group.results.extend(rest.map(|waiter| (waiter, Err(degraded()))));
                 failed = Some(unreadable);
             }
         }
-        if !group.changes.is_empty() {
-            self.group += 1;
-            node.applied.store(self.group, Ordering::Release);
+        Fault::WriterPanics.strike(&node, || panic!("injected: the writer panics"));
+        if group.changes.is_empty() {
+            self.group = before.0;
+            node.applied.store(before.1, Ordering::Release);
         }
         match failed {
             None => Ok(group),
@@ -147,13 +232,15 @@ impl Writer {
         &mut self,
         engine: &mut Engine,
         submission: Submission,
+        looked_up: &LookedUp,
         group: &mut Group,
     ) -> Result<(), (Waiter, Unreadable)> {
         let Submission { command, waiter } = submission;
         let before = group.changes.len();
-        let past =
+        let applied =
             AppliedPast { unpublished: &self.unpublished, feeds: &self.node.feeds, store: &self.node.store };
-        let terms = Terms { epoch: self.journal.last().epoch, rules: group.entry.rules };
+        let terms = Terms { epoch: self.last.epoch, rules: group.entry.rules };
+        let past = Prepared { applied, looked_up };
         match engine.apply(&past, terms, &command, &mut group.changes) {
             Ok(outcome) => {
                 let changes = &group.changes[before..];
@@ -225,39 +312,6 @@ impl Writer {
         });
         if let Some(last) = last {
             self.node.feeds.end(FeedKey::Room(room), account, last);
-        }
-    }
-
-    /// Stops writing: what was applied is not durable, so nobody is told that it is.
-    fn fail(&mut self, group: Group, why: &str) -> Vec<(Waiter, Result<Outcome, Refusal>)> {
-        error!(why, "writing stopped: restart quipd when the disk is well again; reading goes on");
-        self.failed = Some(degraded());
-        self.node.durable.fail();
-        self.take_back();
-        group.results.into_iter().map(|(waiter, _)| (waiter, Err(degraded()))).collect()
-    }
-
-    /// Puts the engine back to where it was before the group that is not durable, so that reading goes on: to what
-    /// the store has, once it has everything that is durable. If it cannot have that, nothing is told any more.
-    fn take_back(&mut self) {
-        if let Some(behind) = self.behind.take() {
-            behind.finish();
-        }
-        if self.node.store.applied() != self.journal.last() {
-            return error!(
-                "the store is not as new as the journal: reading is refused too until quipd is restarted"
-            );
-        }
-        match self.node.store.load() {
-            Ok(snapshot) => {
-                let mut engine = self.node.engine.write();
-                *engine = Engine::from_snapshot(snapshot);
-                self.group = self.durable;
-                self.node.applied.store(self.group, Ordering::Release);
-            }
-            Err(e) => {
-                error!(error = %e, "the store cannot be read: reading is refused too until quipd is restarted")
-            }
         }
     }
 }

@@ -104,14 +104,14 @@ pub fn open(path: &Path, store_options: StoreOptions, rebuild: bool) -> Result<O
         set_aside = Some(to);
         store = Store::open(dir.store(), store_options)?.0;
     }
-    let mut engine = Engine::from_snapshot(store.load()?);
-    Replay {
-        store: &store,
-        engine: &mut engine,
-        unpublished: Unpublished::default(),
-        feeds: Feeds::default(),
-    }
-    .run(&journal)?;
+    let engine = match catch_up(&store, &journal) {
+        Err(e) if store.is_given_up() => {
+            warn!(error = %e, "the store is damaged: it is set aside and rebuilt from the journal");
+            store.reopen()?;
+            catch_up(&store, &journal)?
+        }
+        caught_up => caught_up?,
+    };
     Ok(OpenedDir { dir, journal, store, engine, set_aside })
 }
 
@@ -136,6 +136,17 @@ fn raise_epoch(journal: &mut Journal, epoch: Epoch) -> Result<(), OpenError> {
     journal.append(position, &Entry::default().to_bytes())?;
     warn!(%position, "the epoch is raised: something may be lost, and who saw it is told to fetch again");
     Ok(())
+}
+
+/// Brings the store up to the end of the journal, and makes its engine.
+///
+/// # Errors
+/// See [`OpenError`].
+pub(super) fn catch_up(store: &Store, journal: &Journal) -> Result<Engine, OpenError> {
+    let mut engine = Engine::from_snapshot(store.load()?);
+    Replay { store, engine: &mut engine, unpublished: Unpublished::default(), feeds: Feeds::default() }
+        .run(journal)?;
+    Ok(engine)
 }
 
 struct Replay<'a> {

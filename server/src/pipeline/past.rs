@@ -52,7 +52,38 @@ impl Past for Applied<'_> {
     }
 }
 
+/// Receipts that were looked up before the engine was locked: what the store has of a group's ids.
+pub type LookedUp = HashMap<MessageId, Option<(AccountId, Receipt)>>;
+
+/// The same, without asking the store again for what was looked up.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    /// Of everything.
+    pub applied: Applied<'a>,
+    /// What the store said. It may have more since then: that is in `unpublished` still.
+    pub looked_up: &'a LookedUp,
+}
+
+impl Past for Prepared<'_> {
+    fn receipt(&self, id: MessageId) -> Result<Option<(AccountId, Receipt)>, Unreadable> {
+        match (self.applied.unpublished.ids.get(&id), self.looked_up.get(&id)) {
+            (Some(found), _) => Ok(Some(*found)),
+            (None, Some(looked_up)) => Ok(*looked_up),
+            (None, None) => self.applied.receipt(id),
+        }
+    }
+
+    fn event(&self, room: RoomId, seq: Seq) -> Result<Option<Event>, Unreadable> {
+        self.applied.event(room, seq)
+    }
+}
+
 impl Unpublished {
+    /// Whether this id was applied and may not be in the store yet.
+    pub fn has_id(&self, id: MessageId) -> bool {
+        self.ids.contains_key(&id)
+    }
+
     /// Notes the changes of one command. Returns, for each event among them that amends a message, the message as
     /// it is now.
     ///

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, error};
 
 use crate::feed::FeedKey;
+use crate::node::Node;
 use crate::ops::metrics::Metrics;
 
 use super::{Ended, Session};
@@ -82,8 +83,8 @@ async fn send_events(
     while after < end {
         let mut chunk = match node.feeds.read(&node.store, FeedKey::Room(room), after, end, CHUNK) {
             Ok(chunk) if chunk.last > after => chunk,
-            Ok(_) => return Ok(Err(unreadable(room, after, "an event is missing"))),
-            Err(e) => return Ok(Err(unreadable(room, after, &e.to_string()))),
+            Ok(_) => return Ok(Err(unreadable(node, room, after, "an event is missing"))),
+            Err(e) => return Ok(Err(unreadable(node, room, after, &e.to_string()))),
         };
         after = chunk.last;
         let written = tokio::time::timeout(STALLED, send.write_all_chunks(&mut chunk.frames));
@@ -92,7 +93,11 @@ async fn send_events(
     Ok(Ok((room, head)))
 }
 
-fn unreadable(room: RoomId, after: Seq, why: &str) -> Refusal {
+fn unreadable(node: &Node, room: RoomId, after: Seq, why: &str) -> Refusal {
+    if node.is_mending() {
+        let text = "the server is mending its store and cannot read this part of the room now; try again";
+        return Refusal::retry(ErrorCode::Degraded, text, 2_000);
+    }
     error!(room = room.0, after = after.0, why, "a page cannot be read: run quipd check");
     Refusal::new(ErrorCode::Internal, "the server cannot read this part of the room; tell its operator")
 }

@@ -8,6 +8,7 @@ mod epochs;
 mod feeds;
 mod golden;
 mod membership;
+mod mending;
 mod messages;
 mod pipeline;
 mod private;

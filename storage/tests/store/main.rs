@@ -3,5 +3,6 @@
 
 mod damage;
 mod drive;
+mod ids;
 mod model;
 mod pages;
