@@ -85,7 +85,7 @@ impl Node {
     }
 
     /// What is counted elsewhere, for metrics.
-    pub fn gauges(&self) -> [(&'static str, u64); 5] {
+    pub fn gauges(&self) -> [(&'static str, u64); 7] {
         let (accounts, rooms) = {
             let engine = self.engine.read();
             (engine.all_accounts().count() as u64, engine.all_rooms().count() as u64)
@@ -96,6 +96,8 @@ impl Node {
             ("connections_now", u64::from(self.sessions.total())),
             ("accounts_online", self.sessions.online() as u64),
             ("feeds", self.feeds.len() as u64),
+            ("feed_bytes_kept", self.feeds.kept() as u64),
+            ("watches", self.feeds.watches() as u64),
         ]
     }
 
