@@ -10,4 +10,5 @@ mod pipeline;
 mod private;
 mod property;
 mod roles;
+mod sessions;
 mod world;
