@@ -87,6 +87,9 @@ pub enum CodecError {
     /// The body is not a value of its kind.
     #[error("malformed {0}")]
     Malformed(&'static str),
+    /// The body has a list that is longer than its limit.
+    #[error("a list in a {0} is over its limit")]
+    TooMany(&'static str),
 }
 
 fn options(limit: usize) -> impl Options {
@@ -109,27 +112,38 @@ fn encode_into<T: Serialize>(bytes: &mut Vec<u8>, value: &T) {
 /// Decodes a value that fills `bytes`. Never allocates more than a small multiple of their length.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T, CodecError> {
     let mut rest = bytes;
-    let value = options(bytes.len()).deserialize_from(&mut rest).map_err(|_| CodecError::Malformed(what))?;
+    let value = options(bytes.len()).deserialize_from(&mut rest).map_err(|error| match *error {
+        bincode::ErrorKind::Custom(text) if text == TOO_MANY => CodecError::TooMany(what),
+        _ => CodecError::Malformed(what),
+    })?;
     // The reader functions do not look at what is left.
     if rest.is_empty() { Ok(value) } else { Err(CodecError::Malformed(what)) }
 }
 
-/// Decodes a sequence without believing its length: serde would set aside up to 1 MiB for nine bytes that claim
-/// millions of elements. For `#[serde(deserialize_with)]` on every list of the protocol.
-pub(crate) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+/// How a list over its limit says so through serde.
+const TOO_MANY: &str = "a list over its limit";
+
+/// Decodes a list of at most `MAX` elements. A length over that is refused before an element is read, and any other
+/// is not believed: serde would set aside up to 1 MiB for nine bytes that claim millions of elements. For
+/// `#[serde(deserialize_with)]` on every list of the protocol.
+pub(crate) fn list<'de, D, T, const MAX: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: serde::Deserializer<'de>,
     T: serde::Deserialize<'de>,
 {
-    struct Elements<T>(PhantomData<T>);
-    impl<'de, T: serde::Deserialize<'de>> serde::de::Visitor<'de> for Elements<T> {
+    struct Elements<T, const MAX: usize>(PhantomData<T>);
+    impl<'de, T: serde::Deserialize<'de>, const MAX: usize> serde::de::Visitor<'de> for Elements<T, MAX> {
         type Value = Vec<T>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list")
+            write!(f, "a list of at most {MAX}")
         }
 
         fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<T>, A::Error> {
+            // bincode knows the length beforehand.
+            if elements.size_hint().is_none_or(|length| length > MAX) {
+                return Err(serde::de::Error::custom(TOO_MANY));
+            }
             let mut list = Vec::new();
             while let Some(element) = elements.next_element()? {
                 list.push(element);
@@ -137,7 +151,7 @@ where
             Ok(list)
         }
     }
-    deserializer.deserialize_seq(Elements(PhantomData))
+    deserializer.deserialize_seq(Elements::<T, MAX>(PhantomData))
 }
 
 /// Encodes a whole frame.
@@ -166,6 +180,11 @@ impl Frame {
             return Err(CodecError::Unexpected { expected: kind, found: self.kind });
         }
         decode(&self.body, what)
+    }
+
+    /// The label that a request or reply begins with, also of one whose rest cannot be decoded.
+    pub fn label(&self) -> Option<u32> {
+        options(self.body.len()).deserialize_from(&mut self.body.as_ref()).ok()
     }
 
     /// The frame without its length, as events are stored.

@@ -94,6 +94,8 @@ error_codes! {
     IdReused = 27, "id_reused";
     /// No such device or token.
     NoSuchDevice = 28, "no_such_device";
+    /// The cursor is of another log than the server's: read from the beginning.
+    BadCursor = 29, "bad_cursor";
     /// Too fast; `retry_after_ms` says when to try again.
     RateLimited = 40, "rate_limited";
     /// Not now; try again.

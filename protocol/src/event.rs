@@ -71,7 +71,7 @@ pub enum EventBody {
     /// The author made `who` members.
     Invited {
         /// Whom, at most [`crate::limits::MAX_NAMED_IN_EVENT`] of them by name.
-        #[serde(deserialize_with = "crate::codec::list")]
+        #[serde(deserialize_with = "crate::codec::list::<_, _, { crate::limits::MAX_NAMED_IN_EVENT }>")]
         who: Vec<AccountName>,
         /// How many in all.
         count: u32,

@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::cursor::{Cursor, Receipt, Seq, Timestamp};
 use crate::error::Refusal;
 use crate::identity::DeviceKey;
-use crate::limits::Limits;
+use crate::limits::{Limits, MAX_CONSUMERS, MAX_LISTED, MAX_NAMES, MAX_WATCHES};
 use crate::link::InviteCode;
 use crate::message::{MessageId, MessageKind};
 use crate::name::{AccountName, ConsumerName, RoomName, Target};
-use crate::room::{AccountSummary, ConsumerSummary, DeviceSummary, MemberSummary, Role, RoomId, RoomSummary};
+use crate::room::{
+    AccountSummary, BotSummary, ConsumerSummary, DeviceSummary, MemberSummary, Role, RoomId, RoomSummary,
+};
 use crate::safe_text::{SafeLine, SafeText};
 
 /// The TLS protocol name that both ends must speak.
@@ -160,8 +162,8 @@ pub enum Request {
         private: bool,
         /// What it is about.
         topic: SafeLine,
-        /// Initial members beside the maker, at most [`crate::limits::MAX_NAMES`].
-        #[serde(deserialize_with = "crate::codec::list")]
+        /// Initial members beside the maker, at most [`MAX_NAMES`].
+        #[serde(deserialize_with = "crate::codec::list::<_, _, MAX_NAMES>")]
         members: Vec<AccountName>,
     },
     /// Enters a public room, or does nothing if already in. → `Room`
@@ -179,7 +181,7 @@ pub enum Request {
         /// Where.
         room: RoomName,
         /// Whom.
-        #[serde(deserialize_with = "crate::codec::list")]
+        #[serde(deserialize_with = "crate::codec::list::<_, _, MAX_NAMES>")]
         who: Vec<AccountName>,
     },
     /// Removes a member. → `Done`
@@ -220,10 +222,11 @@ pub enum Request {
         after: Option<AccountName>,
     },
     /// From now on the room's events come on the live stream, from each cursor on; `None` is from now on. A later
-    /// watch of the same room replaces the first. → `Watching`
+    /// watch of the same room replaces the first. A connection watches at most [`crate::limits::MAX_WATCHED`] rooms.
+    /// → `Watching`
     Watch {
-        /// Which, at most [`crate::limits::MAX_WATCHES`].
-        #[serde(deserialize_with = "crate::codec::list")]
+        /// Which, at most [`MAX_WATCHES`], each once.
+        #[serde(deserialize_with = "crate::codec::list::<_, _, MAX_WATCHES>")]
         rooms: Vec<(RoomId, Option<Cursor>)>,
     },
     /// No more events of the room. → `Done`
@@ -231,7 +234,8 @@ pub enum Request {
         /// Which.
         room: RoomId,
     },
-    /// From now on the account's notices come on the live stream. → `Done`
+    /// From now on the account's notices come on the live stream. A cursor that is not of this inbox is refused with
+    /// [`crate::ErrorCode::BadCursor`]. → `Inbox`
     WatchInbox {
         /// The last notice seen; `None` is from now on.
         from: Option<Cursor>,
@@ -315,7 +319,7 @@ pub enum Reply {
     /// Rooms.
     Rooms {
         /// The page.
-        #[serde(deserialize_with = "crate::codec::list")]
+        #[serde(deserialize_with = "crate::codec::list::<_, _, { MAX_LISTED as usize }>")]
         rooms: Vec<RoomSummary>,
         /// Whether there are more behind the last.
         more: bool,
@@ -323,7 +327,7 @@ pub enum Reply {
     /// Members.
     Members {
         /// The page.
-        #[serde(deserialize_with = "crate::codec::list")]
+        #[serde(deserialize_with = "crate::codec::list::<_, _, { MAX_LISTED as usize }>")]
         members: Vec<MemberSummary>,
         /// How many there are.
         total: u32,
@@ -335,7 +339,7 @@ pub enum Reply {
     /// Watches, in the order asked.
     Watching {
         /// One each.
-        #[serde(deserialize_with = "crate::codec::list")]
+        #[serde(deserialize_with = "crate::codec::list::<_, _, MAX_WATCHES>")]
         rooms: Vec<WatchState>,
     },
     /// A secret, said once.
@@ -346,9 +350,13 @@ pub enum Reply {
         expires: Timestamp,
     },
     /// Devices.
-    Devices(#[serde(deserialize_with = "crate::codec::list")] Vec<DeviceSummary>),
+    Devices(
+        #[serde(deserialize_with = "crate::codec::list::<_, _, { MAX_LISTED as usize }>")] Vec<DeviceSummary>,
+    ),
     /// Bots and their keys.
-    Tokens(#[serde(deserialize_with = "crate::codec::list")] Vec<(AccountSummary, Vec<DeviceSummary>)>),
+    Tokens(
+        #[serde(deserialize_with = "crate::codec::list::<_, _, { MAX_LISTED as usize }>")] Vec<BotSummary>,
+    ),
     /// A durable cursor.
     Consumer {
         /// Its room.
@@ -359,7 +367,12 @@ pub enum Reply {
         new: bool,
     },
     /// Durable cursors.
-    Consumers(#[serde(deserialize_with = "crate::codec::list")] Vec<ConsumerSummary>),
+    Consumers(#[serde(deserialize_with = "crate::codec::list::<_, _, MAX_CONSUMERS>")] Vec<ConsumerSummary>),
+    /// The inbox is watched.
+    Inbox {
+        /// The newest notice now.
+        head: Cursor,
+    },
 }
 
 /// What became of one watch.
@@ -400,6 +413,8 @@ pub enum Push {
     Unwatched {
         /// The room.
         room: RoomId,
+        /// The label of the `Watch` that ended: one that was replaced since is no news.
+        watch: u32,
         /// Why.
         refusal: Refusal,
     },

@@ -22,9 +22,15 @@ pub const MAX_NAMES: usize = 10_000;
 pub const MAX_NAMED_IN_EVENT: usize = 16;
 /// Most rooms in one `Watch` request.
 pub const MAX_WATCHES: usize = 1_000;
+/// Most rooms that one connection watches at a time.
+pub const MAX_WATCHED: usize = 20_000;
+/// Most accounts that one message mentions; the names behind them are only text.
+pub const MAX_MENTIONS: usize = 32;
+/// Most durable cursors of one account, in all rooms together.
+pub const MAX_CONSUMERS: usize = 1_000;
 /// Mentions are counted up to here.
 pub const MAX_UNREAD_MENTIONS: u32 = 100;
-/// Most items in one page of a listing (rooms, members).
+/// Most items in one page of a listing (rooms, members), and in a listing without pages (devices, bots).
 pub const MAX_LISTED: u32 = 500;
 /// Most events in one `Page`; a page streams, so this bounds work, not memory.
 pub const MAX_PAGE: u32 = 1_000_000;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::cursor::{Seq, Timestamp};
 use crate::event::EventBody;
-use crate::limits::{MAX_REACTIONS, MAX_REACTORS};
+use crate::limits::{MAX_MENTIONS, MAX_REACTIONS, MAX_REACTORS};
 use crate::name::AccountName;
 use crate::safe_text::{SafeLine, SafeText};
 
@@ -89,7 +89,7 @@ pub struct Reaction {
     /// The emoji.
     pub emoji: SafeLine,
     /// In the order in which they reacted.
-    #[serde(deserialize_with = "crate::codec::list")]
+    #[serde(deserialize_with = "crate::codec::list::<_, _, MAX_REACTORS>")]
     pub by: Vec<AccountName>,
 }
 
@@ -109,7 +109,7 @@ pub struct Message {
     /// Whether it was deleted.
     pub deleted: bool,
     /// At most [`MAX_REACTIONS`] emoji, by at most [`MAX_REACTORS`] accounts in total.
-    #[serde(deserialize_with = "crate::codec::list")]
+    #[serde(deserialize_with = "crate::codec::list::<_, _, MAX_REACTIONS>")]
     pub reactions: Vec<Reaction>,
 }
 
@@ -167,10 +167,14 @@ impl Message {
     }
 }
 
-/// Account names that `text` mentions (`@name`), in order, each once, as they are written.
+/// The first [`MAX_MENTIONS`] account names that `text` mentions (`@name`), in order, each once. Takes time in
+/// proportion to the text, whatever it says: what was found and is looked through is bounded.
 pub fn mentions(text: &str) -> Vec<AccountName> {
     let mut names = Vec::new();
     for (at, _) in text.match_indices('@') {
+        if names.len() == MAX_MENTIONS {
+            break;
+        }
         // "ann@example.org" is an address, not a mention.
         if text[..at].chars().next_back().is_some_and(|c| c.is_alphanumeric()) {
             continue;
@@ -191,6 +195,7 @@ pub fn mentions(text: &str) -> Vec<AccountName> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn mentions_are_names_and_not_addresses() {
@@ -206,6 +211,38 @@ mod tests {
             let found = mentions(text);
             assert_eq!(found.iter().map(AccountName::as_str).collect::<Vec<_>>(), *names, "{text:?}");
         }
+    }
+
+    /// All names without a bound.
+    fn all_mentions(text: &str) -> Vec<AccountName> {
+        let mut names: Vec<AccountName> = Vec::new();
+        for (at, _) in text.match_indices('@') {
+            let before = text[..at].chars().next_back();
+            let word =
+                text[at + 1..].split(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c))).next();
+            let name = word.unwrap_or_default().trim_end_matches(['.', '-', '_']).parse();
+            if let (false, Ok(name)) = (before.is_some_and(char::is_alphanumeric), name)
+                && !names.contains(&name)
+            {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    proptest! {
+        #[test]
+        fn mentions_are_the_first_of_all(words in prop::collection::vec("@?[a-c.@é]{0,3}[ ,]?", 0..200)) {
+            let text = words.concat();
+            let first: Vec<_> = all_mentions(&text).into_iter().take(MAX_MENTIONS).collect();
+            prop_assert_eq!(mentions(&text), first);
+        }
+    }
+
+    #[test]
+    fn no_more_is_looked_for_than_counts() {
+        let text: String = (0..2_000).map(|n| format!("@a{n} ")).collect();
+        assert_eq!(mentions(&text), all_mentions(&text)[..MAX_MENTIONS]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cursor::{Cursor, Seq, Timestamp};
 use crate::identity::DeviceKey;
+use crate::limits::MAX_LISTED;
 use crate::name::{AccountName, ConsumerName, Target};
 use crate::safe_text::SafeLine;
 
@@ -145,6 +146,16 @@ pub struct ConsumerSummary {
     pub target: Target,
     /// The last event read.
     pub cursor: Cursor,
+}
+
+/// A bot and its keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BotSummary {
+    /// The bot.
+    pub account: AccountSummary,
+    /// Its keys.
+    #[serde(deserialize_with = "crate::codec::list::<_, _, { MAX_LISTED as usize }>")]
+    pub keys: Vec<DeviceSummary>,
 }
 
 /// A device of an account, or a bot's token.

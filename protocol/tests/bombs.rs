@@ -1,12 +1,15 @@
 //! Bytes made to cost memory (threats.md, "decode bomb"): what decoding allocates is counted. A binary of its own
 //! with one test, because the count is of the whole process.
 
+#![allow(clippy::unwrap_used, reason = "the allowance for tests does not reach their helpers")]
+
 use std::alloc::System;
 
 use bytes::{BufMut as _, BytesMut};
-use quip_protocol::codec::{CodecError, FrameKind, LENGTH_BYTES, decode, take_frame};
+use quip_protocol::codec::{CodecError, Frame, FrameKind, LENGTH_BYTES, decode, encode, take_frame};
 use quip_protocol::frame::{Hello, Labelled, PageEnd, PageRequest, Push, Reply, Request, Welcome};
-use quip_protocol::{Event, Notice};
+use quip_protocol::limits::{MAX_NAMES, MAX_REQUEST_FRAME, MAX_WATCHES};
+use quip_protocol::{Event, Notice, RoomId};
 use serde::de::DeserializeOwned;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -17,8 +20,6 @@ static COUNTED: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const PER_BYTE: usize = 64;
 /// An error, and the first element of a list.
 const FIXED: usize = 4 * 1024;
-/// The keys of a bot in `Reply::Tokens` are the one list within a list; serde sets this aside for it, in the client.
-const LIST_IN_LIST: usize = 1024 * 1024;
 
 const MILLIONS: u32 = 20_000_000;
 const GIB: u32 = 1024 * 1024 * 1024;
@@ -33,17 +34,14 @@ fn allocated<T>(act: impl FnOnce() -> T) -> (usize, T) {
 }
 
 fn costs_little<T: DeserializeOwned>(bytes: &[u8], what: &str) {
-    costs_at_most::<T>(bytes, what, FIXED + PER_BYTE * bytes.len());
-}
-
-fn costs_at_most<T: DeserializeOwned>(bytes: &[u8], what: &str, limit: usize) {
+    let limit = FIXED + PER_BYTE * bytes.len();
     let (cost, _) = allocated(|| decode::<T>(bytes, "bomb").is_ok());
     assert!(cost <= limit, "{what}: {} bytes cost {cost}, over {limit}: {bytes:02x?}", bytes.len());
 }
 
 fn every_type_costs_little(bytes: &[u8]) {
     costs_little::<Labelled<Request>>(bytes, "request");
-    costs_at_most::<Labelled<Reply>>(bytes, "reply", LIST_IN_LIST + FIXED + PER_BYTE * bytes.len());
+    costs_little::<Labelled<Reply>>(bytes, "reply");
     costs_little::<Event>(bytes, "event");
     costs_little::<Notice>(bytes, "notice");
     costs_little::<Hello>(bytes, "hello");
@@ -88,6 +86,28 @@ fn long_input() {
     }
 }
 
+/// What a list of `count` one-letter names costs, and what comes of it.
+fn names(count: usize) -> (usize, Result<Labelled<Request>, CodecError>) {
+    let (room, who) = ("ops".parse().unwrap(), vec!["a".parse().unwrap(); count]);
+    let bytes = encode(&Labelled { label: 1, body: Request::Invite { room, who } });
+    allocated(|| decode(&bytes, "request"))
+}
+
+/// A list that tells the truth and is over its limit is refused before one element of it is made.
+fn long_lists() {
+    assert!(names(MAX_NAMES).1.is_ok());
+    for count in [MAX_NAMES + 1, MAX_REQUEST_FRAME / 2 - 16] {
+        let (cost, result) = names(count);
+        assert_eq!(result, Err(CodecError::TooMany("request")), "{count}");
+        assert!(cost <= FIXED, "{count} names cost {cost}");
+    }
+    let states = vec![(RoomId(1), None); MAX_WATCHES + 1];
+    let bytes = encode(&Labelled { label: 1, body: Request::Watch { rooms: states } });
+    assert_eq!(decode::<Labelled<Request>>(&bytes, "request"), Err(CodecError::TooMany("request")));
+    let frame = Frame { kind: FrameKind::Request, body: bytes.into() };
+    assert_eq!(frame.label(), Some(1), "so that it can be refused with words");
+}
+
 /// A length over the limit is refused before a byte is set aside for it.
 fn long_frames() {
     let table = [(100 * 1024u32, 64 * 1024usize), (u32::MAX, 64 * 1024), (u32::MAX, 4 * 1024)];
@@ -110,5 +130,6 @@ fn bombs_cost_little() {
     assert!((5000..6000).contains(&cost), "the count does not count: {cost}");
     nine_bytes();
     long_input();
+    long_lists();
     long_frames();
 }

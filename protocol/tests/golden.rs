@@ -128,7 +128,7 @@ impl Golden {
         let receipt = Receipt { room: ROOM, epoch: Epoch(2), seq: Seq(300), id: ID };
         self.line(FrameKind::Reply, Labelled { label: 1, body: Reply::Receipt(receipt) });
         self.line(FrameKind::Reply, Labelled { label: 0, body: Reply::Refused(refusal.clone()) });
-        self.line(FrameKind::Push, Push::Unwatched { room: ROOM, refusal: refusal.clone() });
+        self.line(FrameKind::Push, Push::Unwatched { room: ROOM, watch: 2, refusal: refusal.clone() });
         self.line(FrameKind::Push, Push::Stopping { retry_after_ms: 500 });
         let from = PageFrom::Before(Seq(300));
         self.line(FrameKind::Page, PageRequest { target, from, limit: 50 });
@@ -151,6 +151,9 @@ impl Golden {
         self.line(FrameKind::Request, Labelled { label: 6, body: Request::Consumers });
         let summary = ConsumerSummary { name: "deploy-bot".parse().unwrap(), target, cursor };
         self.line(FrameKind::Reply, Labelled { label: 6, body: Reply::Consumers(vec![summary]) });
+        let inbox = Request::WatchInbox { from: Some(cursor) };
+        self.line(FrameKind::Request, Labelled { label: 7, body: inbox });
+        self.line(FrameKind::Reply, Labelled { label: 7, body: Reply::Inbox { head: cursor } });
     }
 }
 

@@ -106,7 +106,7 @@ impl Node {
     }
 
     /// What is counted elsewhere, for metrics.
-    pub fn gauges(&self) -> [(&'static str, u64); 7] {
+    pub fn gauges(&self) -> [(&'static str, u64); 9] {
         let (accounts, rooms) = {
             let engine = self.engine.read();
             (engine.all_accounts().count() as u64, engine.all_rooms().count() as u64)
@@ -119,6 +119,8 @@ impl Node {
             ("feeds", self.feeds.len() as u64),
             ("ready", u64::from(self.is_ready())),
             ("disk_free_bytes", free_bytes(&self.data_dir).unwrap_or_default()),
+            ("feed_bytes_kept", self.feeds.kept() as u64),
+            ("watches", self.feeds.watches() as u64),
         ]
     }
 

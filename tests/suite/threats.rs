@@ -4,5 +4,7 @@ mod bytes;
 mod crowd;
 mod fuzz;
 mod lifecycle;
+mod pages;
 mod raw;
 mod rights;
+mod unread;

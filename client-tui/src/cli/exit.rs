@@ -138,6 +138,7 @@ pub fn of_code(code: ErrorCode) -> Exit {
         | ErrorCode::NameTaken
         | ErrorCode::NoSuchAccount
         | ErrorCode::NoSuchMessage
+        | ErrorCode::BadCursor
         | ErrorCode::IdReused
         | ErrorCode::NoSuchDevice => Exit::Refused,
         ErrorCode::Version => Exit::Unreachable,
@@ -207,6 +208,7 @@ mod tests {
                     NameTaken,
                     NoSuchAccount,
                     NoSuchMessage,
+                    BadCursor,
                     IdReused,
                     NoSuchDevice,
                 ],

@@ -2,13 +2,10 @@
 
 use quip_protocol::client::{self, Handle};
 use quip_protocol::frame::{Reply, Request};
-use quip_protocol::room::{AccountSummary, DeviceSummary, RoomSummary};
+use quip_protocol::room::{AccountSummary, BotSummary, DeviceSummary, RoomSummary};
 use quip_protocol::{InviteCode, SafeLine, Timestamp};
 
 use super::exit::CliError;
-
-/// A bot of this account and its keys.
-pub type Token = (AccountSummary, Vec<DeviceSummary>);
 
 /// The answer is of another kind than asked.
 pub fn unexpected() -> CliError {
@@ -85,7 +82,7 @@ pub async fn devices(handle: &Handle) -> Result<Vec<DeviceSummary>, CliError> {
 ///
 /// # Errors
 /// When it is refused, or the connection breaks.
-pub async fn tokens(handle: &Handle) -> Result<Vec<Token>, CliError> {
+pub async fn tokens(handle: &Handle) -> Result<Vec<BotSummary>, CliError> {
     match handle.request(Request::Tokens).await? {
         Reply::Tokens(tokens) => Ok(tokens),
         _ => Err(unexpected()),

@@ -95,10 +95,10 @@ async fn make(
 
 async fn list(connection: &Connection, out: &mut Out) -> Result<(), CliError> {
     let zone = TimeZone::system();
-    for (bot, keys) in &replies::tokens(&connection.handle).await? {
-        for key in keys {
-            let human = || format!("{:<24} {}", bot.name, human::device(key, false, &zone));
-            out.show(&Line::device(&bot.name, key, key.key == connection.key), human)?;
+    for bot in &replies::tokens(&connection.handle).await? {
+        for key in &bot.keys {
+            let human = || format!("{:<24} {}", bot.account.name, human::device(key, false, &zone));
+            out.show(&Line::device(&bot.account.name, key, key.key == connection.key), human)?;
         }
     }
     Ok(())

@@ -97,7 +97,7 @@ async fn fetch(handle: Handle, room: RoomId, target: Target, from: PageFrom, lim
 async fn ask(handle: Handle, request: Request) -> Option<Input> {
     let answer = match &request {
         Request::Watch { rooms } => handle.watch(rooms.clone()).await.map(|rooms| Reply::Watching { rooms }),
-        Request::WatchInbox { from } => handle.watch_inbox(*from).await.map(|()| Reply::Done),
+        Request::WatchInbox { from } => handle.watch_inbox(*from).await.map(|head| Reply::Inbox { head }),
         other => handle.request(other.clone()).await,
     };
     Some(Input::Answer { request, answer: answer.map_err(failure) })

@@ -12,7 +12,7 @@ use crate::room::RoomId;
 pub(super) enum Command {
     Watch(Vec<(RoomId, Option<Cursor>)>, Answer<Vec<WatchState>>),
     Unwatch(RoomId, Answer<()>),
-    WatchInbox(Option<Cursor>, Answer<()>),
+    WatchInbox(Option<Cursor>, Answer<Cursor>),
     Close,
 }
 
@@ -50,7 +50,8 @@ pub(super) fn refuse(command: Command) {
 pub(super) fn answer_with(command: Command, error: Error) {
     match command {
         Command::Watch(_, to) => tell(to, Err(error)),
-        Command::Unwatch(_, to) | Command::WatchInbox(_, to) => tell(to, Err(error)),
+        Command::Unwatch(_, to) => tell(to, Err(error)),
+        Command::WatchInbox(_, to) => tell(to, Err(error)),
         Command::Close => {}
     }
 }

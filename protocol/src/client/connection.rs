@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
-use quinn::{ConnectionError, Endpoint, RecvStream, SendStream, VarInt};
+use quinn::{ConnectionError, Endpoint, RecvStream, SendStream, TransportErrorCode, VarInt};
 use tokio::task::JoinSet;
 
 use super::requests::Requests;
@@ -371,6 +371,11 @@ fn lost(error: &ConnectionError) -> Lost {
                 return Error::Refused(revoked(reason)).into();
             }
             return Lost { error: Error::Disconnected, why: close_reason(code, reason) };
+        }
+        ConnectionError::ConnectionClosed(closed)
+            if closed.error_code == TransportErrorCode::CONNECTION_REFUSED =>
+        {
+            "the server has as many connections as it takes; try again later".to_owned()
         }
         ConnectionError::TimedOut => "the server is silent".to_owned(),
         ConnectionError::Reset => "the server was started again".to_owned(),

@@ -16,13 +16,13 @@ use tokio::time::Instant;
 use super::backoff::Backoff;
 use super::command::{Command, again, answer_with, inbox_again, refuse, tell};
 use super::connection::{Connection, Live, Lost};
-use super::restore::{RestoreError, hint, restore};
+use super::restore::{RestoreError, Restored, hint, otherwise, restore};
 use super::resume::{Change, Resume, Verdict};
 use super::roaming::roamed;
 use super::{Config, Error, Event};
 use crate::codec::{Frame, FrameKind};
 use crate::cursor::Cursor;
-use crate::error::Refusal;
+use crate::error::{ErrorCode, Refusal};
 use crate::frame::{Push, Reply, WatchState, Welcome};
 use crate::room::RoomId;
 use crate::safe_text::SafeLine;
@@ -88,6 +88,7 @@ pub(super) struct Driver {
 #[derive(Debug)]
 struct Asking {
     command: Command,
+    label: u32,
     until: Instant,
     reply: oneshot::Receiver<Reply>,
 }
@@ -170,7 +171,7 @@ impl Driver {
         let restored = async move {
             let connection = Connection::dial(&config).await?;
             match restore(&connection, &rooms, inbox).await {
-                Ok(states) => Ok((connection, rooms, states)),
+                Ok(restored) => Ok((connection, rooms, restored)),
                 Err(error) => {
                     connection.close().await;
                     Err(error)
@@ -184,15 +185,23 @@ impl Driver {
                 Error::Disconnected.into()
             }
             Some(Err(RestoreError::Other(error))) => error.into(),
-            Some(Ok((connection, rooms, states))) => {
-                let watched = self.watching(&rooms.concat(), &states, true);
-                self.resume.connected();
-                match watched {
-                    Ok(()) => self.serve(connection).await,
-                    Err(end) => end,
-                }
-            }
+            Some(Ok((connection, rooms, restored))) => match self.restored(&rooms, &restored) {
+                Ok(()) => self.serve(connection).await,
+                Err(end) => end,
+            },
         }
+    }
+
+    /// Takes the answers to what was watched again.
+    fn restored(&mut self, rooms: &[Vec<(RoomId, Option<Cursor>)>], restored: &Restored) -> Result<(), End> {
+        for (rooms, (label, states)) in rooms.iter().zip(&restored.rooms) {
+            self.watching(*label, rooms, states, true)?;
+        }
+        if let Some(head) = restored.inbox {
+            self.resume.watching_inbox(self.resume.inbox(), head);
+        }
+        self.resume.connected();
+        Ok(())
     }
 
     /// Waits before the next attempt.
@@ -327,8 +336,8 @@ impl Driver {
 
     fn pushed(&mut self, push: Push) -> Result<(), End> {
         match push {
-            Push::Unwatched { room, refusal } => {
-                if self.resume.forget(room) {
+            Push::Unwatched { room, watch, refusal } => {
+                if self.resume.unwatched(room, watch) {
                     self.push(Event::Unwatched { room, refusal });
                 }
             }
@@ -345,26 +354,32 @@ impl Driver {
             && let Some(command) = self.waiting.pop_front()
         {
             let Some(request) = command.request() else { return };
-            let reply = connection.requests.ask_now(request);
-            self.asking = Some(Asking { command, until: Instant::now() + WATCH_WITHIN, reply });
+            let (label, reply) = connection.requests.ask_now(request);
+            self.asking = Some(Asking { command, label, until: Instant::now() + WATCH_WITHIN, reply });
         }
     }
 
     /// The server answered the command that was being asked.
     fn answered(&mut self, reply: Result<Reply, Error>) -> Result<(), End> {
-        let Some(Asking { command, .. }) = self.asking.take() else { return Ok(()) };
+        let Some(Asking { command, label, .. }) = self.asking.take() else { return Ok(()) };
         match (command, reply?) {
             (Command::Watch(rooms, to), Reply::Watching { rooms: states }) => {
-                self.watching(&rooms, &states, to.is_none())?;
+                self.watching(label, &rooms, &states, to.is_none())?;
                 tell(to, Ok(states));
             }
             (Command::Unwatch(room, to), Reply::Done) => {
                 self.resume.forget(room);
                 tell(to, Ok(()));
             }
-            (Command::WatchInbox(from, to), Reply::Done) => {
-                self.resume.watching_inbox(from);
-                tell(to, Ok(()));
+            (Command::WatchInbox(from, to), Reply::Inbox { head }) => {
+                self.resume.watching_inbox(from, head);
+                tell(to, Ok(head));
+            }
+            (Command::WatchInbox(Some(from), None), Reply::Refused(refusal))
+                if refusal.code == ErrorCode::BadCursor && from != Cursor::default() =>
+            {
+                self.resume.restart_inbox();
+                self.waiting.push_front(inbox_again(Cursor::default()));
             }
             // One of the driver's own: a new connection tries again.
             (Command::Watch(_, None) | Command::WatchInbox(_, None), Reply::Refused(_)) => {
@@ -378,14 +393,12 @@ impl Driver {
 
     fn watching(
         &mut self,
+        label: u32,
         rooms: &[(RoomId, Option<Cursor>)],
         states: &[WatchState],
         own: bool,
     ) -> Result<(), End> {
-        let changes = self
-            .resume
-            .watching(rooms, states)
-            .map_err(|_| Error::protocol("a watch answered otherwise than asked"))?;
+        let changes = self.resume.watching(label, rooms, states).map_err(|_| otherwise())?;
         for change in changes {
             match change {
                 Change::Reset { room, keep } => self.push(Event::Reset { room, keep }),

@@ -195,12 +195,14 @@ impl Handle {
         self.command(|answer| Command::Unwatch(room, answer)).await
     }
 
-    /// From now on the account's notices come, behind `from`, over every reconnect. `Some(Cursor::default())` is all
-    /// of them. With `None` (from now on) notices may be missed if the connection breaks before the first one.
+    /// From now on the account's notices come, behind `from` (`None`: from now on), over every reconnect.
+    /// `Some(Cursor::default())` is all of them. Returns the newest notice there is now: who has that one is caught
+    /// up.
     ///
     /// # Errors
-    /// Those of [`Handle::request`].
-    pub async fn watch_inbox(&self, from: Option<Cursor>) -> Result<(), Error> {
+    /// Those of [`Handle::request`]; [`Error::Refused`] with [`ErrorCode::BadCursor`] if `from` is of another inbox
+    /// than the server's: begin anew.
+    pub async fn watch_inbox(&self, from: Option<Cursor>) -> Result<Cursor, Error> {
         self.command(|answer| Command::WatchInbox(from, answer)).await
     }
 

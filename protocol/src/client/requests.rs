@@ -2,6 +2,7 @@
 //! so that neither a slow server nor an abandoned request holds up the others.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,10 +26,13 @@ pub(super) struct Requests {
     queue: mpsc::UnboundedSender<Ask>,
     /// As many as the server takes unanswered, but one, which is the driver's.
     permits: Arc<Semaphore>,
+    /// The label given last.
+    labels: Arc<AtomicU32>,
 }
 
 #[derive(Debug)]
 struct Ask {
+    label: u32,
     request: Request,
     answer: Answer,
 }
@@ -53,31 +57,50 @@ impl Requests {
         let permits = Arc::new(Semaphore::new(in_flight.saturating_sub(1).clamp(1, 10_000) as usize));
         tokio::spawn(write(send, asks, Arc::clone(&waiting), fault.clone()));
         tokio::spawn(read(replies, waiting, Arc::clone(&permits), fault));
-        Requests { queue, permits }
+        Requests { queue, permits, labels: Arc::default() }
     }
 
     /// Asks and waits for the reply; a refusal is an error.
     pub(super) async fn ask(&self, request: Request) -> Result<Reply, Error> {
+        self.ask_labelled(request).await.map(|(_, reply)| reply)
+    }
+
+    /// The same, and the label under which it was asked.
+    pub(super) async fn ask_labelled(&self, request: Request) -> Result<(u32, Reply), Error> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Error::Disconnected)?;
-        let reply = self.send(request, Some(permit));
+        let (label, reply) = self.send(request, Some(permit));
         match tokio::time::timeout(ANSWER_WITHIN, reply).await {
             Ok(Ok(Reply::Refused(refusal))) => Err(Error::Refused(refusal)),
-            Ok(Ok(reply)) => Ok(reply),
+            Ok(Ok(reply)) => Ok((label, reply)),
             Ok(Err(_)) => Err(Error::Disconnected),
             Err(_) => Err(Error::TimedOut),
         }
     }
 
-    /// Asks at once, for the driver, which has one request at a time and never waits for a permit.
-    pub(super) fn ask_now(&self, request: Request) -> oneshot::Receiver<Reply> {
+    /// Asks at once, for the driver, which has one request at a time and never waits for a permit. The label, and
+    /// where the reply comes.
+    pub(super) fn ask_now(&self, request: Request) -> (u32, oneshot::Receiver<Reply>) {
         self.send(request, None)
     }
 
-    fn send(&self, request: Request, permit: Option<OwnedSemaphorePermit>) -> oneshot::Receiver<Reply> {
+    fn send(
+        &self,
+        request: Request,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> (u32, oneshot::Receiver<Reply>) {
         let (to, reply) = oneshot::channel();
+        let label = self.next_label();
         // If the tasks are gone the answer is dropped here, which the receiver sees.
-        let _ = self.queue.send(Ask { request, answer: Answer { to, _permit: permit } });
-        reply
+        let _ = self.queue.send(Ask { label, request, answer: Answer { to, _permit: permit } });
+        (label, reply)
+    }
+
+    /// 0 is the server's.
+    fn next_label(&self) -> u32 {
+        let next = |label: u32| label.wrapping_add(1).max(1);
+        let before =
+            self.labels.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |label| Some(next(label)));
+        next(before.unwrap_or_else(|label| label))
     }
 }
 
@@ -109,9 +132,7 @@ async fn write(
     waiting: Arc<Waiting>,
     fault: Fault,
 ) {
-    let mut label = 0u32;
-    while let Some(Ask { request, answer }) = asks.recv().await {
-        label = label.wrapping_add(1).max(1);
+    while let Some(Ask { label, request, answer }) = asks.recv().await {
         let frame = encode_frame(FrameKind::Request, &Labelled { label, body: request });
         if frame.len() - LENGTH_BYTES > MAX_REQUEST_FRAME {
             let _ = answer.to.send(Reply::Refused(too_long()));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Error;
 use super::connection::Connection;
 use crate::cursor::Cursor;
-use crate::error::Refusal;
+use crate::error::{ErrorCode, Refusal};
 use crate::frame::{Reply, Request, WatchState};
 use crate::room::RoomId;
 
@@ -32,35 +32,49 @@ impl From<Error> for RestoreError {
     }
 }
 
+/// What was watched again.
+pub(super) struct Restored {
+    /// For each request the label under which it was asked, and the answer.
+    pub(super) rooms: Vec<(u32, Vec<WatchState>)>,
+    /// The newest notice, if the inbox was watched.
+    pub(super) inbox: Option<Cursor>,
+}
+
 /// Watches on a new connection what was watched before, from where the user is.
 pub(super) async fn restore(
     connection: &Connection,
     rooms: &[Vec<(RoomId, Option<Cursor>)>],
-    inbox: Option<Option<Cursor>>,
-) -> Result<Vec<WatchState>, RestoreError> {
-    let mut states = Vec::new();
+    inbox: Option<Cursor>,
+) -> Result<Restored, RestoreError> {
+    let mut restored = Restored { rooms: Vec::new(), inbox: None };
     for rooms in rooms {
         match patiently(connection, Request::Watch { rooms: rooms.clone() }).await? {
-            Reply::Watching { rooms } => states.extend(rooms),
-            _ => return Err(Error::protocol("a watch answered otherwise than asked").into()),
+            (label, Reply::Watching { rooms }) => restored.rooms.push((label, rooms)),
+            _ => return Err(otherwise().into()),
         }
     }
-    if let Some(from) = inbox {
-        match patiently(connection, Request::WatchInbox { from }).await {
-            Ok(_) => {}
-            Err(Error::Refused(refusal)) if refusal.retry_after_ms.is_none() => {
+    if inbox.is_some() {
+        match patiently(connection, Request::WatchInbox { from: inbox }).await {
+            Ok((_, Reply::Inbox { head })) => restored.inbox = Some(head),
+            Ok(_) => return Err(otherwise().into()),
+            Err(Error::Refused(refusal)) if refusal.code == ErrorCode::BadCursor => {
                 return Err(RestoreError::Inbox);
             }
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(states)
+    Ok(restored)
+}
+
+/// The server answered a watch with something else.
+pub(super) fn otherwise() -> Error {
+    Error::protocol("a watch answered otherwise than asked")
 }
 
 /// Asks again for as long as the server says that it is too busy.
-async fn patiently(connection: &Connection, request: Request) -> Result<Reply, Error> {
+async fn patiently(connection: &Connection, request: Request) -> Result<(u32, Reply), Error> {
     loop {
-        match connection.requests.ask(request.clone()).await {
+        match connection.requests.ask_labelled(request.clone()).await {
             Err(Error::Refused(Refusal { retry_after_ms: Some(ms), .. })) => {
                 tokio::time::sleep(hint(ms)).await;
             }

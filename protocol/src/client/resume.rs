@@ -19,8 +19,16 @@ const MAX_LEFTOVERS: u32 = 10_000;
 /// The watched rooms and the inbox.
 #[derive(Debug, Default)]
 pub(super) struct Resume {
-    rooms: BTreeMap<RoomId, Place>,
-    inbox: Option<Inbox>,
+    rooms: BTreeMap<RoomId, Watched>,
+    inbox: Option<Place>,
+}
+
+/// A room that is watched.
+#[derive(Debug)]
+struct Watched {
+    /// The label of the request that began it, on the connection of now.
+    label: u32,
+    place: Place,
 }
 
 /// Where the reader is in one log.
@@ -32,13 +40,6 @@ struct Place {
     agreed: Epoch,
     /// The log was asked for again from the cursor: events ahead are leftovers, so many were seen.
     leftovers: Option<u32>,
-}
-
-#[derive(Debug)]
-enum Inbox {
-    /// Watched from its head, which the server does not tell: the first notice says where that was.
-    FromNow,
-    At(Place),
 }
 
 /// What to do with an event or notice.
@@ -73,12 +74,6 @@ impl Place {
         Place { cursor, agreed, leftovers: asked_again.then_some(0) }
     }
 
-    /// The server does not say with what epoch it agrees: with any, until a notice says otherwise.
-    fn inbox(cursor: Cursor, asked_again: bool) -> Place {
-        let head = Cursor { epoch: Epoch(u32::MAX), ..cursor };
-        Place::new(cursor, head, asked_again)
-    }
-
     fn check(&mut self, at: Cursor) -> Verdict {
         let newer = at.epoch > self.agreed;
         if at.seq <= self.cursor.seq {
@@ -111,30 +106,19 @@ impl Resume {
     /// What to do with an event from the live stream.
     pub(super) fn check(&mut self, event: &Event) -> Verdict {
         let at = Cursor { epoch: event.epoch, seq: event.seq };
-        self.rooms.get_mut(&event.room).map_or(Verdict::Drop, |place| place.check(at))
+        self.rooms.get_mut(&event.room).map_or(Verdict::Drop, |watched| watched.place.check(at))
     }
 
     /// What to do with a notice from the live stream.
     pub(super) fn check_notice(&mut self, notice: &Notice) -> Verdict {
         let at = Cursor { epoch: notice.epoch, seq: notice.seq };
-        match &mut self.inbox {
-            None => Verdict::Drop,
-            // The server has no reset for an inbox: all of it once more is better than a hole.
-            Some(Inbox::At(place)) if at.epoch > place.cursor.epoch && at.seq <= place.cursor.seq => {
-                self.restart_inbox();
-                Verdict::Ask(Cursor::default())
-            }
-            Some(Inbox::At(place)) => place.check(at),
-            Some(inbox) => {
-                *inbox = Inbox::At(Place::inbox(at, false));
-                Verdict::Deliver
-            }
-        }
+        self.inbox.as_mut().map_or(Verdict::Drop, |place| place.check(at))
     }
 
-    /// Takes the server's answer to a watch of `asked`.
+    /// Takes the server's answer to a watch of `asked`, which was asked under `label`.
     pub(super) fn watching(
         &mut self,
+        label: u32,
         asked: &[(RoomId, Option<Cursor>)],
         states: &[WatchState],
     ) -> Result<Vec<Change>, Mismatch> {
@@ -143,13 +127,14 @@ impl Resume {
         }
         let mut changes = Vec::new();
         for ((room, from), state) in asked.iter().zip(states) {
-            changes.extend(self.watched(*room, *from, state)?);
+            changes.extend(self.watched(label, *room, *from, state)?);
         }
         Ok(changes)
     }
 
     fn watched(
         &mut self,
+        label: u32,
         asked: RoomId,
         cursor: Option<Cursor>,
         state: &WatchState,
@@ -160,14 +145,14 @@ impl Resume {
                 if *room != asked || cursor.is_some_and(|cursor| cursor.seq != from.seq) {
                     return Err(Mismatch);
                 }
-                self.rooms.insert(asked, Place::new(*from, *head, again));
+                self.rooms.insert(asked, Watched { label, place: Place::new(*from, *head, again) });
                 Ok(None)
             }
             WatchState::Reset { room, keep, head } => {
                 if *room != asked {
                     return Err(Mismatch);
                 }
-                self.rooms.insert(asked, Place::new(*keep, *head, again));
+                self.rooms.insert(asked, Watched { label, place: Place::new(*keep, *head, again) });
                 Ok(Some(Change::Reset { room: *room, keep: *keep }))
             }
             WatchState::Refused { room, refusal } => {
@@ -180,44 +165,49 @@ impl Resume {
         }
     }
 
-    /// The inbox is watched from `from`.
-    pub(super) fn watching_inbox(&mut self, from: Option<Cursor>) {
+    /// The inbox is watched from `from`, or from `head`, its newest notice.
+    pub(super) fn watching_inbox(&mut self, from: Option<Cursor>, head: Cursor) {
         let again = self.inbox.is_some();
-        self.inbox = Some(from.map_or(Inbox::FromNow, |cursor| Inbox::At(Place::inbox(cursor, again))));
+        self.inbox = Some(Place::new(from.unwrap_or(head), head, again));
     }
 
     /// The inbox is not what the cursor was of: all of it comes again, which is better than a hole.
     pub(super) fn restart_inbox(&mut self) {
-        if self.inbox.is_some() {
-            self.inbox = Some(Inbox::At(Place::inbox(Cursor::default(), false)));
+        if let Some(place) = &mut self.inbox {
+            *place = Place::new(Cursor::default(), Cursor::default(), false);
         }
     }
 
-    /// The room is no longer watched; whether it was.
-    pub(super) fn forget(&mut self, room: RoomId) -> bool {
-        self.rooms.remove(&room).is_some()
+    /// The room is no longer watched.
+    pub(super) fn forget(&mut self, room: RoomId) {
+        self.rooms.remove(&room);
+    }
+
+    /// The server ended the watch that was asked under `label`; whether it is the one of now. An older one has a
+    /// successor, which goes on.
+    pub(super) fn unwatched(&mut self, room: RoomId, label: u32) -> bool {
+        let is_current = self.rooms.get(&room).is_some_and(|watched| watched.label == label);
+        if is_current {
+            self.rooms.remove(&room);
+        }
+        is_current
     }
 
     /// What a new connection has to watch, in requests of as many rooms as one takes.
     pub(super) fn to_watch(&self) -> Vec<Vec<(RoomId, Option<Cursor>)>> {
-        let rooms: Vec<_> = self.rooms.iter().map(|(room, place)| (*room, Some(place.cursor))).collect();
+        let rooms: Vec<_> =
+            self.rooms.iter().map(|(room, watched)| (*room, Some(watched.place.cursor))).collect();
         rooms.chunks(MAX_WATCHES).map(<[_]>::to_vec).collect()
     }
 
     /// From where a new connection has to watch the inbox, if it was watched.
-    pub(super) fn inbox(&self) -> Option<Option<Cursor>> {
-        self.inbox.as_ref().map(|inbox| match inbox {
-            Inbox::FromNow => None,
-            Inbox::At(place) => Some(place.cursor),
-        })
+    pub(super) fn inbox(&self) -> Option<Cursor> {
+        self.inbox.as_ref().map(|place| place.cursor)
     }
 
     /// What was watched is watched again on a new connection, which has no leftovers of the one before.
     pub(super) fn connected(&mut self) {
-        for place in self.rooms.values_mut() {
-            place.leftovers = None;
-        }
-        if let Some(Inbox::At(place)) = &mut self.inbox {
+        for place in self.rooms.values_mut().map(|watched| &mut watched.place).chain(&mut self.inbox) {
             place.leftovers = None;
         }
     }
@@ -255,7 +245,7 @@ mod tests {
 
     fn watched(from: Cursor) -> Resume {
         let mut resume = Resume::default();
-        assert_eq!(resume.watching(&[(ROOM, Some(from))], &live(from)), Ok(vec![]));
+        assert_eq!(resume.watching(1, &[(ROOM, Some(from))], &live(from)), Ok(vec![]));
         resume
     }
 
@@ -277,7 +267,7 @@ mod tests {
             assert_eq!(resume.check(&event(ROOM, cursor(2, seq))), Verdict::Ask(cursor(1, 6)), "repaired");
         }
         let state = WatchState::Live { room: ROOM, from: cursor(1, 6), head: cursor(2, 7) };
-        resume.watching(&[(ROOM, Some(cursor(1, 6)))], &[state]).unwrap();
+        resume.watching(1, &[(ROOM, Some(cursor(1, 6)))], &[state]).unwrap();
         assert_eq!(resume.check(&event(ROOM, cursor(2, 7))), Verdict::Deliver);
         assert_eq!(resume.check(&event(RoomId(8), cursor(1, 1))), Verdict::Drop);
     }
@@ -285,12 +275,12 @@ mod tests {
     #[test]
     fn leftovers_of_a_replaced_watch_are_dropped_until_it_is_too_many() {
         let mut resume = watched(cursor(1, 3));
-        resume.watching(&[(ROOM, Some(cursor(1, 3)))], &live(cursor(1, 3))).unwrap();
+        resume.watching(1, &[(ROOM, Some(cursor(1, 3)))], &live(cursor(1, 3))).unwrap();
         for n in 0..u64::from(MAX_LEFTOVERS) {
             assert_eq!(resume.check(&event(ROOM, cursor(1, 9 + n))), Verdict::Drop);
         }
         assert_eq!(resume.check(&event(ROOM, cursor(1, 9))), Verdict::Broken);
-        resume.watching(&[(ROOM, Some(cursor(1, 3)))], &live(cursor(1, 3))).unwrap();
+        resume.watching(1, &[(ROOM, Some(cursor(1, 3)))], &live(cursor(1, 3))).unwrap();
         resume.connected();
         assert_eq!(resume.check(&event(ROOM, cursor(1, 9))), Verdict::Ask(cursor(1, 3)));
     }
@@ -301,16 +291,16 @@ mod tests {
         let asked = [(ROOM, Some(cursor(1, 9)))];
         let reset = [WatchState::Reset { room: ROOM, keep: cursor(1, 5), head: cursor(2, 8) }];
         let change = Change::Reset { room: ROOM, keep: cursor(1, 5) };
-        assert_eq!(resume.watching(&asked, &reset), Ok(vec![change]));
+        assert_eq!(resume.watching(1, &asked, &reset), Ok(vec![change]));
         assert_eq!(resume.check(&event(ROOM, cursor(1, 10))), Verdict::Drop, "of the old log");
         assert_eq!(resume.check(&event(ROOM, cursor(2, 6))), Verdict::Deliver);
         assert_eq!(resume.to_watch(), vec![vec![(ROOM, Some(cursor(2, 6)))]]);
-        assert_eq!(resume.watching(&asked, &[]), Err(Mismatch));
-        assert_eq!(resume.watching(&asked, &live(cursor(1, 8))), Err(Mismatch));
+        assert_eq!(resume.watching(1, &asked, &[]), Err(Mismatch));
+        assert_eq!(resume.watching(1, &asked, &live(cursor(1, 8))), Err(Mismatch));
         let refusal = Refusal::new(ErrorCode::Removed, "removed");
         let refused = [WatchState::Refused { room: ROOM, refusal: refusal.clone() }];
         let change = Change::Unwatched { room: ROOM, refusal };
-        assert_eq!(resume.watching(&asked, &refused), Ok(vec![change]));
+        assert_eq!(resume.watching(1, &asked, &refused), Ok(vec![change]));
         assert!(resume.to_watch().is_empty());
     }
 
@@ -320,14 +310,41 @@ mod tests {
         for room in 0..=MAX_WATCHES as u64 {
             let (room, from) = (RoomId(room), cursor(1, 0));
             let state = WatchState::Live { room, from, head: from };
-            resume.watching(&[(room, None)], &[state]).unwrap();
+            resume.watching(1, &[(room, None)], &[state]).unwrap();
         }
         let sizes: Vec<usize> = resume.to_watch().iter().map(Vec::len).collect();
         assert_eq!(sizes, [MAX_WATCHES, 1]);
     }
 
     #[test]
-    fn the_inbox_starts_where_its_first_notice_is() {
+    fn the_end_of_a_watch_that_was_replaced_is_no_news() {
+        // The labels of the watches in their order, of the one that the server ended, and whether it was the room's.
+        let table: [(&[u32], u32, bool); 6] = [
+            (&[4], 4, true),
+            (&[4, 9], 4, false),
+            (&[4, 9], 9, true),
+            (&[9, 4], 9, false),
+            (&[4], 5, false),
+            (&[], 4, false),
+        ];
+        for (labels, ended, was) in table {
+            let mut resume = Resume::default();
+            for label in labels {
+                resume.watching(*label, &[(ROOM, Some(cursor(1, 3)))], &live(cursor(1, 3))).unwrap();
+            }
+            assert_eq!(resume.unwatched(ROOM, ended), was, "{labels:?} {ended}");
+            let goes_on = !labels.is_empty() && !was;
+            assert_eq!(
+                resume.check(&event(ROOM, cursor(1, 4))) == Verdict::Deliver,
+                goes_on,
+                "{labels:?} {ended}"
+            );
+            assert_eq!(resume.to_watch().len(), usize::from(goes_on));
+        }
+    }
+
+    #[test]
+    fn the_inbox_is_held_to_its_head_like_a_room() {
         let notice = |seq| Notice {
             seq: Seq(seq),
             epoch: Epoch::FIRST,
@@ -336,15 +353,24 @@ mod tests {
         };
         let mut resume = Resume::default();
         assert_eq!((resume.check_notice(&notice(1)), resume.inbox()), (Verdict::Drop, None));
-        resume.watching_inbox(None);
-        assert_eq!(resume.inbox(), Some(None));
+        resume.watching_inbox(None, cursor(1, 4));
+        assert_eq!(resume.inbox(), Some(cursor(1, 4)), "also before the first notice");
         assert_eq!(resume.check_notice(&notice(5)), Verdict::Deliver);
         assert_eq!(resume.check_notice(&notice(5)), Verdict::Drop);
         assert_eq!(resume.check_notice(&notice(7)), Verdict::Ask(cursor(1, 5)));
-        assert_eq!(resume.inbox(), Some(Some(cursor(1, 5))));
+        assert_eq!(resume.inbox(), Some(cursor(1, 5)));
         let repaired = Notice { epoch: Epoch(2), ..notice(3) };
-        assert_eq!(resume.check_notice(&repaired), Verdict::Ask(cursor(1, 0)));
-        assert_eq!(resume.inbox(), Some(Some(cursor(1, 0))));
+        assert_eq!(
+            resume.check_notice(&repaired),
+            Verdict::Ask(cursor(1, 5)),
+            "the server knows whether it is good"
+        );
+        resume.restart_inbox();
+        assert_eq!(resume.inbox(), Some(cursor(1, 0)));
+        resume.watching_inbox(Some(cursor(1, 0)), cursor(2, 3));
+        assert_eq!(resume.check_notice(&notice(1)), Verdict::Deliver);
+        let repaired = Notice { epoch: Epoch(2), ..notice(2) };
+        assert_eq!(resume.check_notice(&repaired), Verdict::Deliver);
     }
 
     /// What a bad network and a repaired log can do to a reader.
@@ -406,7 +432,7 @@ mod tests {
                 WatchState::Reset { room: ROOM, keep, head }
             };
             self.sent = if good { at } else { common };
-            for change in self.resume.watching(&asked, &[state]).unwrap() {
+            for change in self.resume.watching(1, &asked, &[state]).unwrap() {
                 if let Change::Reset { keep, .. } = change {
                     self.copy.truncate(keep.seq.0 as usize);
                 }

@@ -1,12 +1,12 @@
 //! What survives a connection: messages on their way, and the place in each room.
 
 use quip_protocol::client::{Client, Config, Error, Event};
-use quip_protocol::codec::{FrameKind, encode_event, encode_frame};
+use quip_protocol::codec::{FrameKind, encode_event, encode_frame, encode_notice};
 use quip_protocol::error::close;
 use quip_protocol::frame::{PageEnd, PageFrom, Push, Reply, Request, WatchState};
 use quip_protocol::limits::MAX_REQUEST_FRAME;
 use quip_protocol::transport::write_frame;
-use quip_protocol::{Cursor, Epoch, ErrorCode, Refusal, Seq, Target};
+use quip_protocol::{Cursor, Epoch, ErrorCode, Notice, NoticeBody, Refusal, Seq, Target, Timestamp};
 
 use crate::server::{Peer, ROOM, Server, cursor, live, message, next, receipt, welcome, within};
 
@@ -166,6 +166,79 @@ async fn a_repaired_log_is_told_before_its_events() {
     assert_eq!(peer.watch(|_| refused).await, head);
     assert_eq!(next(&mut client).await, Event::Unwatched { room: ROOM, refusal });
     assert_eq!(next(&mut client).await, Event::Up(welcome()));
+}
+
+/// Begins to watch the room anew from `seq`; returns the label of the request.
+async fn watch_again(client: &Client, peer: &mut Peer, seq: u64) -> u32 {
+    let serving = async {
+        let (label, request) = peer.request().await;
+        assert!(matches!(request, Request::Watch { .. }), "{request:?}");
+        peer.reply(label, Reply::Watching { rooms: vec![live(cursor(seq))] }).await;
+        label
+    };
+    let rooms = vec![(ROOM, Some(cursor(seq)))];
+    let (states, label) = within(async { tokio::join!(client.watch(rooms), serving) }).await;
+    assert_eq!(states, Ok(vec![live(cursor(seq))]));
+    label
+}
+
+#[tokio::test]
+async fn the_end_of_an_old_watch_does_not_end_the_new_one() {
+    let server = Server::new();
+    let (mut client, mut peer) = server.connected(server.config()).await;
+    let old = watch_again(&client, &mut peer, 0).await;
+    let new = watch_again(&client, &mut peer, 0).await;
+    let refusal = Refusal::new(ErrorCode::Removed, "you were removed");
+    peer.say(&Push::Unwatched { room: ROOM, watch: old, refusal: refusal.clone() }).await;
+    peer.push_messages([1]).await;
+    expect(&mut client, [1]).await;
+    peer.say(&Push::Unwatched { room: ROOM, watch: new, refusal: refusal.clone() }).await;
+    assert_eq!(next(&mut client).await, Event::Unwatched { room: ROOM, refusal });
+}
+
+fn notice(epoch: u32, seq: u64) -> Notice {
+    Notice { seq: Seq(seq), epoch: Epoch(epoch), at: Timestamp(1), body: NoticeBody::Devices }
+}
+
+/// Answers one watch of the inbox; returns the cursor that was asked for.
+async fn inbox(peer: &mut Peer, reply: Reply) -> Option<Cursor> {
+    match peer.request().await {
+        (label, Request::WatchInbox { from }) => {
+            peer.reply(label, reply).await;
+            from
+        }
+        (_, other) => panic!("expected a watch of the inbox, got {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_inbox_that_is_another_one_comes_again_from_its_beginning() {
+    let server = Server::new();
+    let (mut client, mut peer) = server.connected(server.config()).await;
+    let serving = inbox(&mut peer, Reply::Inbox { head: cursor(7) });
+    let (head, from) = within(async { tokio::join!(client.watch_inbox(None), serving) }).await;
+    assert_eq!((head, from), (Ok(cursor(7)), None), "the client knows when it is caught up");
+    peer.cut(close::STOPPING);
+    expect_down(&mut client).await;
+    let bad = || Reply::Refused(Refusal::new(ErrorCode::BadCursor, "another inbox"));
+    let mut peer = within(server.accept()).await;
+    assert_eq!(inbox(&mut peer, bad()).await, Some(cursor(7)), "from the head, although no notice came");
+    expect_down(&mut client).await;
+    let mut peer = within(server.accept()).await;
+    let head = Cursor { epoch: Epoch(2), seq: Seq(2) };
+    assert_eq!(inbox(&mut peer, Reply::Inbox { head }).await, Some(Cursor::default()));
+    assert_eq!(next(&mut client).await, Event::Up(welcome()));
+    peer.push(encode_notice(&notice(1, 1))).await;
+    // Repaired while the connection holds: what is ahead of the answer is asked for, and begun anew if need be.
+    peer.push(encode_notice(&notice(3, 2))).await;
+    assert_eq!(next(&mut client).await, Event::Notice(notice(1, 1)));
+    assert_eq!(inbox(&mut peer, bad()).await, Some(cursor(1)));
+    assert_eq!(
+        inbox(&mut peer, Reply::Inbox { head: Cursor { epoch: Epoch(3), seq: Seq(1) } }).await,
+        Some(Cursor::default())
+    );
+    peer.push(encode_notice(&notice(3, 1))).await;
+    assert_eq!(next(&mut client).await, Event::Notice(notice(3, 1)));
 }
 
 #[tokio::test]

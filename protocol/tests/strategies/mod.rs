@@ -5,7 +5,9 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use quip_protocol::frame::{Labelled, PageEnd, PageFrom, PageRequest, Push, Reply, Request, WatchState};
-use quip_protocol::room::{AccountSummary, ConsumerSummary, DeviceSummary, MemberSummary, RoomSummary};
+use quip_protocol::room::{
+    AccountSummary, BotSummary, ConsumerSummary, DeviceSummary, MemberSummary, RoomSummary,
+};
 use quip_protocol::{
     AccountName, ConsumerName, Cursor, DeviceKey, Epoch, ErrorCode, Event, EventBody, InviteCode, Message,
     MessageId, MessageKind, Notice, NoticeBody, Reaction, Receipt, Refusal, Role, RoomId, RoomKind, RoomName,
@@ -273,6 +275,10 @@ fn device_summary() -> impl Strategy<Value = DeviceSummary> {
     })
 }
 
+fn bot_summary() -> impl Strategy<Value = BotSummary> {
+    (account_summary(), vec(device_summary(), 0..3)).prop_map(|(account, keys)| BotSummary { account, keys })
+}
+
 fn consumer_summary() -> impl Strategy<Value = ConsumerSummary> {
     (consumer(), target(), cursor()).prop_map(|(name, target, cursor)| ConsumerSummary {
         name,
@@ -314,8 +320,9 @@ pub fn reply() -> impl Strategy<Value = Reply> {
         vec(watch_state(), 0..5).prop_map(|rooms| Reply::Watching { rooms }),
         (code(), at()).prop_map(|(code, expires)| Reply::Code { code, expires }),
         vec(device_summary(), 0..5).prop_map(Reply::Devices),
-        vec((account_summary(), vec(device_summary(), 0..3)), 0..4).prop_map(Reply::Tokens),
+        vec(bot_summary(), 0..4).prop_map(Reply::Tokens),
         vec(consumer_summary(), 0..4).prop_map(Reply::Consumers),
+        cursor().prop_map(|head| Reply::Inbox { head }),
         (room(), cursor(), any::<bool>()).prop_map(|(room, cursor, new)| Reply::Consumer {
             room,
             cursor,
@@ -330,7 +337,11 @@ pub fn labelled<T: std::fmt::Debug>(body: impl Strategy<Value = T>) -> impl Stra
 
 pub fn push() -> impl Strategy<Value = Push> {
     prop_oneof![
-        (room(), refusal()).prop_map(|(room, refusal)| Push::Unwatched { room, refusal }),
+        (room(), any::<u32>(), refusal()).prop_map(|(room, watch, refusal)| Push::Unwatched {
+            room,
+            watch,
+            refusal
+        }),
         any::<u32>().prop_map(|retry_after_ms| Push::Stopping { retry_after_ms }),
     ]
 }

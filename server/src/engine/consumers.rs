@@ -1,13 +1,11 @@
 //! Consumers: durable cursors of programs that read, kept for each account, by name and room.
 
+use quip_protocol::limits::MAX_CONSUMERS;
 use quip_protocol::room::ConsumerSummary;
 use quip_protocol::{AccountId, ConsumerName, Cursor, ErrorCode, RoomId, Seq, Target};
 use quip_storage::record::{Change, Consumer};
 
 use super::{Applied, By, Engine, NotApplied, Outcome, Past, Step, refuse};
-
-/// Most consumers of one account, in all rooms together.
-pub const MAX_CONSUMERS: usize = 1_000;
 
 impl Engine {
     /// Consumers of an account, by room and name.
@@ -70,13 +68,18 @@ impl Step<'_> {
         Ok(Outcome::Done)
     }
 
-    /// Forgets a consumer, in one room or in all; also in rooms that the account may read no more.
+    /// Forgets a consumer, in one room or in all; also in rooms that the account may read no more, or not even know
+    /// of: its own consumers are listed with their rooms.
     pub(super) fn drop_consumer(&mut self, by: &By, name: &ConsumerName, target: Option<&Target>) -> Applied {
-        let only = target.map(|target| self.state.resolve(by.id, target)).transpose()?;
+        let is_meant = |room: &RoomId| match (target, self.state.rooms.get(room)) {
+            (Some(target), Some(room)) => self.state.target_for(by.id, room) == *target,
+            (target, _) => target.is_none(),
+        };
         let own = self.state.consumers.get(&by.id).into_iter().flat_map(|own| own.keys());
-        let meant = own.filter(|(room, other)| other == name && only.is_none_or(|only| only == *room));
+        let meant = own.filter(|(room, other)| other == name && is_meant(room));
         let rooms: Vec<RoomId> = meant.map(|(room, _)| *room).collect();
         if rooms.is_empty() {
+            target.map(|target| self.state.resolve(by.id, target)).transpose()?;
             let text = format!("there is no consumer {name} there; `quip consumer list` shows yours");
             return refuse(ErrorCode::BadRequest, text);
         }

@@ -10,9 +10,6 @@ use quip_storage::record::{Change, Member};
 
 use super::{Applied, By, NotApplied, Outcome, Past, Step, refuse};
 
-/// Most accounts that one message wakes by naming them.
-const MAX_MENTIONS: usize = 32;
-
 impl Step<'_> {
     #[expect(clippy::too_many_arguments, reason = "the fields of one command")]
     pub(super) fn post(
@@ -193,8 +190,7 @@ impl Step<'_> {
             return;
         }
         let named = mentions(text.as_str());
-        let ids =
-            named.iter().take(MAX_MENTIONS).filter_map(|name| self.state.account_names.get(name).copied());
+        let ids = named.iter().filter_map(|name| self.state.account_names.get(name).copied());
         let members: Vec<AccountId> = ids.filter(|id| *id != by.id && state.role(*id).is_some()).collect();
         for id in members {
             let mut member: Member = self.state.rooms[&room].people[&id].clone();

@@ -1,5 +1,6 @@
 //! Questions about the state, answered without changing it: who may see what, and how it is shown to them.
 
+use std::cmp::Reverse;
 use std::ops::Bound;
 
 use quip_protocol::limits::MAX_LISTED;
@@ -7,7 +8,7 @@ use quip_protocol::room::{AccountSummary, DeviceSummary, MemberSummary, RoomSumm
 use quip_protocol::{
     AccountId, AccountName, DeviceKey, ErrorCode, Refusal, RoomId, RoomKind, RoomName, Target,
 };
-use quip_storage::record::{Account, Head, Standing};
+use quip_storage::record::{Account, Device, Head, Standing};
 
 use super::{Engine, RoomState, State};
 
@@ -233,11 +234,16 @@ impl Engine {
         })
     }
 
-    /// Devices of an account.
+    /// Devices of an account; of very many those that may connect, and the newest of those that were revoked.
     pub fn devices(&self, account: AccountId, online: impl Fn(&DeviceKey) -> bool) -> Vec<DeviceSummary> {
         let keys = self.state.devices_of.get(&account).into_iter().flatten();
-        let devices = keys.filter_map(|key| self.state.devices.get(key));
+        let mut devices: Vec<&Device> = keys.filter_map(|key| self.state.devices.get(key)).collect();
+        if devices.len() > MAX_LISTED as usize {
+            devices.sort_by_key(|device| (device.revoked, Reverse(device.added_at)));
+            devices.truncate(MAX_LISTED as usize);
+        }
         devices
+            .into_iter()
             .map(|device| DeviceSummary {
                 key: device.key,
                 label: device.label.clone(),

@@ -14,6 +14,8 @@ pub struct Chunk {
     pub frames: Vec<Bytes>,
     /// The last seq in it; the cursor it was read from if it is empty.
     pub last: Seq,
+    /// Whether there is more behind it and up to the end, as far as is known without asking the store.
+    pub more: bool,
 }
 
 impl Feeds {
@@ -30,14 +32,19 @@ impl Feeds {
         max_bytes: usize,
     ) -> Result<Chunk, StoreError> {
         if after >= end {
-            return Ok(Chunk { frames: Vec::new(), last: after });
+            return Ok(Chunk { frames: Vec::new(), last: after, more: false });
         }
         let mut upto = end;
+        let mut head = end;
         let mut patches: Vec<(Seq, Bytes)> = Vec::new();
         if let Some(feed) = self.find(key) {
             let tail = feed.tail.read();
+            head = end.min(tail.head());
+            if after >= head {
+                return Ok(Chunk { frames: Vec::new(), last: after, more: false });
+            }
             if let Some((frames, last)) = tail.read(after, end, max_bytes) {
-                return Ok(Chunk { frames, last });
+                return Ok(Chunk { frames, last, more: last < head });
             }
             // Everything before what is held is stored; what of it is amended is noted before the store is read, so
             // that it is in one of the two.
@@ -49,11 +56,11 @@ impl Feeds {
             FeedKey::Inbox(account) => store.notices(account, after, upto, max_bytes)?,
         };
         if stored.count == 0 {
-            return Ok(Chunk { frames: Vec::new(), last: after });
+            return Ok(Chunk { frames: Vec::new(), last: after, more: after < head });
         }
         let last = stored.last;
         let frames = if patches.is_empty() { stored.bytes } else { patched(&stored, &patches) };
-        Ok(Chunk { frames: vec![frames], last })
+        Ok(Chunk { frames: vec![frames], last, more: last < head })
     }
 }
 

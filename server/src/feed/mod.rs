@@ -1,8 +1,9 @@
 //! Feeds: the live tail of each room and inbox in memory, and who is woken when it grows.
 //!
 //! A feed holds frames that were encoded once; subscribers write those same bytes. It holds everything that the
-//! store does not have yet, and a little more, so that readers near the head never touch the store. There is no
-//! queue per reader: a reader holds a cursor, and a flag that says it was woken.
+//! store does not have yet, and a little more, so that readers near the head never touch the store; that little more
+//! has a budget for all feeds together. There is no queue per reader: a reader holds a cursor, and a flag that says
+//! it was woken.
 
 pub mod catch_up;
 pub mod tail;
@@ -10,6 +11,7 @@ pub mod watch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -18,6 +20,9 @@ use quip_protocol::{AccountId, RoomId, Seq};
 pub use catch_up::Chunk;
 pub use tail::Tail;
 pub use watch::{Doorbell, Watch};
+
+/// What all tails together keep of what the store has, in bytes.
+pub const KEEP_TOTAL_BYTES: usize = 64 * 1024 * 1024;
 
 /// Which log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,28 +38,75 @@ pub enum FeedKey {
 pub struct Feed {
     tail: RwLock<Tail>,
     watchers: Mutex<Vec<Arc<Watch>>>,
+    /// When it was last written or read, by the clock of [`Feeds`].
+    used: AtomicU64,
+}
+
+impl Feed {
+    /// Nobody watches it, and the store has all of it.
+    fn is_idle(&self) -> bool {
+        self.watchers.lock().is_empty() && self.tail.read().is_stored()
+    }
 }
 
 /// All feeds. One that has neither watchers nor anything unstored does not exist.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Feeds {
     map: RwLock<HashMap<FeedKey, Arc<Feed>>>,
+    budget: usize,
+    /// The sum of [`Tail::kept`] over all feeds in the map.
+    kept: AtomicUsize,
+    /// Counts batches of the store: as fine as is needed to tell which tail was used last.
+    clock: AtomicU64,
+}
+
+impl Default for Feeds {
+    fn default() -> Self {
+        Feeds::with_budget(KEEP_TOTAL_BYTES)
+    }
 }
 
 impl Feeds {
+    /// No feeds yet, which together will keep at most `budget` bytes of what the store has.
+    pub fn with_budget(budget: usize) -> Feeds {
+        Feeds { map: RwLock::default(), budget, kept: AtomicUsize::new(0), clock: AtomicU64::new(0) }
+    }
+
     fn find(&self, key: FeedKey) -> Option<Arc<Feed>> {
-        self.map.read().get(&key).cloned()
+        let feed = self.map.read().get(&key).cloned()?;
+        self.touch(&feed);
+        Some(feed)
+    }
+
+    fn touch(&self, feed: &Feed) {
+        feed.used.store(self.clock.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Changes a tail, and counts what it keeps.
+    fn change(&self, feed: &Feed, act: impl FnOnce(&mut Tail)) {
+        let mut tail = feed.tail.write();
+        let before = tail.kept();
+        act(&mut tail);
+        let after = tail.kept();
+        // Under the tail's lock, so that what a removed feed kept was counted before it is taken off.
+        if after > before {
+            self.kept.fetch_add(after - before, Ordering::Relaxed);
+        } else if after < before {
+            self.kept.fetch_sub(before - after, Ordering::Relaxed);
+        }
     }
 
     /// Appends a durable frame and wakes the watchers. `amended` is the frame of the message that it amends, as it
     /// is now.
     pub fn publish(&self, key: FeedKey, seq: Seq, frame: Bytes, amended: Option<(Seq, Bytes)>) {
         let append = |feed: &Arc<Feed>| {
-            let mut tail = feed.tail.write();
-            tail.append(seq, frame);
-            if let Some((target, frame)) = amended {
-                tail.amend(target, seq, frame);
-            }
+            self.touch(feed);
+            self.change(feed, |tail| {
+                tail.append(seq, frame);
+                if let Some((target, frame)) = amended {
+                    tail.amend(target, seq, frame);
+                }
+            });
             Arc::clone(feed)
         };
         // Under the map's lock, so that the feed is not removed as idle before it has the frame.
@@ -74,34 +126,61 @@ impl Feeds {
 
     /// The store has everything up to `seq`: what is not needed any more is let go.
     pub fn stored(&self, key: FeedKey, seq: Seq) {
-        let Some(feed) = self.find(key) else { return };
-        feed.tail.write().stored(seq);
-        // Under the map's lock, so that nobody can begin to watch a feed that is being removed.
-        let mut map = self.map.write();
-        let idle = feed.watchers.lock().is_empty() && feed.tail.read().is_stored();
-        if idle {
-            map.remove(&key);
+        self.clock.fetch_add(1, Ordering::Relaxed);
+        let Some(feed) = self.map.read().get(&key).cloned() else { return };
+        self.change(&feed, |tail| tail.stored(seq));
+        self.drop_idle(&mut self.map.write(), key);
+        if self.kept() > self.budget {
+            self.trim();
+        }
+    }
+
+    /// Removes a feed that nobody needs. Under the map's lock, so that nobody can begin to watch it meanwhile.
+    fn drop_idle(&self, map: &mut HashMap<FeedKey, Arc<Feed>>, key: FeedKey) {
+        if map.get(&key).is_some_and(|feed| feed.is_idle())
+            && let Some(feed) = map.remove(&key)
+        {
+            self.kept.fetch_sub(feed.tail.read().kept(), Ordering::Relaxed);
+        }
+    }
+
+    /// Lets go of what the store has, of the tails that were not used for longest, until there is some room below
+    /// the budget.
+    fn trim(&self) {
+        let map = self.map.read();
+        let mut feeds: Vec<_> = map.values().map(|feed| (feed.used.load(Ordering::Relaxed), feed)).collect();
+        feeds.sort_unstable_by_key(|(used, _)| *used);
+        for (_, feed) in feeds {
+            if self.kept() <= self.budget - self.budget / 8 {
+                break;
+            }
+            self.change(feed, Tail::let_go);
         }
     }
 
     /// The store has everything that was published, after it was opened again: everyone reads on from it.
     pub fn all_stored(&self) {
-        self.map.write().retain(|_, feed| {
-            let mut tail = feed.tail.write();
-            if let Some(last) = tail.last() {
-                tail.stored(last);
-            }
-            let watchers = feed.watchers.lock();
-            watchers.iter().for_each(Watch::ring);
-            !watchers.is_empty()
-        });
+        let mut map = self.map.write();
+        for feed in map.values() {
+            self.change(feed, |tail| {
+                if let Some(last) = tail.last() {
+                    tail.stored(last);
+                }
+            });
+            feed.watchers.lock().iter().for_each(|watch| watch.ring());
+        }
+        let keys: Vec<FeedKey> = map.keys().copied().collect();
+        keys.into_iter().for_each(|key| self.drop_idle(&mut map, key));
     }
 
-    /// From now on `doorbell` rings when the log grows.
-    pub fn watch(&self, key: FeedKey, account: AccountId, doorbell: &Arc<Doorbell>) -> Arc<Watch> {
-        let watch = Arc::new(Watch::new(key, account, Arc::clone(doorbell)));
+    /// From now on `doorbell` rings when the log grows. `head` is where it stood when `account` had the right to it:
+    /// an end of the right up to there is not meant for this watch.
+    pub fn watch(&self, key: FeedKey, account: AccountId, head: Seq, doorbell: &Arc<Doorbell>) -> Arc<Watch> {
+        let watch = Arc::new(Watch::new(key, account, head, Arc::clone(doorbell)));
         let mut map = self.map.write();
-        map.entry(key).or_default().watchers.lock().push(Arc::clone(&watch));
+        let feed = map.entry(key).or_default();
+        feed.tail.write().head_is(head);
+        feed.watchers.lock().push(Arc::clone(&watch));
         watch
     }
 
@@ -109,16 +188,12 @@ impl Feeds {
     pub fn unwatch(&self, watch: &Arc<Watch>) {
         let mut map = self.map.write();
         let Some(feed) = map.get(&watch.key()) else { return };
-        let idle = {
-            let mut watchers = feed.watchers.lock();
-            if let Some(at) = watchers.iter().position(|other| Arc::ptr_eq(other, watch)) {
-                watchers.swap_remove(at);
-            }
-            watchers.is_empty() && feed.tail.read().is_stored()
-        };
-        if idle {
-            map.remove(&watch.key());
+        let mut watchers = feed.watchers.lock();
+        if let Some(at) = watchers.iter().position(|other| Arc::ptr_eq(other, watch)) {
+            watchers.swap_remove(at);
         }
+        drop(watchers);
+        self.drop_idle(&mut map, watch.key());
     }
 
     /// `account` may see nothing behind `last`: its watches end there. Called in the order of the log, before
@@ -144,5 +219,15 @@ impl Feeds {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What all tails keep of what the store has, in bytes, for metrics.
+    pub fn kept(&self) -> usize {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// Watches that exist.
+    pub fn watches(&self) -> usize {
+        self.map.read().values().map(|feed| feed.watchers.lock().len()).sum()
     }
 }

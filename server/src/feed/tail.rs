@@ -18,6 +18,10 @@ pub struct Tail {
     first: u64,
     frames: VecDeque<Bytes>,
     bytes: usize,
+    /// How many of `bytes` are of what the store has too.
+    kept: usize,
+    /// The newest seq that is known of, held or not.
+    head: u64,
     /// The store has everything up to here.
     stored: u64,
     /// Messages that the store has, but not as they are now: amended by the event at the given seq, which is not
@@ -35,15 +39,27 @@ impl Tail {
         }
         debug_assert_eq!(seq.0, self.first + self.frames.len() as u64, "seqs are dense");
         self.bytes += frame.len();
+        if seq.0 <= self.stored {
+            self.kept += frame.len();
+        }
         self.frames.push_back(frame);
+        self.head = self.head.max(seq.0);
+    }
+
+    /// There is nothing behind `seq` but what will be appended, or is.
+    pub fn head_is(&mut self, seq: Seq) {
+        self.head = self.head.max(seq.0);
     }
 
     /// The message `target` now has this frame, because of the event `by`.
     pub fn amend(&mut self, target: Seq, by: Seq, frame: Bytes) {
         match self.index(target) {
             Some(at) => {
-                self.bytes = self.bytes + frame.len() - self.frames[at].len();
-                self.frames[at] = frame;
+                let before = std::mem::replace(&mut self.frames[at], frame);
+                self.bytes = self.bytes + self.frames[at].len() - before.len();
+                if target.0 <= self.stored {
+                    self.kept = self.kept + self.frames[at].len() - before.len();
+                }
             }
             None => {
                 self.patches.insert(target.0, (by.0, frame));
@@ -53,14 +69,49 @@ impl Tail {
 
     /// The store has everything up to `seq`.
     pub fn stored(&mut self, seq: Seq) {
-        self.stored = self.stored.max(seq.0);
+        let before = self.stored;
+        self.stored = before.max(seq.0);
         let stored = self.stored;
         self.patches.retain(|_, (by, _)| *by > stored);
-        while self.first <= self.stored && (self.bytes > KEEP_BYTES || self.frames.len() > KEEP_FRAMES) {
-            let Some(frame) = self.frames.pop_front() else { break };
-            self.bytes -= frame.len();
-            self.first += 1;
+        self.kept += self.bytes_between(before, stored);
+        while self.bytes > KEEP_BYTES || self.frames.len() > KEEP_FRAMES {
+            if !self.pop_stored() {
+                break;
+            }
         }
+    }
+
+    /// Holds only what the store does not have.
+    pub fn let_go(&mut self) {
+        while self.pop_stored() {}
+    }
+
+    fn pop_stored(&mut self) -> bool {
+        if self.first > self.stored {
+            return false;
+        }
+        let Some(frame) = self.frames.pop_front() else { return false };
+        self.bytes -= frame.len();
+        self.kept -= frame.len();
+        self.first += 1;
+        true
+    }
+
+    /// Bytes of the frames held behind one seq and up to another.
+    fn bytes_between(&self, after: u64, upto: u64) -> usize {
+        let index = |seq: u64| usize::try_from((seq + 1).saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let (from, to) = (index(after).min(self.frames.len()), index(upto).min(self.frames.len()));
+        self.frames.range(from..to).map(Bytes::len).sum()
+    }
+
+    /// How much is held of what the store has, in bytes.
+    pub fn kept(&self) -> usize {
+        self.kept
+    }
+
+    /// The newest seq that is known of.
+    pub fn head(&self) -> Seq {
+        Seq(self.head)
     }
 
     /// Whether the store has all of it.
@@ -137,6 +188,31 @@ mod tests {
         tail.stored(Seq(101 + 2 * KEEP_FRAMES as u64));
         assert!(tail.is_stored());
         assert_eq!(tail.frames.len(), KEEP_FRAMES);
+    }
+
+    #[test]
+    fn what_is_kept_is_what_is_held_and_stored() {
+        let mut tail = Tail::default();
+        for seq in 5..=9 {
+            tail.append(Seq(seq), frame("1234"));
+        }
+        assert_eq!(tail.kept(), 0);
+        tail.stored(Seq(6));
+        assert_eq!(tail.kept(), 8);
+        tail.amend(Seq(6), Seq(10), frame("123456"));
+        tail.amend(Seq(8), Seq(10), frame("12"));
+        assert_eq!(tail.kept(), 10, "only the one that is stored counts");
+        tail.stored(Seq(6));
+        tail.stored(Seq(8));
+        assert_eq!(tail.kept(), 16);
+        tail.let_go();
+        assert_eq!((tail.kept(), tail.first()), (0, Some(Seq(9))), "never what the store does not have");
+        tail.stored(Seq(99));
+        tail.let_go();
+        assert_eq!((tail.kept(), tail.first(), tail.head()), (0, None, Seq(9)));
+        tail.append(Seq(10), frame("1"));
+        tail.stored(Seq(10));
+        assert_eq!(tail.kept(), 1, "it was stored before it came");
     }
 
     #[test]

@@ -7,13 +7,14 @@ use quip_protocol::codec::{FrameKind, encode_frame};
 use quip_protocol::frame::{PageEnd, PageFrom, PageRequest};
 use quip_protocol::limits::{MAX_HELLO_FRAME, MAX_PAGE};
 use quip_protocol::transport::{FrameReader, write_frame};
-use quip_protocol::{Cursor, ErrorCode, Refusal, RoomId, Seq, Timestamp};
+use quip_protocol::{AccountId, Cursor, ErrorCode, Refusal, RoomId, Seq, Timestamp};
 use tokio::task::JoinSet;
 use tracing::{debug, error};
 
 use crate::feed::FeedKey;
-use crate::node::Node;
+use crate::node::{Asked, Node};
 use crate::ops::metrics::Metrics;
+use crate::pipeline::durable::NeverDurable;
 
 use super::{Ended, Session};
 
@@ -74,10 +75,9 @@ async fn send_events(
         let room = engine.resolve(account, &request.target)?;
         Ok::<_, Refusal>((room, engine.readable(account, room)?.cursor))
     });
-    let (room, head) = match node.settled(asked).await {
-        Ok(Ok(found)) => found,
-        Ok(Err(refusal)) => return Ok(Err(refusal)),
-        Err(e) => return Ok(Err(Refusal::retry(ErrorCode::Degraded, e.to_string(), 5_000))),
+    let (room, head) = match settled(session, asked).await {
+        Ok(found) => found,
+        Err(refusal) => return Ok(Err(refusal)),
     };
     let (mut after, end) = range(request.from, request.limit.min(MAX_PAGE), head.seq);
     while after < end {
@@ -86,11 +86,26 @@ async fn send_events(
             Ok(_) => return Ok(Err(unreadable(node, room, after, "an event is missing"))),
             Err(e) => return Ok(Err(unreadable(node, room, after, &e.to_string()))),
         };
+        // A right that ended since ends the page: what was read before it ended may still be sent.
+        if let Err(refusal) = readable(session, account, room).await {
+            return Ok(Err(refusal));
+        }
         after = chunk.last;
         let written = tokio::time::timeout(STALLED, send.write_all_chunks(&mut chunk.frames));
         written.await.map_err(|_| Ended::Silent)??;
     }
     Ok(Ok((room, head)))
+}
+
+/// Whether the account may still read the room.
+async fn readable(session: &Session, account: AccountId, room: RoomId) -> Result<(), Refusal> {
+    let asked = session.ask(|engine| engine.readable(account, room).map(drop));
+    if asked.answer.is_ok() { Ok(()) } else { settled(session, asked).await }
+}
+
+async fn settled<T>(session: &Session, asked: Asked<Result<T, Refusal>>) -> Result<T, Refusal> {
+    let degraded = |e: NeverDurable| Refusal::retry(ErrorCode::Degraded, e.to_string(), 5_000);
+    session.shared.node.settled(asked).await.map_err(degraded)?
 }
 
 fn unreadable(node: &Node, room: RoomId, after: Seq, why: &str) -> Refusal {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use quip_protocol::codec::{FrameKind, encode_frame};
 use quip_protocol::frame::Push;
+use quip_protocol::transport::write_frame;
 use quip_protocol::{ErrorCode, Refusal, Seq};
 use tokio::sync::watch;
 use tracing::error;
@@ -23,22 +24,22 @@ pub async fn run(session: &Arc<Session>, stop: &mut watch::Receiver<bool>) -> Re
     let mut send = session.connection.open_uni().await?;
     let _ = send.set_priority(1);
     loop {
-        let (rung, mut frames) = tokio::select! {
-            answered = session.watching.doorbell.answer() => answered,
+        let rung = tokio::select! {
+            rung = session.watching.rung() => rung,
             _ = stop.wait_for(|stop| *stop) => break,
         };
-        send.write_all_chunks(&mut frames).await?;
         for watch in &rung {
             serve(session, &mut send, watch).await?;
         }
     }
     let stopping = Push::Stopping { retry_after_ms: RETRY_AFTER_MS };
-    quip_protocol::transport::write_frame(&mut send, encode_frame(FrameKind::Push, &stopping)).await?;
+    write_frame(&mut send, encode_frame(FrameKind::Push, &stopping)).await?;
     let _ = send.finish();
     std::future::pending().await
 }
 
-/// Writes one chunk of one log. If there is more, the watch rings again and has its turn behind the others.
+/// Writes one chunk of one log. If there is more, the watch rings again and has its turn behind the others; at the
+/// head it is what is published that rings.
 async fn serve(session: &Session, send: &mut quinn::SendStream, watch: &Arc<Watch>) -> Result<(), Ended> {
     let node = &session.shared.node;
     let Some(cursor) = session.watching.cursor(watch) else { return Ok(()) };
@@ -49,12 +50,8 @@ async fn serve(session: &Session, send: &mut quinn::SendStream, watch: &Arc<Watc
         Err(_) if node.is_mending() => return Ok(()),
         Err(e) => {
             error!(error = %e, log = ?watch.key(), "a log cannot be read; its watch ends");
-            unwatch(
-                session,
-                watch,
-                Refusal::new(ErrorCode::Internal, "the server cannot read this room; tell its operator"),
-            );
-            return Ok(());
+            let text = "the server cannot read this room; tell its operator";
+            return unwatch(session, send, watch, Refusal::new(ErrorCode::Internal, text)).await;
         }
     };
     if chunk.last > cursor {
@@ -63,20 +60,28 @@ async fn serve(session: &Session, send: &mut quinn::SendStream, watch: &Arc<Watc
         node.metrics.live_bytes.fetch_add(bytes as u64, std::sync::atomic::Ordering::Relaxed);
         send.write_all_chunks(&mut chunk.frames).await?;
         session.watching.advance(watch, chunk.last);
-        if chunk.last < end {
+        if chunk.more {
             watch.ring();
         }
     }
     if end != Seq(u64::MAX) && chunk.last >= end {
-        unwatch(session, watch, Refusal::new(ErrorCode::Removed, "you are no longer in this room"));
+        let refusal = Refusal::new(ErrorCode::Removed, "you are no longer in this room");
+        return unwatch(session, send, watch, refusal).await;
     }
     Ok(())
 }
 
-fn unwatch(session: &Session, watch: &Arc<Watch>, refusal: Refusal) {
-    session.watching.remove(&session.shared.node.feeds, watch.key());
-    if let FeedKey::Room(room) = watch.key() {
-        let push = Push::Unwatched { room, refusal };
-        session.watching.doorbell.push(encode_frame(FrameKind::Push, &push));
+/// Ends a watch and says so. One that was replaced meanwhile has a successor, which goes on.
+async fn unwatch(
+    session: &Session,
+    send: &mut quinn::SendStream,
+    watch: &Arc<Watch>,
+    refusal: Refusal,
+) -> Result<(), Ended> {
+    let ended = session.watching.end(&session.shared.node.feeds, watch);
+    if let (Some(label), FeedKey::Room(room)) = (ended, watch.key()) {
+        let push = Push::Unwatched { room, watch: label, refusal };
+        write_frame(send, encode_frame(FrameKind::Push, &push)).await?;
     }
+    Ok(())
 }

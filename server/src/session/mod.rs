@@ -4,24 +4,28 @@
 pub mod accept;
 pub mod budget;
 mod bulk;
+mod cursors;
 mod live;
 pub mod registry;
 mod replies;
 mod requests;
+mod subscribe;
 pub mod tls;
+mod unanswered;
 mod watching;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
-use quip_protocol::codec::{FrameKind, encode_frame};
+use quip_protocol::codec::{CodecError, Frame, FrameKind, LENGTH_BYTES, encode_frame};
 use quip_protocol::error::close;
 use quip_protocol::frame::{Hello, Labelled, Reply, Request, VERSION, Welcome};
-use quip_protocol::limits::{MAX_HELLO_FRAME, MAX_REQUEST_FRAME};
+use quip_protocol::limits::{MAX_HELLO_FRAME, MAX_NAMES, MAX_REPLY_FRAME, MAX_REQUEST_FRAME, MAX_WATCHES};
 use quip_protocol::transport::{FrameError, FrameReader, write_frame};
 use quip_protocol::{AccountId, DeviceKey, ErrorCode, Refusal, Timestamp};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tracing::debug;
 
 use crate::engine::{Actor, Command, CommandBody, Engine};
@@ -32,6 +36,7 @@ use crate::ops::metrics::Metrics;
 use budget::Rate;
 use replies::{Answer, Replies};
 use requests::Todo;
+use unanswered::{Repeated, Unanswered, weight};
 use watching::Watching;
 
 /// A connection must say what it wants within this.
@@ -45,8 +50,17 @@ struct Session {
     /// Whose, as soon as that is known.
     account: Mutex<Option<AccountId>>,
     watching: Watching,
-    /// Requests that may still be taken before one is answered.
-    in_flight: Semaphore,
+    unanswered: Unanswered,
+}
+
+/// However a session ends, in a panic too, nothing of it stays behind.
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.watching.clear(&self.shared.node.feeds);
+        if let Some(account) = *self.account.get_mut() {
+            self.shared.node.sessions.leave(account, &self.connection);
+        }
+    }
 }
 
 /// Why a session ended.
@@ -59,7 +73,9 @@ enum Ended {
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error(transparent)]
-    Codec(#[from] quip_protocol::codec::CodecError),
+    Codec(#[from] CodecError),
+    #[error(transparent)]
+    Repeated(#[from] Repeated),
     #[error(transparent)]
     Connection(#[from] quinn::ConnectionError),
     #[error(transparent)]
@@ -76,7 +92,9 @@ impl Ended {
             Ended::Refused(refusal) if matches!(refusal.code, ErrorCode::Revoked | ErrorCode::Suspended) => {
                 close::REVOKED
             }
-            Ended::Refused(_) | Ended::Frame(FrameError::Codec(_)) | Ended::Codec(_) => close::PROTOCOL,
+            Ended::Refused(_) | Ended::Frame(FrameError::Codec(_)) | Ended::Codec(_) | Ended::Repeated(_) => {
+                close::PROTOCOL
+            }
             Ended::Stopping => close::STOPPING,
             Ended::Frame(_) | Ended::Connection(_) | Ended::Write(_) => close::DONE,
         };
@@ -91,14 +109,14 @@ pub(crate) async fn serve(
     key: DeviceKey,
     stop: watch::Receiver<bool>,
 ) {
-    let in_flight = Semaphore::new(shared.node.limits.read().requests_in_flight as usize);
+    let unanswered = Unanswered::new(shared.node.limits.read().requests_in_flight as usize);
     let session = Arc::new(Session {
         shared,
         connection: connection.clone(),
         key,
         account: Mutex::new(None),
         watching: Watching::default(),
-        in_flight,
+        unanswered,
     });
     let ended = match session.run(stop).await {
         Ok(()) => (close::DONE, String::new()),
@@ -108,10 +126,6 @@ pub(crate) async fn serve(
         }
     };
     connection.close(ended.0.into(), ended.1.as_bytes());
-    session.watching.clear(&session.shared.node.feeds);
-    if let Some(account) = *session.account.lock() {
-        session.shared.node.sessions.leave(account, &connection);
-    }
 }
 
 impl Session {
@@ -212,20 +226,33 @@ impl Session {
                 _ = stop.wait_for(|stop| *stop) => None,
             };
             let Some(frame) = frame else { break };
-            let request: Labelled<Request> = frame.decode(FrameKind::Request, "request")?;
-            // Waits when too many are unanswered: then nothing more is read, and the client waits in turn.
-            if let Ok(permit) = self.in_flight.acquire().await {
-                permit.forget();
+            // Waits when too much is unanswered: then nothing more is read, and the client waits in turn.
+            match frame.decode::<Labelled<Request>>(FrameKind::Request, "request") {
+                Ok(request) => self.take(request, frame.body.len(), &channels).await?,
+                Err(error @ CodecError::TooMany(_)) => self.too_many(&frame, error, &channels).await?,
+                Err(error) => return Err(error.into()),
             }
-            self.take(request, &channels).await;
         }
         // What was accepted is finished: the replies end when every result was told.
         drop(channels);
         std::future::pending().await
     }
 
-    async fn take(&self, request: Labelled<Request>, channels: &Channels) {
+    /// A request that is well formed but for a list that is too long is refused with words.
+    async fn too_many(&self, frame: &Frame, error: CodecError, channels: &Channels) -> Result<(), Ended> {
+        let label = frame.label().ok_or(error)?;
+        self.unanswered.take(label, 0).await?;
+        let text =
+            format!("too many at once: a request has at most {MAX_NAMES} names and {MAX_WATCHES} rooms");
+        let refusal = self.within_budget(Timestamp::now()).err();
+        let refusal = refusal.unwrap_or_else(|| Refusal::new(ErrorCode::TooMany, text));
+        self.answer(label, Reply::Refused(refusal), 0, channels);
+        Ok(())
+    }
+
+    async fn take(&self, request: Labelled<Request>, bytes: usize, channels: &Channels) -> Result<(), Ended> {
         let Labelled { label, body } = request;
+        self.unanswered.take(label, weight(&body, bytes)).await?;
         let now = Timestamp::now();
         Metrics::count(&self.shared.node.metrics.requests);
         let account = *self.account.lock();
@@ -233,20 +260,60 @@ impl Session {
             Some(account) => self.decide(account, body, now),
             None => self.decide_unknown(body, now),
         });
-        let refused = match todo {
-            Ok(Todo::Append(body)) => self.append(label, body, now, channels).await,
-            Ok(Todo::AppendCode(body, code, expires)) => {
-                self.append_code(label, body, now, channels, (code, expires)).await
-            }
-            Ok(Todo::Answer(reply, group)) => {
-                channels.answer(label, reply, group);
-                Ok(())
-            }
+        let done = match todo {
+            Ok(todo) => self.carry_out(label, todo, now, channels).await,
             Err(refusal) => Err(refusal),
         };
-        if let Err(refusal) = refused {
-            channels.answer(label, Reply::Refused(refusal), 0);
+        match done {
+            Ok(None) => {}
+            Ok(Some((reply, group))) => self.answer(label, reply, group, channels),
+            Err(refusal) => self.answer(label, Reply::Refused(refusal), 0, channels),
         }
+        Ok(())
+    }
+
+    /// The reply and the group that must be durable before it is told; nothing if it comes as a result of the log.
+    async fn carry_out(
+        &self,
+        label: u32,
+        todo: Todo,
+        now: Timestamp,
+        channels: &Channels,
+    ) -> Result<Option<(Reply, u64)>, Refusal> {
+        match todo {
+            Todo::Append(body) => self.append(label, body, now, channels).await.map(|()| None),
+            Todo::AppendCode(body, code, expires) => {
+                let command = Command { at: now, by: Actor::Device(self.key), body };
+                // Codes are rare: the request loop waits for the log, and then tells the secret.
+                crate::node::submit(&self.shared.log, command).await?;
+                Ok(Some((Reply::Code { code, expires }, 0)))
+            }
+            Todo::Answer(reply, group) => Ok(Some((reply, group))),
+            Todo::Watch(account, rooms) => self.watch(account, label, rooms).await.map(Some),
+            Todo::WatchInbox(account, from) => self.watch_inbox(account, label, from).await.map(Some),
+        }
+    }
+
+    /// Answers once `group` is durable.
+    fn answer(&self, label: u32, reply: Reply, group: u64, channels: &Channels) {
+        let frame = self.reply_frame(label, reply);
+        self.unanswered.shrink(label, frame.len());
+        // The session is ending if nobody listens.
+        let _ = channels.answers.send(Answer { label, frame, group });
+    }
+
+    /// A reply as it is written, which its reader takes.
+    fn reply_frame(&self, label: u32, body: Reply) -> Bytes {
+        let is_refused = matches!(body, Reply::Refused(_));
+        let frame = encode_frame(FrameKind::Reply, &Labelled { label, body });
+        if frame.len() > LENGTH_BYTES + MAX_REPLY_FRAME {
+            let text = format!("the answer has more than {MAX_REPLY_FRAME} bytes; ask for less at once");
+            return self.reply_frame(label, Reply::Refused(Refusal::new(ErrorCode::TooMany, text)));
+        }
+        if is_refused {
+            Metrics::count(&self.shared.node.metrics.refusals);
+        }
+        frame
     }
 
     fn within_budget(&self, now: Timestamp) -> Result<(), Refusal> {
@@ -283,14 +350,14 @@ impl Session {
                 ErrorCode::Forbidden,
                 "accounts here are made by invitation; ask a member for a link",
             )),
-            _ => Err(match self.ask(|engine| engine.account_of(&self.key).err()).answer {
-                Some(refusal) => refusal,
-                None => Refusal::retry(
-                    ErrorCode::Unavailable,
-                    "this device just got its account; connect again",
-                    0,
-                ),
-            }),
+            _ => {
+                let asked = self.ask(|engine| engine.account_of(&self.key).err());
+                let refusal = asked.answer.unwrap_or_else(|| {
+                    let text = "this device just got its account; connect again";
+                    Refusal::retry(ErrorCode::Unavailable, text, 0)
+                });
+                Ok(Todo::Answer(Reply::Refused(refusal), asked.group))
+            }
         }
     }
 
@@ -307,32 +374,10 @@ impl Session {
         appended
             .map_err(|_| Refusal::retry(ErrorCode::Unavailable, "the server is stopping; try again", 1_000))
     }
-
-    /// Codes are rare: the request loop waits for the log, and then tells the secret.
-    async fn append_code(
-        &self,
-        label: u32,
-        body: CommandBody,
-        at: Timestamp,
-        channels: &Channels,
-        (code, expires): (quip_protocol::InviteCode, Timestamp),
-    ) -> Result<(), Refusal> {
-        let command = Command { at, by: Actor::Device(self.key), body };
-        crate::node::submit(&self.shared.log, command).await?;
-        channels.answer(label, Reply::Code { code, expires }, 0);
-        Ok(())
-    }
 }
 
 /// Where the results of requests go.
 struct Channels {
     answers: mpsc::UnboundedSender<Answer>,
     results: mpsc::UnboundedSender<Finished>,
-}
-
-impl Channels {
-    fn answer(&self, label: u32, reply: Reply, group: u64) {
-        // The session is ending if nobody listens.
-        let _ = self.answers.send(Answer { label, reply, group });
-    }
 }

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quip_protocol::codec::{FrameKind, encode_frame};
-use quip_protocol::frame::{Labelled, Reply};
+use quip_protocol::frame::Reply;
 use quip_protocol::{ErrorCode, Refusal};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::engine::Outcome;
 use crate::log::Finished;
-use crate::ops::metrics::Metrics;
+use crate::pipeline::durable::NeverDurable;
 
 use super::{Ended, Session};
 
@@ -20,7 +19,7 @@ const BATCH: usize = 256;
 /// The answer to a question, told once this group is durable.
 pub struct Answer {
     pub label: u32,
-    pub reply: Reply,
+    pub frame: Bytes,
     pub group: u64,
 }
 
@@ -53,29 +52,25 @@ impl Replies {
     }
 
     async fn write(&mut self, answers: &mut Vec<Answer>, results: &mut Vec<Finished>) -> Result<(), Ended> {
+        let session = &self.session;
         let mut frames = Vec::with_capacity(answers.len() + results.len());
+        let mut bytes = 0;
         for answer in answers.drain(..) {
-            let reply = match self.session.shared.node.durable.reached(answer.group).await {
-                Ok(()) => answer.reply,
-                Err(e) => Reply::Refused(Refusal::retry(ErrorCode::Degraded, e.to_string(), 5_000)),
-            };
-            frames.push(self.frame(answer.label, reply));
+            frames.push(match session.shared.node.durable.reached(answer.group).await {
+                Ok(()) => answer.frame,
+                Err(e) => session.reply_frame(answer.label, degraded(&e)),
+            });
+            bytes += session.unanswered.answered(answer.label);
         }
         for finished in results.drain(..) {
             let reply = self.reply(finished.result).await;
-            frames.push(self.frame(finished.label, reply));
+            frames.push(session.reply_frame(finished.label, reply));
+            bytes += session.unanswered.answered(finished.label);
         }
         let written = frames.len();
         self.send.write_all_chunks(&mut frames).await?;
-        self.session.in_flight.add_permits(written);
+        session.unanswered.written(written, bytes);
         Ok(())
-    }
-
-    fn frame(&self, label: u32, body: Reply) -> Bytes {
-        if matches!(body, Reply::Refused(_)) {
-            Metrics::count(&self.session.shared.node.metrics.refusals);
-        }
-        encode_frame(FrameKind::Reply, &Labelled { label, body })
     }
 
     async fn reply(&self, result: Result<Outcome, Refusal>) -> Reply {
@@ -99,7 +94,11 @@ impl Replies {
         let asked = session.ask(|engine| Session::render(engine, account, outcome));
         match session.shared.node.settled(asked).await {
             Ok(reply) => reply,
-            Err(e) => Reply::Refused(Refusal::retry(ErrorCode::Degraded, e.to_string(), 5_000)),
+            Err(e) => degraded(&e),
         }
     }
+}
+
+fn degraded(error: &NeverDurable) -> Reply {
+    Reply::Refused(Refusal::retry(ErrorCode::Degraded, error.to_string(), 5_000))
 }

@@ -1,14 +1,14 @@
 //! Requests: which are commands for the log, and which are questions answered from the state.
 
-use quip_protocol::frame::{Reply, Request, WatchState};
-use quip_protocol::limits::MAX_WATCHES;
-use quip_protocol::{AccountId, ErrorCode, InviteCode, Refusal, Target, Timestamp};
+use quip_protocol::frame::{Reply, Request};
+use quip_protocol::limits::MAX_LISTED;
+use quip_protocol::room::BotSummary;
+use quip_protocol::{AccountId, Cursor, ErrorCode, InviteCode, Refusal, RoomId, Target, Timestamp};
 
 use crate::engine::{CommandBody, Engine, Outcome};
 use crate::feed::FeedKey;
 
 use super::Session;
-use super::watching::{cursor_state, last_shared};
 
 /// How long a device code is good, in milliseconds.
 const DEVICE_CODE_MS: u64 = 10 * 60 * 1000;
@@ -23,6 +23,10 @@ pub enum Todo {
     AppendCode(CommandBody, InviteCode, Timestamp),
     /// It was answered; the answer is told once this group is durable.
     Answer(Reply, u64),
+    /// Rooms are to be watched.
+    Watch(AccountId, Vec<(RoomId, Option<Cursor>)>),
+    /// The inbox is to be watched.
+    WatchInbox(AccountId, Option<Cursor>),
 }
 
 impl Session {
@@ -73,7 +77,13 @@ impl Session {
                 ));
             }
             Request::Open { target } => return self.open(account, target),
-            question => return self.answer(account, question),
+            Request::Watch { rooms } => return Ok(Todo::Watch(account, rooms)),
+            Request::WatchInbox { from } => return Ok(Todo::WatchInbox(account, from)),
+            Request::Unwatch { room } => {
+                self.watching.remove(&self.shared.node.feeds, FeedKey::Room(room));
+                return Ok(Todo::Answer(Reply::Done, 0));
+            }
+            question => return Ok(self.question(account, question)),
         }))
     }
 
@@ -91,11 +101,12 @@ impl Session {
             (Ok(None), _) => {
                 Err(Refusal::new(ErrorCode::Internal, "the room has no state; tell the server's operator"))
             }
-            (Err(refusal), _) => Err(refusal),
+            (Err(refusal), _) => Ok(Todo::Answer(Reply::Refused(refusal), found.group)),
         }
     }
 
-    fn answer(&self, account: AccountId, question: Request) -> Result<Todo, Refusal> {
+    /// A refusal tells of the state as any answer does: it waits for the same.
+    fn question(&self, account: AccountId, question: Request) -> Todo {
         let sessions = &self.shared.node.sessions;
         let asked = self.ask(|engine| match question {
             Request::WhoAmI => account_reply(engine, account, true),
@@ -114,30 +125,16 @@ impl Session {
             Request::Members { target, after } => self.members(engine, account, &target, after.as_ref()),
             Request::Devices => Ok(Reply::Devices(self.devices(engine, account))),
             Request::Tokens => {
-                let bots = engine.bots(account);
-                let bots = bots.filter_map(|bot| {
-                    let summary = engine.account_summary(bot, sessions.is_online(bot))?;
-                    Some((summary, self.devices(engine, bot)))
+                let bots = engine.bots(account).filter_map(|bot| {
+                    let account = engine.account_summary(bot, sessions.is_online(bot))?;
+                    Some(BotSummary { account, keys: self.devices(engine, bot) })
                 });
-                Ok(Reply::Tokens(bots.collect()))
+                Ok(Reply::Tokens(bots.take(MAX_LISTED as usize).collect()))
             }
             Request::Consumers => Ok(Reply::Consumers(engine.consumers(account))),
-            Request::Watch { rooms } => self.watch(engine, account, rooms),
-            Request::Unwatch { room } => {
-                self.watching.remove(&self.shared.node.feeds, FeedKey::Room(room));
-                Ok(Reply::Done)
-            }
-            Request::WatchInbox { from } => {
-                let head = engine.account(account).map(|a| a.inbox).unwrap_or_default();
-                let (node, key) = (&self.shared.node, FeedKey::Inbox(account));
-                // A reader that gets a notice it takes for one it has, of a newer epoch, knows that the log was repaired.
-                let from = from.map_or(head.seq, |from| last_shared(node, key, from, head.seq).seq);
-                self.watching.add(&node.feeds, key, account, from);
-                Ok(Reply::Done)
-            }
             _ => Err(Refusal::new(ErrorCode::BadRequest, "this request is not known here")),
         });
-        asked.answer.map(|reply| Todo::Answer(reply, asked.group))
+        Todo::Answer(asked.answer.unwrap_or_else(Reply::Refused), asked.group)
     }
 
     fn devices(&self, engine: &Engine, account: AccountId) -> Vec<quip_protocol::room::DeviceSummary> {
@@ -163,31 +160,6 @@ impl Session {
             online: u32::try_from(online).unwrap_or(u32::MAX),
             more,
         })
-    }
-
-    fn watch(
-        &self,
-        engine: &Engine,
-        account: AccountId,
-        rooms: Vec<(quip_protocol::RoomId, Option<quip_protocol::Cursor>)>,
-    ) -> Result<Reply, Refusal> {
-        if rooms.len() > MAX_WATCHES {
-            return Err(Refusal::new(
-                ErrorCode::TooMany,
-                format!("watch at most {MAX_WATCHES} rooms in one request"),
-            ));
-        }
-        let node = &self.shared.node;
-        let states = rooms.into_iter().map(|(room, cursor)| {
-            let head = match engine.readable(account, room) {
-                Ok(head) => head.cursor,
-                Err(refusal) => return WatchState::Refused { room, refusal },
-            };
-            let (state, from) = cursor_state(node, room, cursor, head);
-            self.watching.add(&node.feeds, FeedKey::Room(room), account, from.seq);
-            state
-        });
-        Ok(Reply::Watching { rooms: states.collect() })
     }
 
     /// The reply that tells an outcome.

@@ -4,106 +4,192 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use quip_protocol::codec::{LENGTH_BYTES, decode_stored_event, decode_stored_notice};
-use quip_protocol::frame::WatchState;
-use quip_protocol::{AccountId, Cursor, Epoch, RoomId, Seq};
+use quip_protocol::limits::MAX_WATCHED;
+use quip_protocol::{AccountId, Seq};
 
 use crate::feed::{Doorbell, FeedKey, Feeds, Watch};
-use crate::node::Node;
 
 /// The watches of one session.
 #[derive(Debug, Default)]
 pub struct Watching {
     /// Rings when any of the logs grows.
-    pub doorbell: Arc<Doorbell>,
-    cursors: Mutex<HashMap<FeedKey, (Arc<Watch>, Seq)>>,
+    doorbell: Arc<Doorbell>,
+    watches: Mutex<HashMap<FeedKey, Current>>,
+}
+
+/// The watch of a log, which has replaced any before it.
+#[derive(Debug)]
+struct Current {
+    watch: Arc<Watch>,
+    /// Of the request that asked for it.
+    label: u32,
+    /// What was served last; nothing while the reader's cursor is being compared with the log.
+    at: Option<Seq>,
 }
 
 impl Watching {
-    /// Watches a log from `from` on, instead of any watch of it before.
-    pub fn add(&self, feeds: &Feeds, key: FeedKey, account: AccountId, from: Seq) {
-        let watch = feeds.watch(key, account, &self.doorbell);
-        let before = self.cursors.lock().insert(key, (Arc::clone(&watch), from));
-        if let Some((before, _)) = before {
-            feeds.unwatch(&before);
+    /// Watches a log, which stands at `head`, instead of any watch of it before. Nothing is served before
+    /// [`Watching::begin`]. `None` if the session watches as much as it may.
+    pub fn add(
+        &self,
+        feeds: &Feeds,
+        key: FeedKey,
+        account: AccountId,
+        head: Seq,
+        label: u32,
+    ) -> Option<Arc<Watch>> {
+        let mut watches = self.watches.lock();
+        if watches.len() >= MAX_WATCHED && !watches.contains_key(&key) {
+            return None;
         }
-        // There may be something behind `from` already.
+        let watch = feeds.watch(key, account, head, &self.doorbell);
+        let before = watches.insert(key, Current { watch: Arc::clone(&watch), label, at: None });
+        drop(watches);
+        if let Some(before) = before {
+            feeds.unwatch(&before.watch);
+        }
+        Some(watch)
+    }
+
+    /// The reader has everything up to `at`: from there on it is served.
+    pub fn begin(&self, watch: &Arc<Watch>, at: Seq) {
+        self.advance(watch, at);
+        // There may be something behind `at` already.
         watch.ring();
     }
 
-    /// No more.
+    /// No more of this log.
     pub fn remove(&self, feeds: &Feeds, key: FeedKey) {
-        let before = self.cursors.lock().remove(&key);
-        if let Some((watch, _)) = before {
-            feeds.unwatch(&watch);
+        let current = self.watches.lock().remove(&key);
+        if let Some(current) = current {
+            feeds.unwatch(&current.watch);
+            self.doorbell.forget(key);
         }
+    }
+
+    /// Ends this watch, not one that has replaced it. The label it was asked under; `None` if it was replaced.
+    pub fn end(&self, feeds: &Feeds, watch: &Arc<Watch>) -> Option<u32> {
+        let mut watches = self.watches.lock();
+        watches.get(&watch.key()).filter(|current| Arc::ptr_eq(&current.watch, watch))?;
+        let current = watches.remove(&watch.key())?;
+        drop(watches);
+        feeds.unwatch(watch);
+        Some(current.label)
     }
 
     /// No more of any.
     pub fn clear(&self, feeds: &Feeds) {
-        let cursors = std::mem::take(&mut *self.cursors.lock());
-        for (watch, _) in cursors.into_values() {
-            feeds.unwatch(&watch);
+        let watches = std::mem::take(&mut *self.watches.lock());
+        for current in watches.into_values() {
+            feeds.unwatch(&current.watch);
         }
     }
 
-    /// The cursor of a watch that rang; none if it was replaced or removed meanwhile.
+    /// Waits until there may be something new; the watches that it may be in.
+    pub async fn rung(&self) -> Vec<Arc<Watch>> {
+        let keys = self.doorbell.answer().await;
+        let watches = self.watches.lock();
+        let rung = keys.iter().filter_map(|key| watches.get(key)).inspect(|current| current.watch.answered());
+        rung.map(|current| Arc::clone(&current.watch)).collect()
+    }
+
+    /// The cursor of a watch; none if it was replaced or removed meanwhile, or is not served yet.
     pub fn cursor(&self, watch: &Arc<Watch>) -> Option<Seq> {
-        let cursors = self.cursors.lock();
-        let (current, seq) = cursors.get(&watch.key())?;
-        Arc::ptr_eq(current, watch).then_some(*seq)
+        let watches = self.watches.lock();
+        let current = watches.get(&watch.key())?;
+        if Arc::ptr_eq(&current.watch, watch) { current.at } else { None }
     }
 
     /// The watch has been served up to `seq`.
     pub fn advance(&self, watch: &Arc<Watch>, seq: Seq) {
-        if let Some((current, cursor)) = self.cursors.lock().get_mut(&watch.key())
-            && Arc::ptr_eq(current, watch)
+        if let Some(current) = self.watches.lock().get_mut(&watch.key())
+            && Arc::ptr_eq(&current.watch, watch)
         {
-            *cursor = seq;
+            current.at = Some(seq);
         }
     }
 }
 
-/// Compares a reader's cursor with the room's log, and says from where it is served.
-pub fn cursor_state(node: &Node, room: RoomId, cursor: Option<Cursor>, head: Cursor) -> (WatchState, Cursor) {
-    let Some(cursor) = cursor else { return (WatchState::Live { room, from: head, head }, head) };
-    match last_shared(node, FeedKey::Room(room), cursor, head.seq) {
-        keep if keep == cursor => (WatchState::Live { room, from: cursor, head }, cursor),
-        keep => (WatchState::Reset { room, keep, head }, keep),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use quip_protocol::RoomId;
 
-/// The last event that a reader with `cursor` surely has as the log has it. As Raft compares logs: that is the cursor
-/// itself if the event there has that epoch. If not, it is the last event of that epoch before it: no epoch gives a
-/// place twice, so who has a later event of the epoch has this one, and all before it. If the log has none, nothing is
-/// sure.
-pub fn last_shared(node: &Node, key: FeedKey, cursor: Cursor, head: Seq) -> Cursor {
-    if cursor.seq == Seq::ZERO {
-        return cursor;
+    const ANN: AccountId = AccountId(1);
+    const ROOM: FeedKey = FeedKey::Room(RoomId(7));
+
+    fn add(watching: &Watching, feeds: &Feeds, room: u64, label: u32) -> Arc<Watch> {
+        watching.add(feeds, FeedKey::Room(RoomId(room)), ANN, Seq(5), label).expect("few are watched")
     }
-    // Epochs never fall along a log.
-    let (mut low, mut high) = (0, cursor.seq.0.min(head.0));
-    if epoch_at(node, key, Seq(high)) == Some(cursor.epoch) {
-        return Cursor { seq: Seq(high), ..cursor };
+
+    #[test]
+    fn replaced_watches_leave_nothing_behind() {
+        let (watching, feeds) = (Watching::default(), Feeds::default());
+        for label in 0..10_000 {
+            let watch = add(&watching, &feeds, 7 + u64::from(label % 3), label);
+            watching.begin(&watch, Seq(0));
+        }
+        assert_eq!(
+            (watching.doorbell.waiting(), feeds.watches()),
+            (3, 3),
+            "nobody answers, and none is held twice"
+        );
+        watching.remove(&feeds, ROOM);
+        assert_eq!((watching.doorbell.waiting(), feeds.watches()), (2, 2));
+        watching.clear(&feeds);
+        assert!(feeds.is_empty());
     }
-    while low < high {
-        let middle = low + (high - low).div_ceil(2);
-        match epoch_at(node, key, Seq(middle)) {
-            Some(epoch) if epoch <= cursor.epoch => low = middle,
-            _ => high = middle - 1,
+
+    #[test]
+    fn the_end_of_a_watch_is_not_that_of_its_successor() {
+        let (watching, feeds) = (Watching::default(), Feeds::default());
+        let old = add(&watching, &feeds, 7, 1);
+        let new = add(&watching, &feeds, 7, 2);
+        assert_eq!(watching.end(&feeds, &old), None);
+        watching.begin(&new, Seq(3));
+        assert_eq!((watching.cursor(&old), watching.cursor(&new), feeds.watches()), (None, Some(Seq(3)), 1));
+        assert_eq!(watching.end(&feeds, &new), Some(2));
+        assert_eq!((watching.cursor(&new), feeds.watches()), (None, 0));
+    }
+
+    #[test]
+    fn a_right_that_was_given_again_before_the_watch_does_not_end_it() {
+        let (watching, feeds) = (Watching::default(), Feeds::default());
+        // The log stands at 5 when the right is checked; of that, 4 and 5 are not published yet.
+        let watch = add(&watching, &feeds, 7, 1);
+        for (removed_at, end) in [(4, u64::MAX), (5, u64::MAX), (9, 9), (12, 9)] {
+            feeds.end(ROOM, ANN, Seq(removed_at));
+            assert_eq!(watch.end(), Seq(end), "removed at {removed_at}");
         }
     }
-    match epoch_at(node, key, Seq(low)) {
-        Some(epoch) if epoch == cursor.epoch => Cursor { epoch, seq: Seq(low) },
-        _ => Cursor::default(),
-    }
-}
 
-fn epoch_at(node: &Node, key: FeedKey, seq: Seq) -> Option<Epoch> {
-    let chunk = node.feeds.read(&node.store, key, Seq(seq.0.checked_sub(1)?), seq, 1).ok()?;
-    let stored = chunk.frames.first()?.get(LENGTH_BYTES..)?;
-    match key {
-        FeedKey::Room(_) => decode_stored_event(stored).ok().map(|event| event.epoch),
-        FeedKey::Inbox(_) => decode_stored_notice(stored).ok().map(|notice| notice.epoch),
+    #[tokio::test]
+    async fn what_comes_before_the_cursor_is_known_rings_when_it_is() {
+        let (watching, feeds) = (Watching::default(), Feeds::default());
+        let watch = add(&watching, &feeds, 7, 1);
+        feeds.publish(ROOM, Seq(6), Bytes::from_static(b"six"), None);
+        let rung = watching.rung().await;
+        assert_eq!(
+            rung.iter().map(|watch| watching.cursor(watch)).collect::<Vec<_>>(),
+            [None],
+            "not served yet"
+        );
+        watching.begin(&watch, Seq(5));
+        let rung = watching.rung().await;
+        assert_eq!(rung.iter().map(|watch| watching.cursor(watch)).collect::<Vec<_>>(), [Some(Seq(5))]);
+        feeds.publish(ROOM, Seq(7), Bytes::from_static(b"seven"), None);
+        assert_eq!(watching.rung().await.len(), 1, "and again");
+    }
+
+    #[test]
+    fn a_session_watches_only_so_much() {
+        let (watching, feeds) = (Watching::default(), Feeds::default());
+        for room in 0..MAX_WATCHED as u64 {
+            add(&watching, &feeds, room, 1);
+        }
+        assert!(watching.add(&feeds, FeedKey::Room(RoomId(u64::MAX)), ANN, Seq(5), 1).is_none());
+        assert!(watching.add(&feeds, ROOM, ANN, Seq(5), 1).is_some(), "instead of one before");
+        assert_eq!(feeds.watches(), MAX_WATCHED);
     }
 }

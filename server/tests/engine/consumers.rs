@@ -1,7 +1,7 @@
 //! Durable cursors: whose they are, where they start, that they only move forward.
 
+use quip_protocol::limits::MAX_CONSUMERS;
 use quip_protocol::{Cursor, Epoch, ErrorCode, RoomId, Seq};
-use quip_server::engine::consumers::MAX_CONSUMERS;
 use quip_server::engine::{Actor, CommandBody, Engine, Outcome};
 
 use crate::world::{World, create, invite, key, kick, snapshot};
@@ -143,7 +143,12 @@ fn what_is_forgotten_makes_room_and_starts_anew() {
     assert!(Engine::from_snapshot(snapshot(&world.changes)) == world.engine, "and none of it is stored");
     let found = world.does("ann", open_consumer("deploy", "#ops", None));
     assert_eq!(found, Outcome::Consumer { room, cursor: cursor(6), new: true });
-    // Also where one may read no more.
+    // Also where one may read no more, and where one does not even know of the room any more.
     world.does("ann", kick("#ops", "bob"));
     world.does("bob", drop_consumer("deploy", None));
+    world.does("ann", invite("#ops", &["eve"]));
+    world.does("eve", open_consumer("deploy", "#ops", None));
+    world.does("eve", CommandBody::Leave { room: crate::world::room("#ops") });
+    world.refuses("eve", open_consumer("deploy", "#ops", None), ErrorCode::NoSuchRoom);
+    world.does("eve", drop_consumer("deploy", Some("#ops")));
 }

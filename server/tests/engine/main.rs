@@ -14,4 +14,5 @@ mod pipeline;
 mod private;
 mod property;
 mod roles;
+mod sessions;
 mod world;

@@ -71,8 +71,6 @@ async fn decode_bombs_and_garbage_close_the_connection_and_nothing_else() {
         vec![0xff; 64],
         vec![0x00; 64],
         vec![0xfd; 1000],
-        claiming(watch(), 1, 20_000_000),
-        claiming(watch(), 1, u64::MAX),
         claiming(whois(), 2, 1 << 30),
         claiming(whois(), 2, u64::MAX),
         endless,
@@ -83,6 +81,12 @@ async fn decode_bombs_and_garbage_close_the_connection_and_nothing_else() {
         let mut raw = Raw::connect(&server.link, &identity("ann")).await;
         raw.write(frame(FrameKind::Request, bomb)).await;
         assert_eq!(closed(&raw.quic).await, close::PROTOCOL, "{bomb:?}");
+    }
+    // A list that is too long, true or not, is refused before it is read: with words, and without harm.
+    let mut raw = Raw::connect(&server.link, &identity("ann")).await;
+    for length in [20_000_000, u64::MAX] {
+        raw.write(frame(FrameKind::Request, &claiming(watch(), 1, length))).await;
+        assert!(matches!(raw.reply().await, Reply::Refused(refusal) if refusal.code == ErrorCode::TooMany));
     }
     for kind in [FrameKind::Hello, FrameKind::Reply, FrameKind::Event] {
         let mut raw = Raw::connect(&server.link, &identity("ann")).await;
@@ -203,6 +207,40 @@ async fn streams_beyond_the_few_are_not_granted() {
     assert_serves(&server).await;
 }
 
+/// The inbox's cursor of an account that has joined a room.
+async fn inbox_head(raw: &mut Raw) -> quip_protocol::Cursor {
+    match raw.ask(Request::WatchInbox { from: None }).await {
+        Reply::Inbox { head } => head,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_inbox_cursor_that_is_ahead_or_of_another_log_is_refused() {
+    let server = server("").await;
+    let mut raw = Raw::connect(&server.link, &identity("ann")).await;
+    let head = inbox_head(&mut raw).await;
+    assert!(head.seq > quip_protocol::Seq::ZERO, "it says where the inbox stands");
+    let cursor = |epoch, seq| quip_protocol::Cursor { epoch: Epoch(epoch), seq: quip_protocol::Seq(seq) };
+    let table = [
+        (cursor(1, 0), true),
+        (cursor(1, 1), true),
+        (head, true),
+        (cursor(1, head.seq.0 + 1), false),
+        (cursor(1, u64::MAX), false),
+        (cursor(2, 1), false),
+    ];
+    for (from, good) in table {
+        match raw.ask(Request::WatchInbox { from: Some(from) }).await {
+            Reply::Inbox { head: now } => assert!(good && now == head, "{from:?}"),
+            Reply::Refused(refusal) => {
+                assert!(!good && refusal.code == ErrorCode::BadCursor, "{from:?} {refusal}")
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_cursor_from_nowhere_is_answered() {
     let server = server("").await;
@@ -212,6 +250,6 @@ async fn a_cursor_from_nowhere_is_answered() {
         let watched = raw.ask(Request::Watch { rooms: vec![(RoomId(1), Some(cursor))] }).await;
         assert!(matches!(watched, Reply::Watching { .. }), "{cursor:?}");
         let inbox = raw.ask(Request::WatchInbox { from: Some(cursor) }).await;
-        assert!(matches!(inbox, Reply::Done), "{cursor:?}");
+        assert!(matches!(inbox, Reply::Inbox { .. } | Reply::Refused(_)), "{cursor:?}");
     }
 }

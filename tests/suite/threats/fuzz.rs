@@ -33,7 +33,7 @@ fn requests() -> Vec<Request> {
             members: vec!["bob".parse().expect("a name"); 3],
         },
         Request::SetRole { room: general(), who: "bob".parse().expect("a name"), role: Role::Reader },
-        Request::Watch { rooms: vec![(room, None); 3] },
+        Request::Watch { rooms: vec![(room, None), (RoomId(2), None), (RoomId(3), None)] },
         Request::WatchInbox { from: None },
         Request::NewInvite { room: None, uses: 1, ttl_s: 60 },
     ]
