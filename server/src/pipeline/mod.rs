@@ -100,7 +100,10 @@ impl Writer {
         }
         let group = match self.apply(submissions) {
             Ok(group) => group,
-            Err((group, unreadable)) => return self.fail(group, &unreadable.to_string()),
+            Err(failed) => {
+                let (group, unreadable) = *failed;
+                return self.fail(group, &unreadable.to_string());
+            }
         };
         if !group.changes.is_empty() {
             let begun = Instant::now();
@@ -120,7 +123,7 @@ impl Writer {
     }
 
     /// Applies every command of the group. A query that sees the result waits until the group is durable.
-    fn apply(&mut self, submissions: Vec<Submission>) -> Result<Group, (Group, Unreadable)> {
+    fn apply(&mut self, submissions: Vec<Submission>) -> Result<Group, Box<(Group, Unreadable)>> {
         let node = Arc::clone(&self.node);
         let mut engine = node.engine.write();
         let mut group = Group::default();
@@ -139,7 +142,7 @@ impl Writer {
         }
         match failed {
             None => Ok(group),
-            Some(unreadable) => Err((group, unreadable)),
+            Some(unreadable) => Err(Box::new((group, unreadable))),
         }
     }
 
