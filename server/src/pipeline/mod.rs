@@ -156,7 +156,10 @@ impl Writer {
         };
         let mut group = match self.apply(submissions, &looked_up) {
             Ok(group) => group,
-            Err((group, unreadable)) => return self.fail(group, &unreadable.to_string(), Cure::Store),
+            Err(failed) => {
+                let (group, unreadable) = *failed;
+                return self.fail(group, &unreadable.to_string(), Cure::Store);
+            }
         };
         if !group.changes.is_empty() {
             let begun = Instant::now();
@@ -199,7 +202,7 @@ impl Writer {
         &mut self,
         submissions: Vec<Submission>,
         looked_up: &LookedUp,
-    ) -> Result<Group, (Group, Unreadable)> {
+    ) -> Result<Group, Box<(Group, Unreadable)>> {
         let node = Arc::clone(&self.node);
         let mut engine = node.engine.write();
         let before = (self.group, node.applied.load(Ordering::Acquire));
@@ -224,7 +227,7 @@ impl Writer {
         }
         match failed {
             None => Ok(group),
-            Some(unreadable) => Err((group, unreadable)),
+            Some(unreadable) => Err(Box::new((group, unreadable))),
         }
     }
 

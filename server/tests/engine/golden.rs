@@ -16,8 +16,17 @@ use crate::commands::{beginning, commands};
 use crate::digest::digest;
 use crate::world::{PlainPast, account, create, id, invite, key, kick, post, react, reply, room, set_role};
 
-/// All there are, by their folder, and what each was made of. Only ever appended to.
-const JOURNALS: [(&str, Rules, fn() -> Vec<Command>); 1] = [("1", Rules::FIRST, first)];
+struct Golden {
+    /// Its folder.
+    name: &'static str,
+    /// By which it was written.
+    rules: Rules,
+    /// What it was made of.
+    made_of: fn() -> Vec<Command>,
+}
+
+/// All there are. Only ever appended to.
+const JOURNALS: [Golden; 1] = [Golden { name: "1", rules: Rules::FIRST, made_of: first }];
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -36,7 +45,7 @@ fn data_dir(kept: &Path) -> tempfile::TempDir {
 
 #[test]
 fn every_journal_comes_to_what_it_came_to() {
-    for (name, rules, made_of) in JOURNALS {
+    for Golden { name, rules, made_of } in JOURNALS {
         let kept = golden().join(name);
         if !kept.exists() {
             write(&kept, rules, &made_of());
@@ -59,7 +68,7 @@ fn every_journal_comes_to_what_it_came_to() {
 #[test]
 fn every_command_is_in_one_of_them() {
     let mut found = BTreeSet::new();
-    for (name, ..) in JOURNALS {
+    for Golden { name, .. } in JOURNALS {
         let dir = data_dir(&golden().join(name));
         let journal = Journal::open(dir.path().join("journal"), JournalOptions::default()).expect("it opens");
         for record in journal.replay(Position::ZERO).expect("readable") {
