@@ -2,15 +2,16 @@
 //! server runs; which one, they say.
 
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::path::Path;
 
-use quip_protocol::RoomName;
+use quip_protocol::{RoomName, ServerLink};
 
 use crate::config::Config;
 use crate::ops::admin::{AdminReply, AdminRequest, answer, ask};
-use crate::start::open_offline;
+use crate::start::{kept_link, open_offline};
 
-use super::{DENIED, FAILED, Failure, PlaceArgs, RoomVerb, UserVerb, print};
+use super::{DENIED, FAILED, Failure, PlaceArgs, RoomVerb, UserVerb, certificate, print};
 
 pub fn invite(
     place: &PlaceArgs,
@@ -37,6 +38,7 @@ pub fn room(place: &PlaceArgs, verb: RoomVerb) -> Result<(), Failure> {
     let request = match verb {
         RoomVerb::List => AdminRequest::Rooms,
         RoomVerb::Archive { room } => AdminRequest::Archive(room),
+        RoomVerb::Restore { room } => AdminRequest::Restore(room),
     };
     run(place, request)
 }
@@ -57,11 +59,16 @@ fn run(place: &PlaceArgs, request: AdminRequest) -> Result<(), Failure> {
             reply
         }
         None => {
-            offline(Config { public_host: file.public_host, ..Config::new(file.listen, data_dir) }, request)?
+            let (public_host, certificate) = (file.public_host, certificate(file.cert, file.key)?);
+            offline(Config { public_host, certificate, ..Config::new(file.listen, data_dir) }, request)?
         }
     };
     match reply {
-        AdminReply::Link(link) => print(&format!("{link}\n")),
+        AdminReply::Link(link) => {
+            print(&format!("{link}\n"))?;
+            hint(&link);
+            Ok(())
+        }
         AdminReply::Rows(rows) => print(&rows.iter().map(|row| format!("{row}\n")).collect::<String>()),
         AdminReply::Refused(text) => Err(Failure::new(DENIED, text)),
     }
@@ -78,12 +85,30 @@ fn offline(config: Config, request: AdminRequest) -> Result<AdminReply, Failure>
     say(&format!("no server runs on {}: opening it directly", config.data_dir.display()));
     let runtime =
         tokio::runtime::Runtime::new().map_err(|e| Failure::new(FAILED, format!("cannot start: {e}")))?;
+    let failed = |e| Failure::new(FAILED, e);
+    // Only a link needs to know where the server will be found; and then nothing is done without it.
+    let link = match request {
+        AdminRequest::Invite { .. } => Some(kept_link(&config).map_err(failed)?),
+        _ => None,
+    };
     runtime.block_on(async {
-        let (core, link) = open_offline(&config).await.map_err(|e| Failure::new(FAILED, e))?;
-        let reply = answer(&core.shared, &link, request).await;
+        let core = open_offline(&config, link).await.map_err(failed)?;
+        let reply = answer(&core.shared, request).await;
         core.close().await;
         Ok(reply)
     })
+}
+
+/// A link that nobody else can use looks like any other.
+fn hint(link: &str) {
+    let is_local = |link: &ServerLink| {
+        link.host == "localhost" || link.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    };
+    if link.parse().as_ref().is_ok_and(is_local) {
+        say(
+            "this link works on this machine only; for others, start quipd with --public-host NAME, and with a --listen that is not 127.0.0.1",
+        );
+    }
 }
 
 fn say(text: &str) {

@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::Config;
 use crate::start::{Running, StartError, start};
 
-use super::{FAILED, Failure, LogFormat, PlaceArgs, ServeArgs, USAGE, print};
+use super::{FAILED, Failure, LogFormat, PlaceArgs, ServeArgs, USAGE, certificate, print};
 
 pub fn run(args: ServeArgs, place: &PlaceArgs) -> Result<(), Failure> {
     let config = merge(&args, place)?;
@@ -25,11 +25,7 @@ fn merge(args: &ServeArgs, place: &PlaceArgs) -> Result<Config, Failure> {
     if listen.is_empty() {
         return Err(Failure::new(USAGE, "no address to listen on: say one with --listen ADDR"));
     }
-    let certificate = match (args.cert.clone().or(file.cert), args.key.clone().or(file.key)) {
-        (Some(cert), Some(key)) => Some((cert, key)),
-        (None, None) => None,
-        _ => return Err(Failure::new(USAGE, "a certificate needs its key: give both cert and key")),
-    };
+    let certificate = certificate(args.cert.clone().or(file.cert), args.key.clone().or(file.key))?;
     Ok(Config {
         listen,
         data_dir,
@@ -55,7 +51,10 @@ fn logging(format: LogFormat) {
 }
 
 async fn serve(args: &ServeArgs, place: &PlaceArgs, config: Config) -> Result<(), Failure> {
-    let running = start(config).await.map_err(|e: StartError| Failure::new(FAILED, e))?;
+    let running = start(config).await.map_err(|e| match e {
+        StartError::Config(e) => Failure::new(USAGE, format!("{e}; see quipd default-config")),
+        e => Failure::new(FAILED, e),
+    })?;
     print(&format!("ready {}\n", running.link().reveal()))?;
     if let Some(link) = running.owner_link() {
         print(&format!("owner {}\n", link.reveal()))?;
@@ -86,10 +85,10 @@ async fn until_stopped(args: &ServeArgs, place: &PlaceArgs, running: &Running) -
 fn reload(args: &ServeArgs, place: &PlaceArgs, running: &Running) {
     let config = match merge(args, place) {
         Ok(config) => config,
-        Err(failure) => return warn!(why = failure.text, "nothing was reloaded"),
+        Err(failure) => return warn!(why = failure.text, "nothing was reloaded, all is as it was"),
     };
     match running.reload(&config) {
         Ok(()) => info!("reloaded certificate and limits"),
-        Err(e) => warn!(error = %e, "nothing was reloaded"),
+        Err(e) => warn!(why = %e, "nothing was reloaded, all is as it was"),
     }
 }
