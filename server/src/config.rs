@@ -299,8 +299,7 @@ mod tests {
             assert_eq!(absurd.key, format!("limits.{key}"));
             assert!(absurd.to_string().contains(&format!("limits.{key} = 4294967295")), "{absurd}");
             let zero = config(&format!("[limits]\n{key} = 0")).check();
-            let may_be_zero =
-                ["retry_above", "bots_per_account", "invites_per_account", "rooms_per_account"];
+            let may_be_zero = ["retry_above", "bots_per_account", "invites_per_account", "rooms_per_account"];
             assert_eq!(zero.is_ok(), may_be_zero.contains(&key.as_str()), "{key}");
         }
         for wrong in ["cache_mib = 0", "name = ' '", "public_host = 'http://x'", "public_host = 'a:1'"] {

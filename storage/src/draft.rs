@@ -238,3 +238,33 @@ fn record_value(change: &Change) -> Option<Vec<u8>> {
         Change::Event(_) | Change::MemberGone(..) | Change::ConsumerGone(..) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use quip_protocol::{Epoch, Timestamp};
+
+    use super::*;
+    use crate::record::{Grant, Invite};
+
+    #[test]
+    fn many_small_changes_fill_a_batch_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(&dir.path().join("store"), 1 << 20).unwrap();
+        let invite = |n: u64| {
+            let mut hash = [0; 32];
+            hash[..8].copy_from_slice(&n.to_le_bytes());
+            let grant = Grant::Account { room: None, admin: false };
+            Change::Invite(Invite { hash, grant, by: None, uses_left: 1, expires: Timestamp(1) })
+        };
+        let entry = |offset: u64, changes: u64| Applied {
+            position: Position { epoch: Epoch::FIRST, offset },
+            changes: (0..changes).map(invite).collect(),
+        };
+        let (first, second) = (entry(1, FULL_CHANGES as u64 - 1), entry(2, 1));
+        let mut draft = Draft::new(&database, Position { epoch: Epoch::FIRST, offset: 0 });
+        draft.add(&first).unwrap();
+        assert!(!draft.is_full());
+        draft.add(&second).unwrap();
+        assert!(draft.is_full());
+    }
+}

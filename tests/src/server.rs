@@ -1,7 +1,7 @@
 //! A real `quipd` process on a directory of its own, to be asked, stopped and killed.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -32,14 +32,24 @@ impl Server {
 
     /// Starts a new server with this configuration file.
     pub fn with_config(toml: &str) -> Server {
+        Server::make(tempfile::tempdir().expect("a directory for the server"), toml)
+    }
+
+    /// Starts a new server on a data directory that was used, but that nobody has an account on.
+    pub fn in_directory(data: TempDir) -> Server {
         let dir = tempfile::tempdir().expect("a directory for the server");
+        std::fs::rename(data.keep(), dir.path().join("data")).expect("the directory can be moved");
+        Server::make(dir, "")
+    }
+
+    fn make(dir: TempDir, toml: &str) -> Server {
         let config = (!toml.is_empty()).then(|| dir.path().join("quipd.toml"));
         if let Some(path) = &config {
             std::fs::write(path, toml).expect("a configuration file");
         }
         let (process, stdout, link) = spawn(dir.path(), config.as_deref(), "127.0.0.1:0");
         let mut server = Server { dir, config, process, stdout, link, owner: None };
-        server.owner = Some(server.line("owner "));
+        server.owner = Some(server.next_owner());
         server
     }
 
@@ -57,6 +67,16 @@ impl Server {
         let (process, stdout, link) = spawn(self.dir.path(), self.config.as_deref(), &address);
         (self.process, self.stdout, self.link) = (process, stdout, link);
         self.link.clone()
+    }
+
+    /// The owner's link that a start prints as long as nobody has an account.
+    pub fn next_owner(&mut self) -> ServerLink {
+        self.line("owner ")
+    }
+
+    /// Its configuration file, if it was given one.
+    pub fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
     }
 
     /// kill -9.
@@ -108,6 +128,14 @@ impl Server {
     pub fn invite(&self, args: &[&str]) -> ServerLink {
         let printed = self.admin(&[&["invite"], args].concat());
         printed.trim().parse().expect("quipd invite prints a link")
+    }
+
+    /// What it printed behind what was read, once it is killed.
+    pub fn rest_of_stdout(&mut self) -> String {
+        self.kill();
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).expect("the server's stdout");
+        rest
     }
 
     fn line(&mut self, prefix: &str) -> ServerLink {

@@ -4,6 +4,7 @@
 
 mod commands;
 mod crash;
+mod doors;
 mod hostile_text;
 mod load;
 mod offline;

@@ -11,19 +11,28 @@ use crate::config::Config;
 use crate::ops::admin::{AdminReply, AdminRequest, answer, ask};
 use crate::start::{kept_link, open_offline};
 
-use super::{DENIED, FAILED, Failure, PlaceArgs, RoomVerb, UserVerb, certificate, print};
+use super::serve::merge;
+use super::{DENIED, FAILED, Failure, PlaceArgs, RoomVerb, ServeArgs, UserVerb, print};
+
+/// Which server, running or not: its place, and the configuration that it is started with.
+pub struct Of<'a> {
+    /// The flags and environment of `serve`.
+    pub serve: &'a ServeArgs,
+    /// Where it keeps everything.
+    pub place: &'a PlaceArgs,
+}
 
 pub fn invite(
-    place: &PlaceArgs,
+    of: &Of<'_>,
     owner: bool,
     room: Option<RoomName>,
     uses: u32,
     ttl_s: u64,
 ) -> Result<(), Failure> {
-    run(place, AdminRequest::Invite { owner, room, uses, ttl_s })
+    run(of, AdminRequest::Invite { owner, room, uses, ttl_s })
 }
 
-pub fn user(place: &PlaceArgs, verb: UserVerb) -> Result<(), Failure> {
+pub fn user(of: &Of<'_>, verb: UserVerb) -> Result<(), Failure> {
     let request = match verb {
         UserVerb::List => AdminRequest::Users,
         UserVerb::Suspend { name } => AdminRequest::Suspend(name),
@@ -31,37 +40,33 @@ pub fn user(place: &PlaceArgs, verb: UserVerb) -> Result<(), Failure> {
         UserVerb::Devices { name } => AdminRequest::Devices(name),
         UserVerb::RevokeDevice { key } => AdminRequest::RevokeDevice(key),
     };
-    run(place, request)
+    run(of, request)
 }
 
-pub fn room(place: &PlaceArgs, verb: RoomVerb) -> Result<(), Failure> {
+pub fn room(of: &Of<'_>, verb: RoomVerb) -> Result<(), Failure> {
     let request = match verb {
         RoomVerb::List => AdminRequest::Rooms,
         RoomVerb::Archive { room } => AdminRequest::Archive(room),
         RoomVerb::Restore { room } => AdminRequest::Restore(room),
     };
-    run(place, request)
+    run(of, request)
 }
 
-pub fn stats(place: &PlaceArgs) -> Result<(), Failure> {
-    run(place, AdminRequest::Stats)
+pub fn stats(of: &Of<'_>) -> Result<(), Failure> {
+    run(of, AdminRequest::Stats)
 }
 
-fn run(place: &PlaceArgs, request: AdminRequest) -> Result<(), Failure> {
-    let file = place.file()?;
-    let data_dir = place.data_dir(&file)?;
-    let asked = ask(&data_dir, &request);
+fn run(of: &Of<'_>, request: AdminRequest) -> Result<(), Failure> {
+    let config = merge(of.serve, of.place)?;
+    let asked = ask(&config.data_dir, &request);
     let asked =
         asked.map_err(|e| Failure::new(FAILED, format!("the running server does not answer: {e}")))?;
     let reply = match asked {
         Some(reply) => {
-            say(&format!("asked the server that runs on {}", data_dir.display()));
+            say(&format!("asked the server that runs on {}", config.data_dir.display()));
             reply
         }
-        None => {
-            let (public_host, certificate) = (file.public_host, certificate(file.cert, file.key)?);
-            offline(Config { public_host, certificate, ..Config::new(file.listen, data_dir) }, request)?
-        }
+        None => offline(&config, request)?,
     };
     match reply {
         AdminReply::Link(link) => {
@@ -74,7 +79,7 @@ fn run(place: &PlaceArgs, request: AdminRequest) -> Result<(), Failure> {
     }
 }
 
-fn offline(config: Config, request: AdminRequest) -> Result<AdminReply, Failure> {
+fn offline(config: &Config, request: AdminRequest) -> Result<AdminReply, Failure> {
     if !Path::new(&config.data_dir).join("journal").exists() {
         let text = format!(
             "{} is no data directory of quipd; say which with --data-dir DIR",
@@ -88,11 +93,11 @@ fn offline(config: Config, request: AdminRequest) -> Result<AdminReply, Failure>
     let failed = |e| Failure::new(FAILED, e);
     // Only a link needs to know where the server will be found; and then nothing is done without it.
     let link = match request {
-        AdminRequest::Invite { .. } => Some(kept_link(&config).map_err(failed)?),
+        AdminRequest::Invite { .. } => Some(kept_link(config).map_err(failed)?),
         _ => None,
     };
     runtime.block_on(async {
-        let core = open_offline(&config, link).await.map_err(failed)?;
+        let core = open_offline(config, link).await.map_err(failed)?;
         let reply = answer(&core.shared, request).await;
         core.close().await;
         Ok(reply)

@@ -219,13 +219,14 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(e) => return usage(&e),
     };
+    let of = admin::Of { serve: &serve, place: &place };
     let done = match command {
-        None => serve::run(serve, &place),
-        Some(Verb::Serve(args)) => serve::run(args, &place),
-        Some(Verb::Invite { owner, room, uses, ttl }) => admin::invite(&place, owner, room, uses, ttl),
-        Some(Verb::User { verb }) => admin::user(&place, verb),
-        Some(Verb::Room { verb }) => admin::room(&place, verb),
-        Some(Verb::Stats) => admin::stats(&place),
+        None => serve::run(&serve, &place),
+        Some(Verb::Serve(args)) => serve::run(&args, &place),
+        Some(Verb::Invite { owner, room, uses, ttl }) => admin::invite(&of, owner, room, uses, ttl),
+        Some(Verb::User { verb }) => admin::user(&of, verb),
+        Some(Verb::Room { verb }) => admin::room(&of, verb),
+        Some(Verb::Stats) => admin::stats(&of),
         Some(Verb::Check { rebuild }) => check::run(&place, rebuild),
         Some(Verb::DefaultConfig) => print(DEFAULT_CONFIG),
         Some(Verb::Completions { shell }) => completions(shell),
@@ -286,7 +287,10 @@ impl PlaceArgs {
             let place = e.span().map_or(0, |span| text[..span.start].matches('\n').count());
             let line = text.lines().nth(place).unwrap_or_default().trim();
             let path = path.display();
-            Failure::new(USAGE, format!("{path}, line {}, {line:?}: {why}; see quipd default-config", place + 1))
+            Failure::new(
+                USAGE,
+                format!("{path}, line {}, {line:?}: {why}; see quipd default-config", place + 1),
+            )
         })
     }
 
@@ -297,15 +301,6 @@ impl PlaceArgs {
         given
             .or_else(below_home)
             .ok_or_else(|| Failure::new(USAGE, "no home directory: say where with --data-dir DIR"))
-    }
-}
-
-/// A certificate and its key, or neither.
-fn certificate(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<(PathBuf, PathBuf)>, Failure> {
-    match (cert, key) {
-        (Some(cert), Some(key)) => Ok(Some((cert, key))),
-        (None, None) => Ok(None),
-        _ => Err(Failure::new(USAGE, "a certificate needs its key: give both cert and key")),
     }
 }
 

@@ -7,25 +7,29 @@ use tracing_subscriber::EnvFilter;
 use crate::config::Config;
 use crate::start::{Running, StartError, start};
 
-use super::{FAILED, Failure, LogFormat, PlaceArgs, ServeArgs, USAGE, certificate, print};
+use super::{FAILED, Failure, LogFormat, PlaceArgs, ServeArgs, USAGE, print};
 
-pub fn run(args: ServeArgs, place: &PlaceArgs) -> Result<(), Failure> {
-    let config = merge(&args, place)?;
+pub fn run(args: &ServeArgs, place: &PlaceArgs) -> Result<(), Failure> {
+    let config = merge(args, place)?;
     logging(args.log_format);
     let runtime =
         tokio::runtime::Runtime::new().map_err(|e| Failure::new(FAILED, format!("cannot start: {e}")))?;
-    runtime.block_on(serve(&args, place, config))
+    runtime.block_on(serve(args, place, config))
 }
 
 /// Flag (or environment), then file.
-fn merge(args: &ServeArgs, place: &PlaceArgs) -> Result<Config, Failure> {
+pub fn merge(args: &ServeArgs, place: &PlaceArgs) -> Result<Config, Failure> {
     let file = place.file()?;
     let data_dir = place.data_dir(&file)?;
     let listen = if args.listen.is_empty() { file.listen } else { args.listen.clone() };
     if listen.is_empty() {
         return Err(Failure::new(USAGE, "no address to listen on: say one with --listen ADDR"));
     }
-    let certificate = certificate(args.cert.clone().or(file.cert), args.key.clone().or(file.key))?;
+    let certificate = match (args.cert.clone().or(file.cert), args.key.clone().or(file.key)) {
+        (Some(cert), Some(key)) => Some((cert, key)),
+        (None, None) => None,
+        _ => return Err(Failure::new(USAGE, "a certificate needs its key: give both cert and key")),
+    };
     Ok(Config {
         listen,
         data_dir,

@@ -164,11 +164,11 @@ impl Session {
         let limits = self.shared.node.limits.read().clone();
         let (what, most, todo) = match request {
             Request::CreateRoom { .. } => ("rooms of its own", limits.rooms_per_account, "archive one first"),
-            Request::NewInvite { .. } => ("open links", limits.invites_per_account, "wait until some are used"),
-            Request::NewDeviceCode => ("devices", limits.devices_per_account, "revoke one first"),
-            Request::NewToken { .. } => {
-                ("bots", limits.bots_per_account, "give one of yours another token")
+            Request::NewInvite { .. } => {
+                ("open links", limits.invites_per_account, "wait until some are used")
             }
+            Request::NewDeviceCode => ("devices", limits.devices_per_account, "revoke one first"),
+            Request::NewToken { .. } => ("bots", limits.bots_per_account, "give one of yours another token"),
             _ => return Ok(()),
         };
         let has = self.ask(|engine| match request {

@@ -218,7 +218,9 @@ impl Session {
     ) -> Result<(), Ended> {
         let (deadline, patience) = {
             let limits = self.shared.node.limits.read();
-            [limits.frame_deadline_ms, limits.stranger_deadline_ms].map(|ms| Duration::from_millis(ms.into())).into()
+            [limits.frame_deadline_ms, limits.stranger_deadline_ms]
+                .map(|ms| Duration::from_millis(ms.into()))
+                .into()
         };
         let until = Instant::now() + patience;
         let mut is_stranger = true;
