@@ -1,7 +1,7 @@
 //! Starting and stopping a server.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -37,6 +37,8 @@ use crate::session::{accept, tls};
 const OWNER_CODE_MS: u64 = 24 * 3600 * 1000;
 /// The file in the data directory that keeps the server's link.
 const LINK: &str = "link";
+/// What to do about a link with this machine's own name for itself.
+pub const FOR_OTHERS: &str = "links work on this machine only; for others, start quipd with --public-host NAME, and with a --listen that is not 127.0.0.1";
 /// How long a stop waits for sessions.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -209,10 +211,18 @@ fn serve(config: &Config, core: Core, doors: Doors, owner_code: Option<InviteCod
         tasks.spawn(admin.serve(core.shared.clone(), stopped.clone()));
     }
     if let Some(listener) = http {
-        ops::http::serve(&mut tasks, listener, node, stopped);
+        ops::http::serve(&mut tasks, listener, Arc::clone(&node), stopped);
     }
     info!(?addresses, %fingerprint, "serving");
+    if let Some(link) = node.link.read().as_ref().filter(|link| is_local(link)) {
+        info!(host = link.host, "{FOR_OTHERS}");
+    }
     Running { addresses, owner_code, core, stop, tasks, endpoints }
+}
+
+/// Whether only who is on the server's machine can use the link.
+pub fn is_local(link: &ServerLink) -> bool {
+    link.host == "localhost" || link.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// The link from now on; kept for links that are made while no server runs.

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use quip_protocol::{Fingerprint, ServerLink};
 use quip_tests::{Quip, Server, binary, eventually};
@@ -216,4 +216,21 @@ fn what_an_operator_lists_is_typed_and_what_is_archived_comes_back() {
             assert_eq!(row["type"], word, "{args:?}");
         }
     }
+}
+
+#[test]
+fn where_the_path_is_too_long_for_a_socket_the_directory_is_opened_when_the_server_is_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("d".repeat(120));
+    let mut command = Command::new(binary("quipd"));
+    command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(&data_dir);
+    let mut server = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut ready = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    let while_it_runs = failed(&quipd(&["user", "list"], &data_dir), 1);
+    assert!(while_it_runs.contains(&format!("in use by process {}", server.id())), "{while_it_runs}");
+    server.kill().unwrap();
+    let output = server.wait_with_output().unwrap();
+    assert!(String::from_utf8(output.stderr).unwrap().contains("no admin socket"), "{ready}");
+    assert!(quipd(&["user", "list"], &data_dir).status.success());
 }

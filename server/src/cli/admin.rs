@@ -2,14 +2,13 @@
 //! server runs; which one, they say.
 
 use std::io::Write as _;
-use std::net::IpAddr;
 use std::path::Path;
 
-use quip_protocol::{RoomName, ServerLink};
+use quip_protocol::RoomName;
 
 use crate::config::Config;
 use crate::ops::admin::{AdminReply, AdminRequest, answer, ask};
-use crate::start::{kept_link, open_offline};
+use crate::start::{FOR_OTHERS, is_local, kept_link, open_offline};
 
 use super::serve::merge;
 use super::{DENIED, FAILED, Failure, PlaceArgs, RoomVerb, ServeArgs, UserVerb, print};
@@ -106,13 +105,8 @@ fn offline(config: &Config, request: AdminRequest) -> Result<AdminReply, Failure
 
 /// A link that nobody else can use looks like any other.
 fn hint(link: &str) {
-    let is_local = |link: &ServerLink| {
-        link.host == "localhost" || link.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-    };
     if link.parse().as_ref().is_ok_and(is_local) {
-        say(
-            "this link works on this machine only; for others, start quipd with --public-host NAME, and with a --listen that is not 127.0.0.1",
-        );
+        say(FOR_OTHERS);
     }
 }
 

@@ -118,10 +118,11 @@ impl AdminSocket {
 /// Nobody else may open the socket, at no moment: it is bound within a directory that is private from its making, and
 /// moved to its place when it is private itself. The lock of the data directory is ours: what is there is a leftover.
 fn bind_private(data_dir: &Path, path: &Path) -> io::Result<UnixListener> {
-    let dir = data_dir.join(".door");
+    // As long as the path that it will have: one that is too long for a socket has to be found here.
+    let dir = data_dir.join(".new");
     let _ = std::fs::remove_dir_all(&dir);
     DirBuilder::new().mode(0o700).create(&dir)?;
-    let made = dir.join("s");
+    let made = dir.join("admin");
     let listener = UnixListener::bind(&made)?;
     std::fs::set_permissions(&made, Permissions::from_mode(0o600))?;
     std::fs::rename(&made, path)?;
@@ -156,7 +157,13 @@ async fn serve(stream: UnixStream, shared: &Shared) -> io::Result<()> {
 pub fn ask(data_dir: &Path, request: &AdminRequest) -> io::Result<Option<AdminReply>> {
     let mut stream = match std::os::unix::net::UnixStream::connect(data_dir.join(SOCKET)) {
         Ok(stream) => stream,
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+        // A path that is too long for a socket is invalid: the server has none there either.
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::InvalidInput
+            ) =>
+        {
             return Ok(None);
         }
         Err(e) => return Err(e),

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use parking_lot::Mutex;
 use quip_protocol::frame::Request;
+use quip_protocol::limits::{MAX_NAMES, MAX_WATCHES};
 use quip_protocol::{AccountId, DeviceKey, ErrorCode, Refusal, RoomId, Target, Timestamp};
 
 use crate::config::LimitsConfig;
@@ -60,12 +61,14 @@ fn messages(limits: &LimitsConfig, times: u32) -> Rate {
 
 /// What a request costs, in messages.
 fn cost(request: &Request) -> u32 {
-    let names = match request {
-        Request::CreateRoom { members, .. } => members.len(),
-        Request::Invite { who, .. } => who.len(),
-        Request::Watch { rooms } => rooms.len(),
-        _ => 0,
+    let (names, most) = match request {
+        Request::CreateRoom { members, .. } => (members.len(), MAX_NAMES),
+        Request::Invite { who, .. } => (who.len(), MAX_NAMES),
+        Request::Watch { rooms } => (rooms.len(), MAX_WATCHES),
+        _ => return 1,
     };
+    // More than the most is refused, which is little work.
+    let names = if names > most { 0 } else { names };
     u32::try_from(1 + names / NAMES_A_MESSAGE).unwrap_or(u32::MAX)
 }
 
@@ -228,7 +231,7 @@ mod tests {
             topic: quip_protocol::SafeLine::default(),
             members: vec!["ann".parse().unwrap(); members],
         };
-        assert_eq!([0, 9, 10, 10_000].map(|n| cost(&create(n))), [1, 1, 2, 1_001]);
+        assert_eq!([0, 9, 10, 10_000, 10_001].map(|n| cost(&create(n))), [1, 1, 2, 1_001, 1]);
         assert_eq!(cost(&Request::WhoAmI), 1);
     }
 }
