@@ -1,15 +1,17 @@
 //! A real `quipd` process on a directory of its own, to be asked, stopped and killed.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 
 use quip_protocol::ServerLink;
 use tempfile::TempDir;
 
 use crate::binary;
-use crate::poll::eventually;
+use crate::poll::{DEADLINE, eventually};
 
 /// A server, killed when it is dropped.
 #[derive(Debug)]
@@ -17,7 +19,8 @@ pub struct Server {
     dir: TempDir,
     config: Option<PathBuf>,
     process: Child,
-    stdout: BufReader<ChildStdout>,
+    /// Lines of its stdout.
+    stdout: Receiver<String>,
     /// `quip://127.0.0.1:PORT/?fp=…`
     pub link: ServerLink,
     /// The link of the first owner, on the first start.
@@ -133,14 +136,11 @@ impl Server {
     /// What it printed behind what was read, once it is killed.
     pub fn rest_of_stdout(&mut self) -> String {
         self.kill();
-        let mut rest = String::new();
-        self.stdout.read_to_string(&mut rest).expect("the server's stdout");
-        rest
+        self.stdout.iter().collect()
     }
 
     fn line(&mut self, prefix: &str) -> ServerLink {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).expect("the server's stdout");
+        let line = self.stdout.recv_timeout(DEADLINE).unwrap_or_default();
         let link = line
             .strip_prefix(prefix)
             .unwrap_or_else(|| panic!("no {prefix}line but {line:?}: {}", self.log()));
@@ -156,7 +156,7 @@ impl Drop for Server {
     }
 }
 
-fn spawn(dir: &Path, config: Option<&Path>, listen: &str) -> (Child, BufReader<ChildStdout>, ServerLink) {
+fn spawn(dir: &Path, config: Option<&Path>, listen: &str) -> (Child, Receiver<String>, ServerLink) {
     let log = File::options().create(true).append(true).open(dir.join("log")).expect("a log file");
     let mut command = Command::new(binary("quipd"));
     command.args(["--listen", listen, "--data-dir"]).arg(dir.join("data"));
@@ -165,9 +165,11 @@ fn spawn(dir: &Path, config: Option<&Path>, listen: &str) -> (Child, BufReader<C
     }
     let mut process =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().expect("quipd starts");
-    let mut stdout = BufReader::new(process.stdout.take().expect("stdout is piped"));
-    let mut line = String::new();
-    stdout.read_line(&mut line).expect("the server's stdout");
+    let lines = BufReader::new(process.stdout.take().expect("stdout is piped")).lines();
+    let (sender, stdout) = channel();
+    // Ends with the process, or with the test.
+    thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    let line = stdout.recv_timeout(DEADLINE).unwrap_or_default();
     let link = line.strip_prefix("ready ").map(|link| link.trim().parse());
     match link {
         Some(Ok(link)) => (process, stdout, link),
