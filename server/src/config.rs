@@ -3,9 +3,15 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use quip_protocol::limits::{Limits, MAX_TEXT};
+use quip_protocol::limits::{Limits, MAX_LINE, MAX_TEXT};
 use quip_protocol::transport::IDLE_TIMEOUT;
+use quip_protocol::{SafeLine, ServerLink};
 use serde::{Deserialize, Serialize};
+
+use crate::engine::accounts::{MAX_BOTS, MAX_DEVICES};
+
+/// Most memory for the store's cache, in MiB.
+const MAX_CACHE_MIB: u32 = 1024 * 1024;
 
 /// Who can make an account.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -43,7 +49,49 @@ pub struct Config {
     pub disk_reserve: u64,
 }
 
+/// A value that no server can run with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key} = {value} cannot be: {why}")]
+pub struct OutOfRange {
+    /// Its name in the configuration file; flags have the same one.
+    pub key: String,
+    /// What it was set to.
+    pub value: String,
+    /// What it has to be.
+    pub why: String,
+}
+
+fn within(key: &str, value: u64, least: u32, most: u32) -> Result<(), OutOfRange> {
+    if (u64::from(least)..=u64::from(most)).contains(&value) {
+        return Ok(());
+    }
+    Err(OutOfRange { key: key.into(), value: value.to_string(), why: format!("say {least} to {most}") })
+}
+
 impl Config {
+    /// Refuses what no server can run with.
+    ///
+    /// # Errors
+    /// The first key that is wrong.
+    pub fn check(&self) -> Result<(), OutOfRange> {
+        self.limits.check()?;
+        within("cache_mib", self.cache_bytes / (1024 * 1024), 1, MAX_CACHE_MIB)?;
+        let wrong = |key: &str, value: &str, why: String| {
+            Err(OutOfRange { key: key.into(), value: format!("{value:?}"), why })
+        };
+        if self.name.trim().is_empty() || SafeLine::new(&self.name).len() > MAX_LINE {
+            return wrong("name", &self.name, format!("say 1 to {MAX_LINE} bytes"));
+        }
+        let link = |host: &String| ServerLink { host: host.clone(), port: 1, fingerprint: None, code: None };
+        match &self.public_host {
+            // Read again it must be the same, or nobody can use the links.
+            Some(host) if link(host).reveal().parse() != Ok(link(host)) => {
+                wrong("public_host", host, "say a host name or an address, without a port".into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A server with the defaults, on these addresses and in this directory.
     pub fn new(listen: Vec<SocketAddr>, data_dir: PathBuf) -> Config {
         Config {
@@ -71,16 +119,37 @@ pub struct LimitsConfig {
     pub connections_per_address: u32,
     /// Connections above which a client has to prove its address before its handshake costs anything.
     pub retry_above: u32,
+    /// Handshakes from one address in a burst; loopback is not counted.
+    pub burst_handshakes: u32,
+    /// Handshakes from one address per second after that.
+    pub handshakes_per_second: u32,
     /// Requests a device may have unanswered.
     pub requests_in_flight: u32,
     /// Messages a device may send in a burst.
     pub burst_messages: u32,
     /// Messages a device may send per second after that.
     pub messages_per_second: u32,
-    /// Codes that may be tried from one address in a burst; one more every ten seconds.
+    /// All devices and bots of one account together may send this many times what one device may.
+    pub account_factor: u32,
+    /// Everyone in one room together may send this many times what one device may.
+    pub room_factor: u32,
+    /// Codes that may be tried, and accounts that may be registered, from one address in a burst; one more every ten
+    /// seconds.
     pub code_attempts: u32,
+    /// Rooms, links and tokens that an account may make in a burst; one more every ten seconds. They stay in memory.
+    pub makings: u32,
+    /// Devices of one account that are not revoked.
+    pub devices_per_account: u32,
+    /// Bots of one account.
+    pub bots_per_account: u32,
+    /// Links of one account that can still be used.
+    pub invites_per_account: u32,
+    /// Rooms that one account owns and that are not archived.
+    pub rooms_per_account: u32,
     /// A frame that has begun must be complete within this, in milliseconds.
     pub frame_deadline_ms: u32,
+    /// A connection must belong to an account within this, in milliseconds.
+    pub stranger_deadline_ms: u32,
 }
 
 impl Default for LimitsConfig {
@@ -89,16 +158,57 @@ impl Default for LimitsConfig {
             connections: 20_000,
             connections_per_address: 1_000,
             retry_above: 1_000,
+            burst_handshakes: 1_000,
+            handshakes_per_second: 50,
             requests_in_flight: 1_024,
             burst_messages: 500,
             messages_per_second: 100,
+            account_factor: 4,
+            room_factor: 20,
             code_attempts: 10,
+            makings: 1_000,
+            devices_per_account: 64,
+            bots_per_account: 50,
+            invites_per_account: 100,
+            rooms_per_account: 1_000,
             frame_deadline_ms: 10_000,
+            stranger_deadline_ms: 60_000,
         }
     }
 }
 
 impl LimitsConfig {
+    /// Refuses what would stop the server from serving anyone, or bound nothing.
+    ///
+    /// # Errors
+    /// The first key that is out of its range.
+    pub fn check(&self) -> Result<(), OutOfRange> {
+        let ranges = [
+            ("connections", self.connections, 1..=1_000_000),
+            ("connections_per_address", self.connections_per_address, 1..=1_000_000),
+            ("retry_above", self.retry_above, 0..=1_000_000),
+            ("burst_handshakes", self.burst_handshakes, 1..=1_000_000),
+            ("handshakes_per_second", self.handshakes_per_second, 1..=1_000_000),
+            ("requests_in_flight", self.requests_in_flight, 1..=65_536),
+            ("burst_messages", self.burst_messages, 1..=10_000_000),
+            ("messages_per_second", self.messages_per_second, 1..=1_000_000),
+            ("account_factor", self.account_factor, 1..=10_000),
+            ("room_factor", self.room_factor, 1..=10_000),
+            ("code_attempts", self.code_attempts, 1..=1_000_000),
+            ("makings", self.makings, 1..=10_000_000),
+            ("devices_per_account", self.devices_per_account, 1..=MAX_DEVICES),
+            ("bots_per_account", self.bots_per_account, 0..=MAX_BOTS),
+            ("invites_per_account", self.invites_per_account, 0..=1_000_000),
+            ("rooms_per_account", self.rooms_per_account, 0..=1_000_000),
+            ("frame_deadline_ms", self.frame_deadline_ms, 100..=3_600_000),
+            ("stranger_deadline_ms", self.stranger_deadline_ms, 100..=3_600_000),
+        ];
+        for (key, value, range) in ranges {
+            within(&format!("limits.{key}"), value.into(), *range.start(), *range.end())?;
+        }
+        Ok(())
+    }
+
     /// What is announced to clients.
     pub fn announced(&self) -> Limits {
         Limits {
@@ -177,6 +287,34 @@ mod tests {
         assert!(
             all.http.is_some() && all.data_dir.is_some() && all.cert.is_some() && all.public_host.is_some()
         );
+    }
+
+    #[test]
+    fn every_limit_has_a_range_and_the_default_is_within() {
+        let config = |toml: &str| {
+            let file: FileConfig = toml::from_str(toml).unwrap();
+            let config = Config::new(Vec::new(), PathBuf::new());
+            let name = file.name;
+            let cache_bytes = file.cache_mib * 1024 * 1024;
+            Config { limits: file.limits, name, public_host: file.public_host, cache_bytes, ..config }
+        };
+        assert_eq!(config("").check(), Ok(()));
+        let defaults = toml::Value::try_from(LimitsConfig::default()).unwrap();
+        for key in defaults.as_table().unwrap().keys() {
+            let absurd = config(&format!("[limits]\n{key} = 4294967295")).check().unwrap_err();
+            assert_eq!(absurd.key, format!("limits.{key}"));
+            assert!(absurd.to_string().contains(&format!("limits.{key} = 4294967295")), "{absurd}");
+            let zero = config(&format!("[limits]\n{key} = 0")).check();
+            let may_be_zero = ["retry_above", "bots_per_account", "invites_per_account", "rooms_per_account"];
+            assert_eq!(zero.is_ok(), may_be_zero.contains(&key.as_str()), "{key}");
+        }
+        for wrong in ["cache_mib = 0", "name = ' '", "public_host = 'http://x'", "public_host = 'a:1'"] {
+            let error = config(wrong).check().unwrap_err();
+            assert!(wrong.starts_with(&error.key) && error.to_string().lines().count() == 1, "{error}");
+        }
+        for good in ["public_host = '::1'", "public_host = 'chat.example.org'", "public_host = '10.0.0.1'"] {
+            assert_eq!(config(good).check(), Ok(()), "{good}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use quip_protocol::limits::Limits;
-use quip_protocol::{ErrorCode, Refusal, SafeLine};
+use quip_protocol::{ErrorCode, Refusal, SafeLine, ServerLink};
 use quip_storage::store::Store;
 use tokio::sync::mpsc;
 
@@ -29,6 +29,8 @@ pub struct Node {
     pub data_dir: PathBuf,
     /// Whether accounts can be made without a code.
     pub open_registration: bool,
+    /// Its address and key, as they stand in links; `None` where they are not known: no server serves.
+    pub link: RwLock<Option<ServerLink>>,
     /// What it enforces; can change while it runs.
     pub limits: RwLock<LimitsConfig>,
     /// The state, ahead of what is durable by one group. Read it through [`Node::ask`].

@@ -1,7 +1,8 @@
 //! Starting and stopping a server.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -13,16 +14,19 @@ use quip_protocol::link::DEFAULT_PORT;
 use quip_protocol::{Fingerprint, InviteCode, Refusal, SafeLine, ServerLink, Timestamp};
 use quip_storage::data_dir::DataDir;
 use quip_storage::store::StoreOptions;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use crate::config::{Config, Registration};
+use crate::config::{Config, OutOfRange, Registration};
 use crate::engine::{Actor, Command, CommandBody};
 use crate::feed::Feeds;
 use crate::log::LocalLog;
 use crate::node::{Node, Shared, submit};
 use crate::ops;
+use crate::ops::admin::AdminSocket;
+use crate::ops::disk::write_private;
 use crate::ops::metrics::Metrics;
 use crate::pipeline::durable::Durable;
 use crate::pipeline::fault::Fault;
@@ -34,6 +38,8 @@ use crate::session::{accept, tls};
 const OWNER_CODE_MS: u64 = 24 * 3600 * 1000;
 /// The file in the data directory that keeps the server's link.
 const LINK: &str = "link";
+/// What to do about a link with this machine's own name for itself.
+pub const FOR_OTHERS: &str = "links work on this machine only; for others, start quipd with --public-host NAME, and with a --listen that is not 127.0.0.1";
 /// How long a stop waits for sessions.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -57,8 +63,17 @@ pub enum StartError {
         source: io::Error,
     },
     /// The first command was refused.
-    #[error("cannot set up the first room: {0}")]
+    #[error("cannot make the owner's code: {0}")]
     Bootstrap(Refusal),
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] OutOfRange),
+    /// No server has served, and so nobody knows where the next one will be found, and by which key.
+    #[error("no server has run on {}, so its address and key are not known: start quipd once", dir.display())]
+    NeverServed {
+        /// The data directory.
+        dir: PathBuf,
+    },
     /// The operating system.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -95,6 +110,7 @@ impl Core {
             name: SafeLine::new(&config.name),
             data_dir: config.data_dir.clone(),
             open_registration: config.registration == Registration::Open,
+            link: RwLock::new(None),
             limits: RwLock::new(config.limits.clone()),
             engine: RwLock::new(engine),
             feeds: Feeds::default(),
@@ -126,69 +142,138 @@ impl Core {
 pub struct Running {
     /// The addresses it listens on, with the ports that were picked.
     pub addresses: Vec<SocketAddr>,
-    /// On the first start: redeem it to become the server's owner.
+    /// As long as nobody has an account: redeem it to become the server's owner.
     pub owner_code: Option<InviteCode>,
-    link: ServerLink,
     core: Core,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     endpoints: Vec<quinn::Endpoint>,
 }
 
-/// Starts a server: opens the data directory, listens, serves in background tasks.
+/// Everything that a start can fail at, open and not yet served.
+struct Doors {
+    endpoints: Vec<quinn::Endpoint>,
+    addresses: Vec<SocketAddr>,
+    fingerprint: Fingerprint,
+    http: Option<TcpListener>,
+    admin: Option<AdminSocket>,
+}
+
+impl Doors {
+    async fn open(config: &Config) -> Result<Doors, StartError> {
+        let tls = tls::load(config.certificate.as_ref(), &config.data_dir)?;
+        let mut endpoints = Vec::new();
+        for address in &config.listen {
+            let listen = |source| StartError::Listen { address: *address, source };
+            endpoints.push(accept::endpoint(*address, &tls).map_err(listen)?);
+        }
+        let addresses = endpoints.iter().map(quinn::Endpoint::local_addr).collect::<Result<_, _>>()?;
+        let http = match config.http {
+            Some(address) => {
+                let listening = ops::http::listen(address).await;
+                Some(listening.map_err(|source| StartError::Listen { address, source })?)
+            }
+            None => None,
+        };
+        let admin = AdminSocket::bind(&config.data_dir);
+        Ok(Doors { endpoints, addresses, fingerprint: tls.fingerprint, http, admin })
+    }
+}
+
+/// Starts a server: opens the data directory, listens, serves in background tasks. The owner's code is made last: a
+/// start that fails tells it nobody, and so must not make it.
 ///
 /// # Errors
 /// See [`StartError`].
 pub async fn start(config: Config) -> Result<Running, StartError> {
+    config.check()?;
     let core = Core::open(&config).await?;
-    let tls = tls::load(config.certificate.as_ref(), &config.data_dir)?;
-    let mut endpoints = Vec::new();
-    for address in &config.listen {
-        let listen = |source| StartError::Listen { address: *address, source };
-        endpoints.push(accept::endpoint(*address, &tls).map_err(listen)?);
+    let opened = match Doors::open(&config).await {
+        Ok(doors) => owner_code(&core.shared).await.map(|code| (doors, code)),
+        Err(e) => Err(e),
+    };
+    match opened {
+        Ok((doors, owner_code)) => Ok(serve(&config, core, doors, owner_code)),
+        Err(e) => {
+            core.close().await;
+            Err(e)
+        }
     }
-    let addresses = endpoints.iter().map(quinn::Endpoint::local_addr).collect::<Result<Vec<_>, _>>()?;
-    let shared = core.shared.clone();
-    let owner_code =
-        if shared.node.engine.read().is_empty() { Some(bootstrap(&shared.log).await?) } else { None };
-    let link = link(&config, addresses.first().copied(), tls.fingerprint);
-    // For links that are made while no server runs. Without it they carry the address of the configuration.
-    if let Err(e) = std::fs::write(config.data_dir.join(LINK), link.reveal()) {
-        warn!(error = %e, "the server's link was not kept");
-    }
+}
+
+fn serve(config: &Config, core: Core, doors: Doors, owner_code: Option<InviteCode>) -> Running {
+    let Doors { endpoints, addresses, fingerprint, http, admin } = doors;
+    let node = Arc::clone(&core.shared.node);
+    set_link(&node, link(config, addresses.first().copied(), fingerprint));
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     for endpoint in &endpoints {
-        tasks.spawn(accept::run(endpoint.clone(), shared.clone(), stopped.clone()));
+        tasks.spawn(accept::run(endpoint.clone(), core.shared.clone(), stopped.clone()));
     }
-    ops::admin::listen(&mut tasks, &config.data_dir, shared.clone(), link.clone(), stopped.clone())?;
-    if let Some(address) = config.http {
-        let serving = ops::http::listen(&mut tasks, address, Arc::clone(&shared.node), stopped).await;
-        serving.map_err(|source| StartError::Listen { address, source })?;
+    if let Some(admin) = admin {
+        tasks.spawn(admin.serve(core.shared.clone(), stopped.clone()));
     }
-    info!(?addresses, fingerprint = %tls.fingerprint, "serving");
-    Ok(Running { addresses, owner_code, link, core, stop, tasks, endpoints })
+    if let Some(listener) = http {
+        ops::http::serve(&mut tasks, listener, Arc::clone(&node), stopped);
+    }
+    info!(?addresses, %fingerprint, "serving");
+    if let Some(link) = node.link.read().as_ref().filter(|link| is_local(link)) {
+        info!(host = link.host, "{FOR_OTHERS}");
+    }
+    Running { addresses, owner_code, core, stop, tasks, endpoints }
 }
 
-/// Opens a data directory that no server runs on, to do what an operator asks; and the link its server would have.
+/// Whether only who is on the server's machine can use the link.
+pub fn is_local(link: &ServerLink) -> bool {
+    link.host == "localhost" || link.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// The link from now on; kept for links that are made while no server runs.
+fn set_link(node: &Node, link: ServerLink) {
+    if let Err(e) = write_private(&node.data_dir.join(LINK), link.reveal().as_bytes()) {
+        warn!(error = %e, "the server's link was not kept: quipd invite works only while the server runs");
+    }
+    *node.link.write() = Some(link);
+}
+
+/// Opens a data directory that no server runs on, to do what an operator asks.
 ///
 /// # Errors
 /// See [`StartError`].
-pub async fn open_offline(config: &Config) -> Result<(Core, ServerLink), StartError> {
+pub async fn open_offline(config: &Config, link: Option<ServerLink>) -> Result<Core, StartError> {
     let core = Core::open(config).await?;
-    let tls = tls::load(config.certificate.as_ref(), &config.data_dir)?;
-    let kept = std::fs::read_to_string(config.data_dir.join(LINK)).ok().and_then(|kept| kept.parse().ok());
-    let link = link(config, config.listen.first().copied(), tls.fingerprint);
-    Ok((core, kept.filter(|kept: &ServerLink| kept.fingerprint == link.fingerprint).unwrap_or(link)))
+    *core.shared.node.link.write() = link;
+    Ok(core)
 }
 
-/// The first command of an empty log: the first room, and a code for the first owner.
-async fn bootstrap(log: &LocalLog) -> Result<InviteCode, StartError> {
+/// The link of a server that does not run: as it was when it ran last, but for what the configuration says.
+///
+/// # Errors
+/// When no server has run on the directory, or the certificate of the configuration cannot be read.
+pub fn kept_link(config: &Config) -> Result<ServerLink, StartError> {
+    let kept = std::fs::read_to_string(config.data_dir.join(LINK)).ok().and_then(|kept| kept.parse().ok());
+    let never = || StartError::NeverServed { dir: config.data_dir.clone() };
+    let mut link: ServerLink = kept.ok_or_else(never)?;
+    if let Some((cert, _)) = &config.certificate {
+        link.fingerprint = Some(tls::fingerprint(cert)?);
+    }
+    if let Some(host) = &config.public_host {
+        link.host.clone_from(host);
+    }
+    Ok(link)
+}
+
+/// A code for the first owner, as long as there is none: the one of the start before may have been lost.
+async fn owner_code(shared: &Shared) -> Result<Option<InviteCode>, StartError> {
+    if !shared.node.engine.read().is_unowned() {
+        return Ok(None);
+    }
     let at = Timestamp::now();
     let code = InviteCode::generate()?;
     let body = CommandBody::Bootstrap { owner: code.hash(), expires: at.plus_ms(OWNER_CODE_MS) };
-    submit(log, Command { at, by: Actor::Operator, body }).await.map_err(StartError::Bootstrap)?;
-    Ok(code)
+    let command = Command { at, by: Actor::Operator, body };
+    submit(&shared.log, command).await.map_err(StartError::Bootstrap)?;
+    Ok(Some(code))
 }
 
 fn link(config: &Config, address: Option<SocketAddr>, fingerprint: Fingerprint) -> ServerLink {
@@ -204,23 +289,27 @@ fn link(config: &Config, address: Option<SocketAddr>, fingerprint: Fingerprint) 
 impl Running {
     /// The link of the server, with its fingerprint: `ready` prints it.
     pub fn link(&self) -> ServerLink {
-        self.link.clone()
+        self.core.shared.node.link.read().clone().expect("it was set before the server served")
     }
 
-    /// The link that makes the first owner, on the first start.
+    /// The link that makes the first owner, as long as nobody has an account.
     pub fn owner_link(&self) -> Option<ServerLink> {
         self.owner_code.clone().map(|code| ServerLink { code: Some(code), ..self.link() })
     }
 
-    /// Reads the certificate again and takes the limits and the disk's reserve of `config`. Connections that are open stay.
+    /// Reads the certificate again and takes the limits and the disk's reserve of `config`. Connections that are open stay;
+    /// links that are made from now on carry the new key.
     ///
     /// # Errors
-    /// When the certificate cannot be used; then nothing has changed.
-    pub fn reload(&self, config: &Config) -> Result<(), tls::TlsError> {
+    /// When a limit or the certificate cannot be used; then nothing has changed.
+    pub fn reload(&self, config: &Config) -> Result<(), StartError> {
+        config.check()?;
         let node = &self.core.shared.node;
         let tls = tls::load(config.certificate.as_ref(), &node.data_dir)?;
-        if Some(tls.fingerprint) != self.link.fingerprint {
-            warn!(old = ?self.link.fingerprint, new = %tls.fingerprint, "the key has changed: clients will refuse it until they are told");
+        let link = self.link();
+        if Some(tls.fingerprint) != link.fingerprint {
+            warn!(old = ?link.fingerprint, new = %tls.fingerprint, "the key has changed: clients will refuse it until they are told");
+            set_link(node, ServerLink { fingerprint: Some(tls.fingerprint), ..link });
         }
         for endpoint in &self.endpoints {
             endpoint.set_server_config(Some(accept::server_config(&tls.config)));
@@ -237,7 +326,7 @@ impl Running {
 
     /// Does what an operator asks, as the admin socket does. For who runs the server in the same process.
     pub async fn operate(&self, request: ops::admin::AdminRequest) -> ops::admin::AdminReply {
-        ops::admin::answer(&self.core.shared, &self.link, request).await
+        ops::admin::answer(&self.core.shared, request).await
     }
 
     /// Stops: accepts nothing more, tells the clients, finishes what was accepted, makes everything durable.

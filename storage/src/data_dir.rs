@@ -36,7 +36,8 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the directory (0700) if it is not there and locks it.
+    /// Makes the directory if it is not there, makes it private (0700) and locks it. One that cannot be made private is
+    /// a warning: on some systems its owner is another.
     ///
     /// # Errors
     /// When another process has it, or it can't be made or written.
@@ -68,6 +69,7 @@ impl DataDir {
 /// The locked file, or nothing if another process has locked it.
 fn lock(dir: &Path) -> io::Result<Option<File>> {
     private_dirs().create(dir)?;
+    make_private(dir)?;
     let mut file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(lock_path(dir))?;
     match file.try_lock() {
@@ -88,6 +90,31 @@ fn private_dirs() -> DirBuilder {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder
+}
+
+/// A directory that was there before may be open to others, and so would be what lies in it.
+#[cfg(unix)]
+fn make_private(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = std::fs::metadata(dir)?.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    match std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)) {
+        Ok(()) => tracing::warn!(
+            dir = %dir.display(), "the data directory was open to others (mode {mode:o}): it is private now (700)"
+        ),
+        Err(error) => tracing::warn!(
+            dir = %dir.display(), %error,
+            "the data directory is open to others (mode {mode:o}): make it private with chmod 700"
+        ),
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn make_private(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 fn lock_path(dir: &Path) -> PathBuf {
@@ -127,8 +154,12 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("data");
-        let _held = DataDir::open(&dir).unwrap();
-        assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+        let mode = || std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777;
+        drop(DataDir::open(&dir).unwrap());
+        assert_eq!(mode(), 0o700);
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();
+        drop(DataDir::open(&dir).unwrap());
+        assert_eq!(mode(), 0o700, "one that was there is made private too");
     }
 
     #[test]

@@ -17,6 +17,10 @@ use crate::{keys, read, store};
 /// keeps readers waiting (for 1.6 s with 10,000 messages of 12 KB) and takes several times its size of memory.
 const FULL_BYTES: usize = 4 * 1024 * 1024;
 
+/// And when it has this many changes: sled lets no reader in while it applies a batch, and a room with 10,000 members is
+/// 30,000 records of some bytes.
+const FULL_CHANGES: usize = 8_000;
+
 /// What a batch will hold.
 pub(crate) struct Draft<'a> {
     database: &'a Database,
@@ -27,6 +31,7 @@ pub(crate) struct Draft<'a> {
     ids: BTreeMap<MessageId, IndexEntry>,
     position: Position,
     bytes: usize,
+    changes: usize,
 }
 
 impl<'a> Draft<'a> {
@@ -40,12 +45,13 @@ impl<'a> Draft<'a> {
             ids: BTreeMap::new(),
             position,
             bytes: 0,
+            changes: 0,
         }
     }
 
     /// Whether no further entry should be added.
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes >= FULL_BYTES
+        self.bytes >= FULL_BYTES || self.changes >= FULL_CHANGES
     }
 
     /// Adds one journal entry.
@@ -54,6 +60,7 @@ impl<'a> Draft<'a> {
             let what = format!("position {} is not behind {}", applied.position, self.position);
             return Err(StoreError::OutOfOrder(what));
         }
+        self.changes += applied.changes.len();
         for change in &applied.changes {
             self.bytes += frame_bytes(change);
             match change {
@@ -229,5 +236,35 @@ fn record_value(change: &Change) -> Option<Vec<u8>> {
         Change::Consumer(consumer) => Some(store::versioned(consumer)),
         Change::Notice(recorded) => Some(recorded.frame.to_vec()),
         Change::Event(_) | Change::MemberGone(..) | Change::ConsumerGone(..) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quip_protocol::{Epoch, Timestamp};
+
+    use super::*;
+    use crate::record::{Grant, Invite};
+
+    #[test]
+    fn many_small_changes_fill_a_batch_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(&dir.path().join("store"), 1 << 20).unwrap();
+        let invite = |n: u64| {
+            let mut hash = [0; 32];
+            hash[..8].copy_from_slice(&n.to_le_bytes());
+            let grant = Grant::Account { room: None, admin: false };
+            Change::Invite(Invite { hash, grant, by: None, uses_left: 1, expires: Timestamp(1) })
+        };
+        let entry = |offset: u64, changes: u64| Applied {
+            position: Position { epoch: Epoch::FIRST, offset },
+            changes: (0..changes).map(invite).collect(),
+        };
+        let (first, second) = (entry(1, FULL_CHANGES as u64 - 1), entry(2, 1));
+        let mut draft = Draft::new(&database, Position { epoch: Epoch::FIRST, offset: 0 });
+        draft.add(&first).unwrap();
+        assert!(!draft.is_full());
+        draft.add(&second).unwrap();
+        assert!(draft.is_full());
     }
 }

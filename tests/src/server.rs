@@ -4,13 +4,15 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 
 use quip_protocol::ServerLink;
 use tempfile::TempDir;
 
 use crate::binary;
-use crate::poll::eventually;
+use crate::poll::{DEADLINE, eventually};
 
 /// A server, killed when it is dropped.
 #[derive(Debug)]
@@ -20,7 +22,8 @@ pub struct Server {
     mounted: Option<PathBuf>,
     config: Option<PathBuf>,
     process: Child,
-    stdout: BufReader<ChildStdout>,
+    /// Lines of its stdout.
+    stdout: Receiver<String>,
     /// `quip://127.0.0.1:PORT/?fp=…`
     pub link: ServerLink,
     /// The link of the first owner, on the first start.
@@ -38,6 +41,13 @@ impl Server {
         Server::begin(tempfile::tempdir().expect("a directory for the server"), None, toml)
     }
 
+    /// Starts a new server on a data directory that was used, but that nobody has an account on.
+    pub fn in_directory(data: TempDir) -> Server {
+        let dir = tempfile::tempdir().expect("a directory for the server");
+        std::fs::rename(data.keep(), dir.path().join("data")).expect("the directory can be moved");
+        Server::begin(dir, None, "")
+    }
+
     fn begin(dir: TempDir, mounted: Option<PathBuf>, toml: &str) -> Server {
         let config = (!toml.is_empty()).then(|| dir.path().join("quipd.toml"));
         if let Some(path) = &config {
@@ -45,7 +55,7 @@ impl Server {
         }
         let (process, stdout, link) = spawn(dir.path(), config.as_deref(), "127.0.0.1:0", &[]);
         let mut server = Server { dir, mounted, config, process, stdout, link, owner: None };
-        server.owner = Some(server.line("owner "));
+        server.owner = Some(server.next_owner());
         server
     }
 
@@ -111,6 +121,16 @@ impl Server {
         self.link.clone()
     }
 
+    /// The owner's link that a start prints as long as nobody has an account.
+    pub fn next_owner(&mut self) -> ServerLink {
+        self.line("owner ")
+    }
+
+    /// Its configuration file, if it was given one.
+    pub fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// kill -9.
     pub fn kill(&mut self) {
         self.process.kill().expect("the server can be killed");
@@ -168,9 +188,14 @@ impl Server {
         printed.trim().parse().expect("quipd invite prints a link")
     }
 
+    /// What it printed behind what was read, once it is killed.
+    pub fn rest_of_stdout(&mut self) -> String {
+        self.kill();
+        self.stdout.iter().collect()
+    }
+
     fn line(&mut self, prefix: &str) -> ServerLink {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).expect("the server's stdout");
+        let line = self.stdout.recv_timeout(DEADLINE).unwrap_or_default();
         let link = line
             .strip_prefix(prefix)
             .unwrap_or_else(|| panic!("no {prefix}line but {line:?}: {}", self.log()));
@@ -194,7 +219,7 @@ fn spawn(
     config: Option<&Path>,
     listen: &str,
     env: &[(&str, &str)],
-) -> (Child, BufReader<ChildStdout>, ServerLink) {
+) -> (Child, Receiver<String>, ServerLink) {
     let log = File::options().create(true).append(true).open(dir.join("log")).expect("a log file");
     let mut command = Command::new(binary("quipd"));
     command.args(["--listen", listen, "--data-dir"]).arg(dir.join("data")).envs(env.iter().copied());
@@ -203,9 +228,11 @@ fn spawn(
     }
     let mut process =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().expect("quipd starts");
-    let mut stdout = BufReader::new(process.stdout.take().expect("stdout is piped"));
-    let mut line = String::new();
-    stdout.read_line(&mut line).expect("the server's stdout");
+    let lines = BufReader::new(process.stdout.take().expect("stdout is piped")).lines();
+    let (sender, stdout) = channel();
+    // Ends with the process, or with the test.
+    thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    let line = stdout.recv_timeout(DEADLINE).unwrap_or_default();
     let link = line.strip_prefix("ready ").map(|link| link.trim().parse());
     match link {
         Some(Ok(link)) => (process, stdout, link),

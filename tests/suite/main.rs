@@ -5,8 +5,9 @@
 mod client_killed;
 mod commands;
 mod crash;
-mod devices;
 mod damage;
+mod devices;
+mod doors;
 mod full_disk;
 mod hostile_text;
 mod load;

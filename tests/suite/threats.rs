@@ -1,5 +1,6 @@
 //! The threats of a server whose door is open to everyone, one test a defence: without it the test fails.
 
+mod budgets;
 mod bytes;
 mod crowd;
 mod fuzz;

@@ -8,21 +8,30 @@ use quip_protocol::RoomName;
 
 use crate::config::Config;
 use crate::ops::admin::{AdminReply, AdminRequest, answer, ask};
-use crate::start::open_offline;
+use crate::start::{FOR_OTHERS, is_local, kept_link, open_offline};
 
-use super::{DENIED, FAILED, Failure, PlaceArgs, RoomVerb, UserVerb, print};
+use super::serve::merge;
+use super::{DENIED, FAILED, Failure, PlaceArgs, RoomVerb, ServeArgs, UserVerb, print};
+
+/// Which server, running or not: its place, and the configuration that it is started with.
+pub struct Of<'a> {
+    /// The flags and environment of `serve`.
+    pub serve: &'a ServeArgs,
+    /// Where it keeps everything.
+    pub place: &'a PlaceArgs,
+}
 
 pub fn invite(
-    place: &PlaceArgs,
+    of: &Of<'_>,
     owner: bool,
     room: Option<RoomName>,
     uses: u32,
     ttl_s: u64,
 ) -> Result<(), Failure> {
-    run(place, AdminRequest::Invite { owner, room, uses, ttl_s })
+    run(of, AdminRequest::Invite { owner, room, uses, ttl_s })
 }
 
-pub fn user(place: &PlaceArgs, verb: UserVerb) -> Result<(), Failure> {
+pub fn user(of: &Of<'_>, verb: UserVerb) -> Result<(), Failure> {
     let request = match verb {
         UserVerb::List => AdminRequest::Users,
         UserVerb::Suspend { name } => AdminRequest::Suspend(name),
@@ -30,44 +39,46 @@ pub fn user(place: &PlaceArgs, verb: UserVerb) -> Result<(), Failure> {
         UserVerb::Devices { name } => AdminRequest::Devices(name),
         UserVerb::RevokeDevice { key } => AdminRequest::RevokeDevice(key),
     };
-    run(place, request)
+    run(of, request)
 }
 
-pub fn room(place: &PlaceArgs, verb: RoomVerb) -> Result<(), Failure> {
+pub fn room(of: &Of<'_>, verb: RoomVerb) -> Result<(), Failure> {
     let request = match verb {
         RoomVerb::List => AdminRequest::Rooms,
         RoomVerb::Archive { room } => AdminRequest::Archive(room),
+        RoomVerb::Restore { room } => AdminRequest::Restore(room),
     };
-    run(place, request)
+    run(of, request)
 }
 
-pub fn stats(place: &PlaceArgs) -> Result<(), Failure> {
-    run(place, AdminRequest::Stats)
+pub fn stats(of: &Of<'_>) -> Result<(), Failure> {
+    run(of, AdminRequest::Stats)
 }
 
-fn run(place: &PlaceArgs, request: AdminRequest) -> Result<(), Failure> {
-    let file = place.file()?;
-    let data_dir = place.data_dir(&file)?;
-    let asked = ask(&data_dir, &request);
+fn run(of: &Of<'_>, request: AdminRequest) -> Result<(), Failure> {
+    let config = merge(of.serve, of.place)?;
+    let asked = ask(&config.data_dir, &request);
     let asked =
         asked.map_err(|e| Failure::new(FAILED, format!("the running server does not answer: {e}")))?;
     let reply = match asked {
         Some(reply) => {
-            say(&format!("asked the server that runs on {}", data_dir.display()));
+            say(&format!("asked the server that runs on {}", config.data_dir.display()));
             reply
         }
-        None => {
-            offline(Config { public_host: file.public_host, ..Config::new(file.listen, data_dir) }, request)?
-        }
+        None => offline(&config, request)?,
     };
     match reply {
-        AdminReply::Link(link) => print(&format!("{link}\n")),
+        AdminReply::Link(link) => {
+            print(&format!("{link}\n"))?;
+            hint(&link);
+            Ok(())
+        }
         AdminReply::Rows(rows) => print(&rows.iter().map(|row| format!("{row}\n")).collect::<String>()),
         AdminReply::Refused(text) => Err(Failure::new(DENIED, text)),
     }
 }
 
-fn offline(config: Config, request: AdminRequest) -> Result<AdminReply, Failure> {
+fn offline(config: &Config, request: AdminRequest) -> Result<AdminReply, Failure> {
     if !Path::new(&config.data_dir).join("journal").exists() {
         let text = format!(
             "{} is no data directory of quipd; say which with --data-dir DIR",
@@ -78,12 +89,25 @@ fn offline(config: Config, request: AdminRequest) -> Result<AdminReply, Failure>
     say(&format!("no server runs on {}: opening it directly", config.data_dir.display()));
     let runtime =
         tokio::runtime::Runtime::new().map_err(|e| Failure::new(FAILED, format!("cannot start: {e}")))?;
+    let failed = |e| Failure::new(FAILED, e);
+    // Only a link needs to know where the server will be found; and then nothing is done without it.
+    let link = match request {
+        AdminRequest::Invite { .. } => Some(kept_link(config).map_err(failed)?),
+        _ => None,
+    };
     runtime.block_on(async {
-        let (core, link) = open_offline(&config).await.map_err(|e| Failure::new(FAILED, e))?;
-        let reply = answer(&core.shared, &link, request).await;
+        let core = open_offline(config, link).await.map_err(failed)?;
+        let reply = answer(&core.shared, request).await;
         core.close().await;
         Ok(reply)
     })
+}
+
+/// A link that nobody else can use looks like any other.
+fn hint(link: &str) {
+    if link.parse().as_ref().is_ok_and(is_local) {
+        say(FOR_OTHERS);
+    }
 }
 
 fn say(text: &str) {

@@ -33,6 +33,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Serve until SIGTERM or Ctrl+C (the default)
+    #[command(
+        after_help = "Examples:\n  quipd serve --data-dir /var/lib/quipd --public-host chat.example.org\n  quipd serve --listen 127.0.0.1:0             for this machine alone, on a port that is free\n  quipd serve --config quipd.toml --http 127.0.0.1:9847"
+    )]
     Serve(ServeArgs),
     /// Print a link that makes an account
     #[command(
@@ -53,24 +56,35 @@ enum Verb {
         ttl: u64,
     },
     /// Accounts: list, suspend, resume, devices, revoke-device
+    #[command(
+        after_help = "Examples:\n  quipd user list\n  quipd user suspend mallory\n  quipd user devices ann"
+    )]
     User {
         #[command(subcommand)]
         verb: UserVerb,
     },
-    /// Rooms: list, archive
+    /// Rooms: list, archive, restore
+    #[command(
+        after_help = "Examples:\n  quipd room list\n  quipd room archive '#old'\n  quipd room restore '#old'"
+    )]
     Room {
         #[command(subcommand)]
         verb: RoomVerb,
     },
     /// Counts of the server that runs
+    #[command(after_help = "Example:\n  quipd stats | jq .connections_now")]
     Stats,
     /// Verify journal and store; exit 0, or 1 and what is wrong where
+    #[command(
+        after_help = "Examples:\n  quipd check --data-dir /var/lib/quipd\n  quipd check --rebuild --data-dir /var/lib/quipd"
+    )]
     Check {
         /// Make the store anew from the journal first
         #[arg(long)]
         rebuild: bool,
     },
     /// Print the configuration file with its defaults
+    #[command(after_help = "Example:\n  quipd default-config > quipd.toml && quipd --config quipd.toml")]
     DefaultConfig,
     /// Print shell completions
     #[command(hide = true)]
@@ -86,23 +100,28 @@ enum Verb {
 #[derive(Debug, Subcommand)]
 enum UserVerb {
     /// All accounts, one JSON object a line
+    #[command(after_help = "Example:\n  quipd user list | jq -r 'select(.online).name'")]
     List,
     /// The account may do nothing; its connections end
+    #[command(after_help = "Example:\n  quipd user suspend mallory")]
     Suspend {
         /// Whom
         name: AccountName,
     },
     /// The account may act again
+    #[command(after_help = "Example:\n  quipd user resume mallory")]
     Resume {
         /// Whom
         name: AccountName,
     },
     /// Devices of an account, one JSON object a line
+    #[command(after_help = "Example:\n  quipd user devices ann | jq -r .key")]
     Devices {
         /// Whose
         name: AccountName,
     },
     /// A device may no longer connect; its connections end
+    #[command(after_help = "Example:\n  quipd user revoke-device KEY")]
     RevokeDevice {
         /// Its key, as `devices` shows it
         key: String,
@@ -112,9 +131,17 @@ enum UserVerb {
 #[derive(Debug, Subcommand)]
 enum RoomVerb {
     /// All rooms with a name, one JSON object a line
+    #[command(after_help = "Example:\n  quipd room list | jq -r 'select(.archived | not).name'")]
     List,
-    /// The room can be read, not written
+    /// The room can be read, not written; `restore` undoes it
+    #[command(after_help = "Example:\n  quipd room archive '#old'")]
     Archive {
+        /// Which
+        room: RoomName,
+    },
+    /// An archived room can be written again
+    #[command(after_help = "Example:\n  quipd room restore '#old'")]
+    Restore {
         /// Which
         room: RoomName,
     },
@@ -192,13 +219,14 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(e) => return usage(&e),
     };
+    let of = admin::Of { serve: &serve, place: &place };
     let done = match command {
-        None => serve::run(serve, &place),
-        Some(Verb::Serve(args)) => serve::run(args, &place),
-        Some(Verb::Invite { owner, room, uses, ttl }) => admin::invite(&place, owner, room, uses, ttl),
-        Some(Verb::User { verb }) => admin::user(&place, verb),
-        Some(Verb::Room { verb }) => admin::room(&place, verb),
-        Some(Verb::Stats) => admin::stats(&place),
+        None => serve::run(&serve, &place),
+        Some(Verb::Serve(args)) => serve::run(&args, &place),
+        Some(Verb::Invite { owner, room, uses, ttl }) => admin::invite(&of, owner, room, uses, ttl),
+        Some(Verb::User { verb }) => admin::user(&of, verb),
+        Some(Verb::Room { verb }) => admin::room(&of, verb),
+        Some(Verb::Stats) => admin::stats(&of),
         Some(Verb::Check { rebuild }) => check::run(&place, rebuild),
         Some(Verb::DefaultConfig) => print(DEFAULT_CONFIG),
         Some(Verb::Completions { shell }) => completions(shell),
@@ -255,7 +283,14 @@ impl PlaceArgs {
         let text = text.map_err(|e| Failure::new(USAGE, format!("cannot read {}: {e}", path.display())))?;
         toml::from_str(&text).map_err(|e| {
             let why = e.message().lines().next().unwrap_or_default().to_owned();
-            Failure::new(USAGE, format!("{}: {why}; see quipd default-config", path.display()))
+            // The message alone does not say which key it is about.
+            let place = e.span().map_or(0, |span| text[..span.start].matches('\n').count());
+            let line = text.lines().nth(place).unwrap_or_default().trim();
+            let path = path.display();
+            Failure::new(
+                USAGE,
+                format!("{path}, line {}, {line:?}: {why}; see quipd default-config", place + 1),
+            )
         })
     }
 

@@ -9,16 +9,16 @@ use crate::start::{Running, StartError, start};
 
 use super::{FAILED, Failure, LogFormat, PlaceArgs, ServeArgs, USAGE, print};
 
-pub fn run(args: ServeArgs, place: &PlaceArgs) -> Result<(), Failure> {
-    let config = merge(&args, place)?;
+pub fn run(args: &ServeArgs, place: &PlaceArgs) -> Result<(), Failure> {
+    let config = merge(args, place)?;
     logging(args.log_format);
     let runtime =
         tokio::runtime::Runtime::new().map_err(|e| Failure::new(FAILED, format!("cannot start: {e}")))?;
-    runtime.block_on(serve(&args, place, config))
+    runtime.block_on(serve(args, place, config))
 }
 
 /// Flag (or environment), then file.
-fn merge(args: &ServeArgs, place: &PlaceArgs) -> Result<Config, Failure> {
+pub fn merge(args: &ServeArgs, place: &PlaceArgs) -> Result<Config, Failure> {
     let file = place.file()?;
     let data_dir = place.data_dir(&file)?;
     let listen = if args.listen.is_empty() { file.listen } else { args.listen.clone() };
@@ -56,7 +56,10 @@ fn logging(format: LogFormat) {
 }
 
 async fn serve(args: &ServeArgs, place: &PlaceArgs, config: Config) -> Result<(), Failure> {
-    let running = start(config).await.map_err(|e: StartError| Failure::new(FAILED, e))?;
+    let running = start(config).await.map_err(|e| match e {
+        StartError::Config(e) => Failure::new(USAGE, format!("{e}; see quipd default-config")),
+        e => Failure::new(FAILED, e),
+    })?;
     print(&format!("ready {}\n", running.link().reveal()))?;
     if let Some(link) = running.owner_link() {
         print(&format!("owner {}\n", link.reveal()))?;
@@ -89,10 +92,10 @@ async fn until_stopped(args: &ServeArgs, place: &PlaceArgs, running: &Running) -
 fn reload(args: &ServeArgs, place: &PlaceArgs, running: &Running) {
     let config = match merge(args, place) {
         Ok(config) => config,
-        Err(failure) => return warn!(why = failure.text, "nothing was reloaded"),
+        Err(failure) => return warn!(why = failure.text, "nothing was reloaded, all is as it was"),
     };
     match running.reload(&config) {
         Ok(()) => info!("reloaded certificate and limits"),
-        Err(e) => warn!(error = %e, "nothing was reloaded"),
+        Err(e) => warn!(why = %e, "nothing was reloaded, all is as it was"),
     }
 }

@@ -13,8 +13,12 @@ use super::{Applied, By, NotApplied, Outcome, Step, refuse};
 pub const GENERAL: &str = "general";
 /// Most accounts that one code makes.
 const MAX_USES: u32 = 10_000;
-/// Most devices of one account, revoked ones not counted.
-const MAX_DEVICES: usize = 64;
+/// Most devices of one account, revoked ones not counted. An operator may allow fewer.
+pub const MAX_DEVICES: u32 = 64;
+/// Most bots of one account. An operator may allow fewer.
+pub const MAX_BOTS: u32 = 100;
+/// Most keys of all bots of one account, revoked ones not counted: all of them are told in one reply.
+const MAX_TOKENS: usize = 256;
 
 impl Step<'_> {
     /// Resolves the key that asks.
@@ -134,12 +138,15 @@ impl Step<'_> {
         }
         let bot = match self.state.account_names.get(name).copied() {
             None => {
+                self.check_bots(by)?;
+                self.check_tokens(by)?;
                 let bot = self.new_account(name, Some(by.id), false);
                 self.enter_first_rooms(&bot, None);
                 bot.id
             }
             Some(bot) if self.state.accounts.get(&bot).is_some_and(|a| a.bot_of == Some(by.id)) => {
                 self.check_device_room(bot)?;
+                self.check_tokens(by)?;
                 bot
             }
             Some(_) => {
@@ -205,13 +212,28 @@ impl Step<'_> {
     }
 
     fn check_device_room(&self, account: AccountId) -> Result<(), NotApplied> {
-        let keys = self.state.devices_of.get(&account).into_iter().flatten();
-        let live = keys.filter(|key| self.state.devices.get(*key).is_some_and(|d| !d.revoked)).count();
-        if live >= MAX_DEVICES {
+        if self.state.live_devices(account) >= MAX_DEVICES as usize {
             return refuse(
                 ErrorCode::TooMany,
                 format!("an account has at most {MAX_DEVICES} devices; revoke one first"),
             );
+        }
+        Ok(())
+    }
+
+    fn check_bots(&self, by: &By) -> Result<(), NotApplied> {
+        if self.state.bots_of.get(&by.id).is_some_and(|bots| bots.len() >= MAX_BOTS as usize) {
+            let text = format!("an account has at most {MAX_BOTS} bots; give one of yours another token");
+            return refuse(ErrorCode::TooMany, text);
+        }
+        Ok(())
+    }
+
+    fn check_tokens(&self, by: &By) -> Result<(), NotApplied> {
+        let bots = self.state.bots_of.get(&by.id).into_iter().flatten();
+        if bots.map(|bot| self.state.live_devices(*bot)).sum::<usize>() >= MAX_TOKENS {
+            let text = format!("an account has at most {MAX_TOKENS} tokens; revoke those of a bot first");
+            return refuse(ErrorCode::TooMany, text);
         }
         Ok(())
     }
@@ -240,9 +262,20 @@ impl Step<'_> {
         }
     }
 
+    /// Of the codes that an operator made for owners none is good any more.
+    pub(super) fn withdraw_owner_codes(&mut self) {
+        self.withdraw(|invite| {
+            invite.by.is_none() && matches!(invite.grant, Grant::Account { admin: true, .. })
+        });
+    }
+
     /// Whoever has the lost device may have made a code with it: codes of the account that wait are good no longer.
     fn withdraw_device_codes(&mut self, account: AccountId) {
-        let waiting = |invite: &&Invite| invite.grant == Grant::Device(account) && invite.uses_left > 0;
+        self.withdraw(|invite| invite.grant == Grant::Device(account));
+    }
+
+    fn withdraw(&mut self, which: impl Fn(&Invite) -> bool) {
+        let waiting = |invite: &&Invite| invite.uses_left > 0 && which(invite);
         let mut codes: Vec<Invite> = self.state.invites.values().filter(waiting).cloned().collect();
         // The order of changes must be the same everywhere.
         codes.sort_unstable_by_key(|invite| invite.hash);

@@ -39,11 +39,29 @@ impl Command {
         FIELDS
             + match &self.body {
                 CommandBody::Post { text, .. } | CommandBody::Edit { text, .. } => text.len(),
-                CommandBody::CreateRoom { members: names, .. } | CommandBody::Invite { who: names, .. } => {
-                    names.len() * (MAX_ACCOUNT_NAME + 1)
-                }
-                _ => 0,
+                body => body.names() * (MAX_ACCOUNT_NAME + 1),
             }
+    }
+
+    /// About as many changes as it makes if it is applied.
+    pub fn changes(&self) -> usize {
+        /// Of a post that names nobody: the event, and its author's read marker.
+        const POST: usize = 2;
+        /// Of one account that enters: its membership, its notice, and the head of its inbox.
+        const ENTERS: usize = 3;
+        POST + self.body.names() * ENTERS
+    }
+}
+
+impl CommandBody {
+    /// How many accounts it names to enter a room.
+    pub fn names(&self) -> usize {
+        match self {
+            CommandBody::CreateRoom { members: names, .. } | CommandBody::Invite { who: names, .. } => {
+                names.len()
+            }
+            _ => 0,
+        }
     }
 }
 
@@ -176,7 +194,8 @@ pub enum CommandBody {
         room: RoomName,
     },
     /// The first command of an empty log: makes `#general`, and the code of the server's first owner. One command, so
-    /// that no crash leaves a server that nobody can own.
+    /// that no crash leaves a server that nobody can own. As long as there is no account it comes again with every
+    /// start, and makes another code in place of the one before.
     Bootstrap {
         /// SHA-256 of the code.
         owner: [u8; 32],
@@ -269,5 +288,10 @@ pub enum CommandBody {
         name: ConsumerName,
         /// In which room; none is in every room.
         target: Option<Target>,
+    },
+    /// Writing goes on in a room that was archived. The operator's.
+    Restore {
+        /// Where.
+        room: RoomName,
     },
 }

@@ -101,9 +101,9 @@ impl Engine {
         Engine { state: State::from_snapshot(snapshot) }
     }
 
-    /// Whether nothing was ever applied.
-    pub fn is_empty(&self) -> bool {
-        self.state.rooms.is_empty()
+    /// Whether nobody has an account yet, and so nobody owns the server.
+    pub fn is_unowned(&self) -> bool {
+        self.state.accounts.is_empty()
     }
 
     /// Applies one command under the terms of its entry and appends what changed to `changes`.
@@ -160,6 +160,7 @@ impl Step<'_> {
             CommandBody::Suspend { name, on } => self.suspend(name, *on),
             CommandBody::RevokeDevice { key } => self.revoke_device(None, key),
             CommandBody::Archive { room } => self.archive(None, room),
+            CommandBody::Restore { room } => self.restore(room),
             _ => refuse(ErrorCode::Forbidden, "an operator has no account for that; use a client"),
         }
     }
@@ -199,6 +200,7 @@ impl Step<'_> {
             CommandBody::MoveConsumer { name, room, cursor } => self.move_consumer(&by, name, *room, *cursor),
             CommandBody::DropConsumer { name, target } => self.drop_consumer(&by, name, target.as_ref()),
             CommandBody::Bootstrap { .. }
+            | CommandBody::Restore { .. }
             | CommandBody::Suspend { .. }
             | CommandBody::Redeem { .. }
             | CommandBody::Register { .. } => refuse(ErrorCode::Forbidden, "only an operator may do that"),

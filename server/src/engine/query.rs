@@ -6,13 +6,25 @@ use std::ops::Bound;
 use quip_protocol::limits::MAX_LISTED;
 use quip_protocol::room::{AccountSummary, DeviceSummary, MemberSummary, RoomSummary};
 use quip_protocol::{
-    AccountId, AccountName, DeviceKey, ErrorCode, Refusal, RoomId, RoomKind, RoomName, Target,
+    AccountId, AccountName, DeviceKey, ErrorCode, Refusal, Role, RoomId, RoomKind, RoomName, Target,
+    Timestamp,
 };
-use quip_storage::record::{Account, Device, Head, Standing};
+use quip_storage::record::{Account, Device, Grant, Head, Standing};
 
 use super::{Engine, RoomState, State};
 
+/// Of a person's devices that were revoked, so many are listed: the newest.
+const REVOKED_LISTED: usize = 64;
+/// Of a bot's.
+const REVOKED_LISTED_OF_BOT: usize = 1;
+
 impl State {
+    /// Devices of an account that may connect.
+    pub(super) fn live_devices(&self, account: AccountId) -> usize {
+        let keys = self.devices_of.get(&account).into_iter().flatten();
+        keys.filter(|key| self.devices.get(*key).is_some_and(|device| !device.revoked)).count()
+    }
+
     /// The account of a key that may act.
     pub(super) fn account_of(&self, key: &DeviceKey) -> Result<&Account, Refusal> {
         let unknown = || {
@@ -234,15 +246,17 @@ impl Engine {
         })
     }
 
-    /// Devices of an account; of very many those that may connect, and the newest of those that were revoked.
+    /// Devices of an account, by key. Of those that were revoked the newest: the list has to fit into a reply.
     pub fn devices(&self, account: AccountId, online: impl Fn(&DeviceKey) -> bool) -> Vec<DeviceSummary> {
+        let is_bot = self.state.accounts.get(&account).is_some_and(|account| account.bot_of.is_some());
         let keys = self.state.devices_of.get(&account).into_iter().flatten();
-        let mut devices: Vec<&Device> = keys.filter_map(|key| self.state.devices.get(key)).collect();
-        if devices.len() > MAX_LISTED as usize {
-            devices.sort_by_key(|device| (device.revoked, Reverse(device.added_at)));
-            devices.truncate(MAX_LISTED as usize);
-        }
-        devices
+        let all = keys.filter_map(|key| self.state.devices.get(key));
+        let (mut revoked, mut listed): (Vec<&Device>, Vec<&Device>) = all.partition(|device| device.revoked);
+        revoked.sort_unstable_by_key(|device| (Reverse(device.added_at), device.key));
+        revoked.truncate(if is_bot { REVOKED_LISTED_OF_BOT } else { REVOKED_LISTED });
+        listed.append(&mut revoked);
+        listed.sort_unstable_by_key(|device| device.key);
+        listed
             .into_iter()
             .map(|device| DeviceSummary {
                 key: device.key,
@@ -252,6 +266,27 @@ impl Engine {
                 online: online(&device.key),
             })
             .collect()
+    }
+
+    /// Devices of an account that may connect.
+    pub fn live_devices(&self, account: AccountId) -> usize {
+        self.state.live_devices(account)
+    }
+
+    /// Codes of an account that can still be used: links that make accounts, and codes for its own devices.
+    pub fn open_codes(&self, account: AccountId, now: Timestamp) -> (usize, usize) {
+        let own = self.state.invites.values().filter(|invite| invite.by == Some(account));
+        let open = own.filter(|invite| invite.uses_left > 0 && invite.expires >= now);
+        let (links, devices): (Vec<_>, Vec<_>) =
+            open.partition(|invite| matches!(invite.grant, Grant::Account { .. }));
+        (links.len(), devices.len())
+    }
+
+    /// Rooms with a name that an account owns and that are not archived.
+    pub fn owned_rooms(&self, account: AccountId) -> usize {
+        let rooms = self.state.rooms_of.get(&account).into_iter().flatten();
+        let rooms = rooms.filter_map(|room| self.state.rooms.get(room)).filter(|state| !state.room.archived);
+        rooms.filter(|state| state.role(account) == Some(Role::Owner)).count()
     }
 
     /// Bots of an account.

@@ -1,5 +1,7 @@
 //! Rooms: making, entering, leaving, roles, topics.
 
+use std::collections::HashSet;
+
 use quip_protocol::limits::{MAX_LINE, MAX_NAMED_IN_EVENT, MAX_NAMES};
 use quip_protocol::{
     AccountId, AccountName, ErrorCode, EventBody, NoticeBody, Role, RoomId, RoomKind, RoomName, SafeLine,
@@ -13,13 +15,16 @@ use super::{Applied, By, NotApplied, Outcome, Step, refuse};
 
 impl Step<'_> {
     pub(super) fn bootstrap(&mut self, owner: [u8; 32], expires: Timestamp) -> Applied {
-        if !self.state.rooms.is_empty() {
-            return refuse(ErrorCode::BadRequest, "this server already has its first room");
+        if !self.state.accounts.is_empty() {
+            return refuse(ErrorCode::BadRequest, "this server already has an account");
         }
-        let name = GENERAL.parse().expect("the name of the first room is a valid name");
-        let room = self.new_room(Some(name), RoomKind::Public, SafeLine::default(), None);
-        self.new_invite(None, owner, None, true, 1, expires)?;
-        Ok(Outcome::Room(room))
+        let general = GENERAL.parse().expect("the name of the first room is a valid name");
+        if !self.state.room_names.contains_key(&general) {
+            self.new_room(Some(general), RoomKind::Public, SafeLine::default(), None);
+        }
+        // Nobody has used the code of the start before, and who has seen it is not known.
+        self.withdraw_owner_codes();
+        self.new_invite(None, owner, None, true, 1, expires)
     }
 
     pub(super) fn create_room(
@@ -125,7 +130,7 @@ impl Step<'_> {
         if who.is_empty() || who.len() > MAX_NAMES {
             return refuse(ErrorCode::TooMany, format!("invite 1 to {MAX_NAMES} accounts at once"));
         }
-        let mut ids = Vec::with_capacity(who.len());
+        let (mut ids, mut seen) = (Vec::with_capacity(who.len()), HashSet::with_capacity(who.len()));
         for member in who {
             let id = self.named_account(member)?;
             match self.state.rooms[&room].people.get(&id).map(|m| &m.standing) {
@@ -136,7 +141,7 @@ impl Step<'_> {
                         format!("{member} was removed from #{name}; only a moderator invites them again"),
                     );
                 }
-                _ if ids.contains(&id) => {}
+                _ if !seen.insert(id) => {}
                 _ => ids.push(id),
             }
         }
@@ -224,6 +229,16 @@ impl Step<'_> {
                 self.record(room, by, EventBody::Archived);
             }
             self.put(Change::Room(Room { archived: true, ..record }));
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// Ends the archiving of a room. The operator's: like an operator's archiving it is no event of the room.
+    pub(super) fn restore(&mut self, name: &RoomName) -> Applied {
+        let room = self.named_room(name)?;
+        let record = self.state.rooms[&room].room.clone();
+        if record.archived {
+            self.put(Change::Room(Room { archived: false, ..record }));
         }
         Ok(Outcome::Done)
     }

@@ -18,6 +18,10 @@ const GROUP: usize = 4 * 1024;
 /// were larger would stop all writing.
 const GROUP_BYTES: usize = 16 * 1024 * 1024;
 
+/// About the most changes in one group, whatever its first command makes: a room with 10,000 members is 30,000 of them,
+/// and nobody waits for two.
+const GROUP_CHANGES: usize = 16 * 1024;
+
 /// Where sessions put commands.
 #[derive(Debug, Clone)]
 pub struct LocalLog {
@@ -55,10 +59,11 @@ impl Intake {
         if self.taken.is_empty() && !self.wait(Instant::now() + patience) {
             return None;
         }
-        let mut bytes = 0;
+        let (mut bytes, mut changes) = (0, 0);
         let fits = |submission: &&Submission| {
             bytes += submission.command.weight();
-            bytes <= GROUP_BYTES
+            changes += submission.command.changes();
+            bytes <= GROUP_BYTES && changes <= GROUP_CHANGES
         };
         let fitting = self.taken.iter().take_while(fits).count().max(1);
         let rest = self.taken.split_off(fitting.min(self.taken.len()));

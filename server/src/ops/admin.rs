@@ -1,8 +1,11 @@
 //! The admin socket: what an operator asks a server that runs, one JSON object a line. Whoever may open the socket
 //! (0600, in the data directory) is an operator.
 
+use std::fs::{DirBuilder, Permissions};
 use std::io::{self, BufRead as _, Write as _};
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use quip_protocol::{AccountName, DeviceKey, InviteCode, Refusal, RoomName, ServerLink, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -20,6 +23,10 @@ use crate::node::{Shared, submit};
 pub const SOCKET: &str = "admin.sock";
 /// Longest request, in bytes.
 const MAX_LINE: u64 = 64 * 1024;
+/// Requests that are served at once; the next ones wait.
+const AT_ONCE: usize = 8;
+/// A request must be read, answered and taken within this.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// What an operator asks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,6 +57,8 @@ pub enum AdminRequest {
     Rooms,
     /// A room is no longer written.
     Archive(RoomName),
+    /// It is written again.
+    Restore(RoomName),
     /// Counts.
     Stats,
 }
@@ -66,54 +75,74 @@ pub enum AdminReply {
     Refused(String),
 }
 
-/// Serves the socket until told to stop. A path too long for a socket is a warning: the server serves without.
-///
-/// # Errors
-/// When the socket cannot be made private.
-pub fn listen(
-    tasks: &mut JoinSet<()>,
-    data_dir: &Path,
-    shared: Shared,
-    link: ServerLink,
-    mut stop: watch::Receiver<bool>,
-) -> io::Result<()> {
-    let path = data_dir.join(SOCKET);
-    // The lock of the data directory is ours: a socket that is there is a leftover.
-    let _ = std::fs::remove_file(&path);
-    let listener = match UnixListener::bind(&path) {
-        Ok(listener) => listener,
-        Err(e) => {
-            warn!(error = %e, socket = %path.display(), "no admin socket: use a shorter --data-dir to have one");
-            return Ok(());
-        }
-    };
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-    tasks.spawn(async move {
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                _ = stop.wait_for(|stop| *stop) => break,
-            };
-            if let Ok((stream, _)) = accepted
-                && let Err(e) = serve(stream, &shared, &link).await
-            {
-                debug!(error = %e, "admin connection ended");
-            }
-        }
-        let _ = std::fs::remove_file(&path);
-    });
-    Ok(())
+/// The socket, bound and not yet served.
+#[derive(Debug)]
+pub struct AdminSocket {
+    listener: UnixListener,
+    path: PathBuf,
 }
 
-async fn serve(stream: UnixStream, shared: &Shared, link: &ServerLink) -> io::Result<()> {
+impl AdminSocket {
+    /// Binds it. Where that cannot be done, a warning says so, and the server serves without: paths of sockets are
+    /// short on every system.
+    pub fn bind(data_dir: &Path) -> Option<AdminSocket> {
+        let path = data_dir.join(SOCKET);
+        match bind_private(data_dir, &path) {
+            Ok(listener) => Some(AdminSocket { listener, path }),
+            Err(e) => {
+                let socket = path.display();
+                warn!(error = %e, %socket, "no admin socket: use a shorter --data-dir to have one");
+                None
+            }
+        }
+    }
+
+    /// Serves it until told to stop.
+    pub async fn serve(self, shared: Shared, mut stop: watch::Receiver<bool>) {
+        let mut serving = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept(), if serving.len() < AT_ONCE => match accepted {
+                    Ok((stream, _)) => drop(serving.spawn(serve_one(stream, shared.clone()))),
+                    Err(e) => debug!(error = %e, "no admin connection"),
+                },
+                Some(_) = serving.join_next() => {}
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+        }
+        let _ = std::fs::remove_file(&self.path);
+        while serving.join_next().await.is_some() {}
+    }
+}
+
+/// Nobody else may open the socket, at no moment: it is bound within a directory that is private from its making, and
+/// moved to its place when it is private itself. The lock of the data directory is ours: what is there is a leftover.
+fn bind_private(data_dir: &Path, path: &Path) -> io::Result<UnixListener> {
+    // As long as the path that it will have: one that is too long for a socket has to be found here.
+    let dir = data_dir.join(".new");
+    let _ = std::fs::remove_dir_all(&dir);
+    DirBuilder::new().mode(0o700).create(&dir)?;
+    let made = dir.join("admin");
+    let listener = UnixListener::bind(&made)?;
+    std::fs::set_permissions(&made, Permissions::from_mode(0o600))?;
+    std::fs::rename(&made, path)?;
+    std::fs::remove_dir(&dir)?;
+    Ok(listener)
+}
+
+async fn serve_one(stream: UnixStream, shared: Shared) {
+    let served = tokio::time::timeout(DEADLINE, serve(stream, &shared)).await;
+    if let Err(e) = served.map_err(io::Error::other).flatten() {
+        debug!(error = %e, "admin connection ended");
+    }
+}
+
+async fn serve(stream: UnixStream, shared: &Shared) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
-    let mut read = BufReader::new(read.take(MAX_LINE));
-    tokio::time::timeout(std::time::Duration::from_secs(5), read.read_line(&mut line))
-        .await
-        .map_err(io::Error::other)??;
+    BufReader::new(read.take(MAX_LINE)).read_line(&mut line).await?;
     let reply = match serde_json::from_str(&line) {
-        Ok(request) => answer(shared, link, request).await,
+        Ok(request) => answer(shared, request).await,
         Err(e) => AdminReply::Refused(format!("not a request: {e}")),
     };
     let mut text = serde_json::to_string(&reply)?;
@@ -128,11 +157,21 @@ async fn serve(stream: UnixStream, shared: &Shared, link: &ServerLink) -> io::Re
 pub fn ask(data_dir: &Path, request: &AdminRequest) -> io::Result<Option<AdminReply>> {
     let mut stream = match std::os::unix::net::UnixStream::connect(data_dir.join(SOCKET)) {
         Ok(stream) => stream,
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+        // A path that is too long for a socket is invalid: the server has none there either.
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::InvalidInput
+            ) =>
+        {
             return Ok(None);
         }
         Err(e) => return Err(e),
     };
+    // Longer than the server takes: it is the one that says why.
+    let patience = Some(DEADLINE * 2);
+    stream.set_read_timeout(patience)?;
+    stream.set_write_timeout(patience)?;
     stream.write_all((serde_json::to_string(request)? + "\n").as_bytes())?;
     let mut line = String::new();
     io::BufReader::new(stream).read_line(&mut line)?;
@@ -140,17 +179,17 @@ pub fn ask(data_dir: &Path, request: &AdminRequest) -> io::Result<Option<AdminRe
 }
 
 /// Answers one request.
-pub async fn answer(shared: &Shared, link: &ServerLink, request: AdminRequest) -> AdminReply {
-    match reply(shared, link, request).await {
+pub async fn answer(shared: &Shared, request: AdminRequest) -> AdminReply {
+    match reply(shared, request).await {
         Ok(reply) => reply,
         Err(refusal) => AdminReply::Refused(refusal.text.to_string()),
     }
 }
 
-async fn reply(shared: &Shared, link: &ServerLink, request: AdminRequest) -> Result<AdminReply, Refusal> {
+async fn reply(shared: &Shared, request: AdminRequest) -> Result<AdminReply, Refusal> {
     let body = match request {
         AdminRequest::Invite { owner, room, uses, ttl_s } => {
-            return invite(shared, link, owner, room, uses, ttl_s).await;
+            return invite(shared, owner, room, uses, ttl_s).await;
         }
         AdminRequest::Users => return Ok(AdminReply::Rows(users(shared))),
         AdminRequest::Devices(name) => return devices(shared, &name),
@@ -160,6 +199,7 @@ async fn reply(shared: &Shared, link: &ServerLink, request: AdminRequest) -> Res
         AdminRequest::Resume(name) => CommandBody::Suspend { name, on: false },
         AdminRequest::RevokeDevice(key) => CommandBody::RevokeDevice { key: device_key(&key)? },
         AdminRequest::Archive(room) => CommandBody::Archive { room },
+        AdminRequest::Restore(room) => CommandBody::Restore { room },
     };
     operate(shared, body).await?;
     Ok(AdminReply::Rows(Vec::new()))
@@ -177,17 +217,20 @@ fn device_key(text: &str) -> Result<DeviceKey, Refusal> {
 
 async fn invite(
     shared: &Shared,
-    link: &ServerLink,
     admin: bool,
     room: Option<RoomName>,
     uses: u32,
     ttl_s: u64,
 ) -> Result<AdminReply, Refusal> {
+    let link = shared.node.link.read().clone();
+    let link = link.ok_or_else(|| {
+        Refusal::new(quip_protocol::ErrorCode::Unavailable, "the server's address is not known; start quipd")
+    })?;
     let code = InviteCode::generate()
         .map_err(|e| Refusal::new(quip_protocol::ErrorCode::Internal, format!("no randomness: {e}")))?;
     let expires = Timestamp::now().plus_ms(ttl_s.saturating_mul(1_000));
     operate(shared, CommandBody::NewInvite { hash: code.hash(), room, admin, uses, expires }).await?;
-    Ok(AdminReply::Link(ServerLink { code: Some(code), ..link.clone() }.reveal()))
+    Ok(AdminReply::Link(ServerLink { code: Some(code), ..link }.reveal()))
 }
 
 fn users(shared: &Shared) -> Vec<Value> {
@@ -195,7 +238,7 @@ fn users(shared: &Shared) -> Vec<Value> {
     let users = engine.all_accounts().filter_map(|account| {
         let summary = engine.account_summary(account.id, shared.node.sessions.is_online(account.id))?;
         Some(json!({
-            "name": summary.name, "bot": summary.bot, "owner": summary.owner, "admin": summary.admin,
+            "type": "account", "name": summary.name, "bot": summary.bot, "owner": summary.owner, "admin": summary.admin,
             "suspended": summary.suspended, "online": summary.online, "created_at_ms": summary.created_at,
         }))
     });
@@ -208,7 +251,7 @@ fn devices(shared: &Shared, name: &AccountName) -> Result<AdminReply, Refusal> {
     let devices = engine.devices(account, |key| shared.node.sessions.is_device_online(account, key));
     let rows = devices.into_iter().map(|device| {
         json!({
-            "key": device.key.to_string(), "label": device.label, "added_at_ms": device.added_at,
+            "type": "device", "key": device.key.to_string(), "label": device.label, "added_at_ms": device.added_at,
             "revoked": device.revoked, "online": device.online,
         })
     });
@@ -219,7 +262,7 @@ fn rooms(shared: &Shared) -> Vec<Value> {
     let engine = shared.node.engine.read();
     let rooms = engine.all_rooms().map(|state| {
         json!({
-            "name": state.room.name, "private": state.room.kind == quip_protocol::RoomKind::Private,
+            "type": "room", "name": state.room.name, "private": state.room.kind == quip_protocol::RoomKind::Private,
             "members": state.members, "events": state.head.cursor.seq, "messages": state.head.ordinal,
             "archived": state.room.archived, "topic": state.room.topic,
         })
@@ -232,6 +275,7 @@ fn stats(shared: &Shared) -> Value {
     let counts = node.metrics.all().into_iter().chain(node.gauges());
     let mut stats: serde_json::Map<String, Value> =
         counts.map(|(name, value)| (name.to_owned(), json!(value))).collect();
+    stats.insert("type".into(), json!("stats"));
     stats.insert("writable".into(), json!(node.is_ready()));
     stats.insert("applied".into(), json!(node.store.applied().to_string()));
     Value::Object(stats)

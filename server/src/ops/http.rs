@@ -15,18 +15,23 @@ use tracing::{error, info};
 
 use crate::node::Node;
 
-/// Serves `/metrics`, `/healthz` and `/readyz` until told to stop.
+/// Takes the address, and serves nothing yet.
 ///
 /// # Errors
 /// When the address cannot be listened on.
-pub async fn listen(
+pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await?;
+    info!(address = %listener.local_addr()?, "metrics and health");
+    Ok(listener)
+}
+
+/// Serves `/metrics`, `/healthz` and `/readyz` until told to stop.
+pub fn serve(
     tasks: &mut JoinSet<()>,
-    address: SocketAddr,
+    listener: TcpListener,
     node: Arc<Node>,
     mut stop: watch::Receiver<bool>,
-) -> io::Result<()> {
-    let listener = TcpListener::bind(address).await?;
-    info!(address = %listener.local_addr()?, "serving metrics and health");
+) {
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -41,7 +46,6 @@ pub async fn listen(
             error!(error = %e, "metrics and health are no longer served");
         }
     });
-    Ok(())
 }
 
 async fn metrics(State(node): State<Arc<Node>>) -> String {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, EndpointConfig, IdleTimeout, TransportConfig, VarInt};
 use quinn_proto::RandomConnectionIdGenerator;
+use quip_protocol::Timestamp;
 use quip_protocol::transport::IDLE_TIMEOUT;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
@@ -104,11 +105,7 @@ pub async fn run(endpoint: Endpoint, shared: Shared, mut stop: watch::Receiver<b
             _ = stop.wait_for(|stop| *stop) => break,
         };
         let Some(incoming) = incoming else { break };
-        let retry_above = shared.node.limits.read().retry_above;
-        if shared.node.sessions.total() >= retry_above
-            && !incoming.remote_address_validated()
-            && incoming.may_retry()
-        {
+        if !incoming.remote_address_validated() && incoming.may_retry() && must_prove(&shared, &incoming) {
             if let Err(e) = incoming.retry() {
                 debug!(error = %e, "no retry was sent");
             }
@@ -119,19 +116,37 @@ pub async fn run(endpoint: Endpoint, shared: Shared, mut stop: watch::Receiver<b
     while sessions.join_next().await.is_some() {}
 }
 
+/// Whether a client has to prove its address first: when there are many, and when its address has had its share,
+/// which somebody else may have spent in its name.
+fn must_prove(shared: &Shared, incoming: &quinn::Incoming) -> bool {
+    let (limits, sessions) = (shared.node.limits.read(), &shared.node.sessions);
+    let address = incoming.remote_address().ip();
+    sessions.total() >= limits.retry_above
+        || !sessions.spent.may_shake_hands(address, &limits, Timestamp::now())
+}
+
+/// A limit is reached.
+fn refuse(shared: &Shared, incoming: quinn::Incoming) {
+    Metrics::count(&shared.node.metrics.refused_connections);
+    let refused = shared.node.sessions.refused.lock().note(Timestamp::now());
+    if let Some(count) = refused {
+        let peer = incoming.remote_address();
+        warn!(count, last = %peer, "connections were refused: a limit on connections is reached");
+    }
+    incoming.refuse();
+}
+
 async fn connection(shared: Shared, incoming: quinn::Incoming, stop: watch::Receiver<bool>) {
     let node = Arc::clone(&shared.node);
     let address = incoming.remote_address();
-    let (total, per_address) = {
-        let limits = node.limits.read();
-        (limits.connections, limits.connections_per_address)
-    };
+    let limits = node.limits.read().clone();
+    let (total, per_address) = (limits.connections, limits.connections_per_address);
     let Some(_place) = node.sessions.place(address.ip(), total, per_address) else {
-        Metrics::count(&node.metrics.refused_connections);
-        warn!(peer = %address, "connection refused: a limit on connections is reached");
-        incoming.refuse();
-        return;
+        return refuse(&shared, incoming);
     };
+    if !node.sessions.spent.may_shake_hands(address.ip(), &limits, Timestamp::now()) {
+        return refuse(&shared, incoming);
+    }
     let connecting = match incoming.accept() {
         Ok(connecting) => connecting,
         Err(e) => return debug!(peer = %address, error = %e, "not accepted"),
@@ -139,6 +154,7 @@ async fn connection(shared: Shared, incoming: quinn::Incoming, stop: watch::Rece
     match tokio::time::timeout(HANDSHAKE_DEADLINE, connecting).await {
         Ok(Ok(connection)) => {
             Metrics::count(&node.metrics.connections);
+            node.sessions.spent.shook_hands(address.ip(), &limits, Timestamp::now());
             if let Some(key) = tls::device_key(&connection) {
                 serve(shared, connection, key, stop).await;
             }

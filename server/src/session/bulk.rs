@@ -68,7 +68,7 @@ async fn send_events(
             "this device is not known here; join with a link first",
         )));
     };
-    if let Err(refusal) = session.within_budget(Timestamp::now()) {
+    if let Err(refusal) = session.charge_one(Timestamp::now()) {
         return Ok(Err(refusal));
     }
     let asked = node.ask(|engine| {

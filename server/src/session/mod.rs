@@ -4,6 +4,7 @@
 pub mod accept;
 pub mod budget;
 mod bulk;
+pub mod charges;
 mod cursors;
 mod live;
 pub mod registry;
@@ -25,7 +26,8 @@ use quip_protocol::frame::{Hello, Labelled, Reply, Request, VERSION, Welcome};
 use quip_protocol::limits::{MAX_HELLO_FRAME, MAX_NAMES, MAX_REPLY_FRAME, MAX_REQUEST_FRAME, MAX_WATCHES};
 use quip_protocol::transport::{FrameError, FrameReader, write_frame};
 use quip_protocol::{AccountId, DeviceKey, ErrorCode, Refusal, Timestamp};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 use tracing::debug;
 
 use crate::engine::{Actor, Command, CommandBody, Engine};
@@ -33,7 +35,6 @@ use crate::log::{Finished, Submission, Waiter};
 use crate::node::{Asked, Shared};
 use crate::ops::metrics::Metrics;
 
-use budget::Rate;
 use replies::{Answer, Replies};
 use requests::Todo;
 use unanswered::{Repeated, Unanswered, weight};
@@ -49,6 +50,10 @@ struct Session {
     key: DeviceKey,
     /// Whose, as soon as that is known.
     account: Mutex<Option<AccountId>>,
+    /// Whose budget it spends: the account's, of a bot its owner's.
+    payer: Mutex<Option<AccountId>>,
+    /// Told when the connection becomes an account's.
+    entered: Notify,
     watching: Watching,
     unanswered: Unanswered,
 }
@@ -68,6 +73,8 @@ impl Drop for Session {
 enum Ended {
     #[error("no hello within {HELLO_DEADLINE:?}")]
     Silent,
+    #[error("it belonged to no account in time: join with a link first")]
+    Stranger,
     #[error("refused: {0}")]
     Refused(Refusal),
     #[error(transparent)]
@@ -88,7 +95,7 @@ impl Ended {
     /// The code and words of the QUIC close.
     fn close(&self) -> (u32, String) {
         let code = match self {
-            Ended::Silent | Ended::Frame(FrameError::Deadline(_)) => close::DEADLINE,
+            Ended::Silent | Ended::Stranger | Ended::Frame(FrameError::Deadline(_)) => close::DEADLINE,
             Ended::Refused(refusal) if matches!(refusal.code, ErrorCode::Revoked | ErrorCode::Suspended) => {
                 close::REVOKED
             }
@@ -115,6 +122,8 @@ pub(crate) async fn serve(
         connection: connection.clone(),
         key,
         account: Mutex::new(None),
+        payer: Mutex::new(None),
+        entered: Notify::new(),
         watching: Watching::default(),
         unanswered,
     });
@@ -132,7 +141,6 @@ impl Session {
     async fn run(self: &Arc<Self>, stop: watch::Receiver<bool>) -> Result<(), Ended> {
         let hello = tokio::time::timeout(HELLO_DEADLINE, self.hello()).await.map_err(|_| Ended::Silent)?;
         let (send, mut reader) = hello?;
-        reader.set_limit(MAX_REQUEST_FRAME);
         let (answers, answered) = mpsc::unbounded_channel();
         let (results, finished) = mpsc::unbounded_channel();
         let replies = Replies { session: Arc::clone(self), send, answered, finished };
@@ -200,7 +208,10 @@ impl Session {
 
     /// From now on this connection is this account's.
     fn enter(&self, account: AccountId) {
+        let owner = self.ask(|engine| engine.account(account).and_then(|account| account.bot_of));
+        *self.payer.lock() = Some(owner.answer.unwrap_or(account));
         *self.account.lock() = Some(account);
+        self.entered.notify_one();
         self.shared.node.sessions.enter(account, self.key, self.connection.clone());
         // A revocation ends the connections that it finds; one between the question who this is and here found none.
         if self.ask(|engine| engine.account_of(&self.key).is_err()).answer {
@@ -212,18 +223,33 @@ impl Session {
         self.shared.node.ask(question)
     }
 
-    /// Takes requests in order until the client ends the stream.
+    /// Takes requests in order until the client ends the stream. Of who has no account only short ones, and not for long.
     async fn requests(
         &self,
         reader: &mut FrameReader<quinn::RecvStream>,
         channels: Channels,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), Ended> {
-        let deadline = Duration::from_millis(self.shared.node.limits.read().frame_deadline_ms.into());
+        let (deadline, patience) = {
+            let limits = self.shared.node.limits.read();
+            [limits.frame_deadline_ms, limits.stranger_deadline_ms]
+                .map(|ms| Duration::from_millis(ms.into()))
+                .into()
+        };
+        let until = Instant::now() + patience;
+        let mut is_stranger = true;
         loop {
             let frame = tokio::select! {
-                frame = reader.next_within(deadline) => frame?,
+                // First: with the limit of before, what comes next could be too long.
+                biased;
+                () = self.entered.notified(), if is_stranger => {
+                    is_stranger = false;
+                    reader.set_limit(MAX_REQUEST_FRAME);
+                    continue;
+                }
+                () = tokio::time::sleep_until(until), if is_stranger => return Err(Ended::Stranger),
                 _ = stop.wait_for(|stop| *stop) => None,
+                frame = reader.next_within(deadline) => frame?,
             };
             let Some(frame) = frame else { break };
             // Waits when too much is unanswered: then nothing more is read, and the client waits in turn.
@@ -244,7 +270,7 @@ impl Session {
         self.unanswered.take(label, 0).await?;
         let text =
             format!("too many at once: a request has at most {MAX_NAMES} names and {MAX_WATCHES} rooms");
-        let refusal = self.within_budget(Timestamp::now()).err();
+        let refusal = self.charge_one(Timestamp::now()).err();
         let refusal = refusal.unwrap_or_else(|| Refusal::new(ErrorCode::TooMany, text));
         self.answer(label, Reply::Refused(refusal), 0, channels);
         Ok(())
@@ -256,7 +282,7 @@ impl Session {
         let now = Timestamp::now();
         Metrics::count(&self.shared.node.metrics.requests);
         let account = *self.account.lock();
-        let todo = self.within_budget(now).and_then(|()| match account {
+        let todo = self.charge(account, &body, now).and_then(|()| match account {
             Some(account) => self.decide(account, body, now),
             None => self.decide_unknown(body, now),
         });
@@ -316,34 +342,16 @@ impl Session {
         frame
     }
 
-    fn within_budget(&self, now: Timestamp) -> Result<(), Refusal> {
-        let node = &self.shared.node;
-        let rate = {
-            let limits = node.limits.read();
-            Rate::per_second(limits.burst_messages, limits.messages_per_second)
-        };
-        node.sessions.take_request(self.key, rate, now).map_err(|after_ms| {
-            Refusal::retry(ErrorCode::RateLimited, format!("too fast; try again in {after_ms} ms"), after_ms)
-        })
-    }
-
     /// A device without an account can only get one.
     fn decide_unknown(&self, request: Request, now: Timestamp) -> Result<Todo, Refusal> {
         let node = &self.shared.node;
-        let burst = node.limits.read().code_attempts;
-        let address = self.connection.remote_address().ip();
         match request {
             Request::Redeem { code, name, device } => {
-                node.sessions.take_code_attempt(address, burst, now).map_err(|after_ms| {
-                    let text = format!(
-                        "too many codes were tried from this address; wait {} s",
-                        after_ms.div_ceil(1_000)
-                    );
-                    Refusal::retry(ErrorCode::RateLimited, text, after_ms)
-                })?;
+                self.charge_attempt(now)?;
                 Ok(Todo::Append(CommandBody::Redeem { hash: code.hash(), name, label: device }))
             }
             Request::Register { name, device } if node.open_registration => {
+                self.charge_attempt(now)?;
                 Ok(Todo::Append(CommandBody::Register { name, label: device }))
             }
             Request::Register { .. } => Err(Refusal::new(

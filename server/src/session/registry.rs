@@ -1,20 +1,23 @@
-//! Who is connected, and what is counted per device and per source.
+//! Who is connected.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use parking_lot::Mutex;
 use quip_protocol::error::close;
-use quip_protocol::{AccountId, DeviceKey, Timestamp};
+use quip_protocol::{AccountId, DeviceKey};
 
-use super::budget::{Budgets, Rate, source};
+use super::budget::{Tally, source};
+use super::charges::Spent;
 
 /// All sessions of this node.
 #[derive(Debug, Default)]
 pub struct Sessions {
     live: Mutex<Live>,
-    requests: Mutex<Budgets<DeviceKey>>,
-    codes: Mutex<Budgets<IpAddr>>,
+    /// What they spent of their budgets.
+    pub spent: Spent,
+    /// Connections that were refused at a limit.
+    pub refused: Mutex<Tally>,
 }
 
 #[derive(Debug, Default)]
@@ -125,23 +128,6 @@ impl Sessions {
         for connected in self.live.lock().by_account.values().flatten().filter(|c| which(c)) {
             connected.revoke();
         }
-    }
-
-    /// Takes one request from a device's budget.
-    ///
-    /// # Errors
-    /// After how many milliseconds there will be one.
-    pub fn take_request(&self, key: DeviceKey, rate: Rate, now: Timestamp) -> Result<(), u32> {
-        self.requests.lock().take(key, rate, now)
-    }
-
-    /// Takes one attempt at a code from a source's budget.
-    ///
-    /// # Errors
-    /// After how many milliseconds there will be one.
-    pub fn take_code_attempt(&self, address: IpAddr, burst: u32, now: Timestamp) -> Result<(), u32> {
-        let rate = Rate { burst, every_us: 10_000_000 };
-        self.codes.lock().take(source(address), rate, now)
     }
 }
 

@@ -11,12 +11,15 @@ use std::sync::Arc;
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicServerConfig};
 use quip_protocol::frame::ALPN;
 use quip_protocol::{DeviceKey, Fingerprint};
+use rcgen::{CertificateParams, KeyPair};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
+
+use crate::ops::disk::write_private;
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +40,31 @@ pub enum TlsError {
         /// Why.
         why: String,
     },
-    /// The pair.
-    #[error("certificate and key do not go together: {0}")]
-    Pair(#[from] rustls::Error),
+    /// The pair. Another one is another server to every client, so none is made in its place.
+    #[error(
+        "{cert} and {key} do not go together: {source}; put the right ones back, or remove both from the data directory for a new key, which clients refuse until they have a new link"
+    )]
+    Pair {
+        /// The certificate.
+        cert: PathBuf,
+        /// The key.
+        key: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// A certificate whose key is gone.
+    #[error(
+        "{key} is missing beside {cert}: put it back, or remove {cert} too for a new key, which clients refuse until they have a new link"
+    )]
+    KeyMissing {
+        /// The certificate.
+        cert: PathBuf,
+        /// Where its key should be.
+        key: PathBuf,
+    },
+    /// TLS itself.
+    #[error("no TLS: {0}")]
+    Tls(#[from] rustls::Error),
     /// Making a pair.
     #[error("cannot make a certificate: {0}")]
     Make(#[from] rcgen::Error),
@@ -58,7 +83,7 @@ pub struct ServerTls {
     pub reset_key: ring::hmac::Key,
 }
 
-/// Loads the pair that is given, or the one that was made before, or makes one.
+/// Loads the pair that is given, or the one that was made before, or makes one if there is nothing of one.
 ///
 /// # Errors
 /// See [`TlsError`].
@@ -67,28 +92,41 @@ pub fn load(given: Option<&(PathBuf, PathBuf)>, data_dir: &Path) -> Result<Serve
         Some(pair) => pair.clone(),
         None => {
             let pair = (data_dir.join("cert.pem"), data_dir.join("key.pem"));
-            if !pair.1.exists() {
-                make_pair(&pair)?;
-            }
+            complete_pair(&pair)?;
             pair
         }
     };
-    let pem = |path: &Path| {
-        let path = path.to_owned();
-        move |e: rustls::pki_types::pem::Error| TlsError::Pem { path, why: e.to_string() }
-    };
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&cert)
-        .map_err(pem(&cert))?
-        .collect::<Result<_, _>>()
-        .map_err(pem(&cert))?;
-    let private = PrivateKeyDer::from_pem_file(&key).map_err(pem(&key))?;
-    let first =
-        chain.first().ok_or_else(|| TlsError::Pem { path: cert.clone(), why: "no certificate".into() })?;
-    let entity = webpki::EndEntityCert::try_from(first);
-    let entity = entity.map_err(|e| TlsError::Pem { path: cert.clone(), why: e.to_string() })?;
-    let fingerprint = Fingerprint::of_spki(&entity.subject_public_key_info());
+    let (chain, fingerprint) = certificate(&cert)?;
+    let private = PrivateKeyDer::from_pem_file(&key).map_err(|e| not_pem(&key, &e))?;
     let reset_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, private.secret_der());
-    Ok(ServerTls { fingerprint, config: Arc::new(server_config(chain, private)?), reset_key })
+    let config = match server_config(chain, private) {
+        Err(TlsError::Tls(source)) => return Err(TlsError::Pair { cert, key, source }),
+        config => config?,
+    };
+    Ok(ServerTls { fingerprint, config: Arc::new(config), reset_key })
+}
+
+/// What identifies a server with this certificate. Only the certificate is read, and nothing is made.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn fingerprint(cert: &Path) -> Result<Fingerprint, TlsError> {
+    Ok(certificate(cert)?.1)
+}
+
+type Chain = Vec<CertificateDer<'static>>;
+
+fn certificate(path: &Path) -> Result<(Chain, Fingerprint), TlsError> {
+    let chain = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Chain, _>>);
+    let chain = chain.map_err(|e| not_pem(path, &e))?;
+    let first = chain.first().ok_or_else(|| not_pem(path, &"no certificate"))?;
+    let entity = webpki::EndEntityCert::try_from(first).map_err(|e| not_pem(path, &e))?;
+    let fingerprint = Fingerprint::of_spki(&entity.subject_public_key_info());
+    Ok((chain, fingerprint))
+}
+
+fn not_pem(path: &Path, why: &impl std::fmt::Display) -> TlsError {
+    TlsError::Pem { path: path.to_owned(), why: why.to_string() }
 }
 
 fn server_config(
@@ -107,27 +145,32 @@ fn server_config(
     Ok(QuicServerConfig::try_from(config)?)
 }
 
-/// Makes a pair and keeps it. The certificate is written first: one without its key is made anew with it.
-fn make_pair((cert, key): &(PathBuf, PathBuf)) -> Result<(), TlsError> {
-    let pair = rcgen::generate_simple_self_signed(vec!["quip".to_owned()])?;
-    write_private(cert, pair.cert.pem().as_bytes())
-        .map_err(|source| TlsError::File { path: cert.clone(), source })?;
-    write_private(key, pair.signing_key.serialize_pem().as_bytes())
-        .map_err(|source| TlsError::File { path: key.clone(), source })
+/// Makes what is missing. The key is the server's identity and is kept first: a certificate alone lost its key, while a
+/// key alone gets the certificate that a crash took from it.
+fn complete_pair((cert, key): &(PathBuf, PathBuf)) -> Result<(), TlsError> {
+    let signing = match (cert.exists(), key.exists()) {
+        (true, true) => return Ok(()),
+        (true, false) => return Err(TlsError::KeyMissing { cert: cert.clone(), key: key.clone() }),
+        (false, true) => {
+            let pem = fs::read_to_string(key).map_err(|source| unusable(key, source))?;
+            KeyPair::from_pem(&pem).map_err(|e| not_pem(key, &e))?
+        }
+        (false, false) => {
+            let made = KeyPair::generate()?;
+            keep(key, &made.serialize_pem())?;
+            made
+        }
+    };
+    let params = CertificateParams::new(vec!["quip".to_owned()])?;
+    keep(cert, &params.self_signed(&signing)?.pem())
 }
 
-/// Writes a file whole, readable by its owner alone.
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    use std::io::Write as _;
-    let tmp = path.with_extension("tmp");
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&tmp)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&tmp, path)
+fn keep(path: &Path, pem: &str) -> Result<(), TlsError> {
+    write_private(path, pem.as_bytes()).map_err(|source| unusable(path, source))
+}
+
+fn unusable(path: &Path, source: io::Error) -> TlsError {
+    TlsError::File { path: path.to_owned(), source }
 }
 
 /// Takes every Ed25519 key whose holder signs the handshake.
@@ -191,4 +234,37 @@ pub fn device_key(connection: &quinn::Connection) -> Option<DeviceKey> {
     let identity = connection.peer_identity()?;
     let certificates = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
     DeviceKey::from_spki(certificates.first()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_is_made_once_and_never_in_place_of_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let ours = load(None, dir.path()).unwrap().fingerprint;
+        assert_eq!(load(None, dir.path()).unwrap().fingerprint, ours);
+        assert_eq!(fingerprint(&path("cert.pem")).unwrap(), ours);
+        // A crash between the two: the key is the identity.
+        fs::remove_file(path("cert.pem")).unwrap();
+        assert_eq!(load(None, dir.path()).unwrap().fingerprint, ours);
+        fs::rename(path("key.pem"), path("kept")).unwrap();
+        let error = load(None, dir.path()).err().unwrap();
+        assert!(matches!(error, TlsError::KeyMissing { .. }), "{error}");
+        assert!(!path("key.pem").exists(), "no other key is made");
+        let other = tempfile::tempdir().unwrap();
+        load(None, other.path()).unwrap();
+        fs::copy(other.path().join("key.pem"), path("key.pem")).unwrap();
+        let error = load(None, dir.path()).err().unwrap();
+        assert!(matches!(error, TlsError::Pair { .. }), "{error}");
+        assert!(error.to_string().contains("key.pem") && error.to_string().lines().count() == 1, "{error}");
+        fs::rename(path("kept"), path("key.pem")).unwrap();
+        assert_eq!(load(None, dir.path()).unwrap().fingerprint, ours, "the right one is back");
+        for name in ["cert.pem", "key.pem"] {
+            fs::remove_file(path(name)).unwrap();
+        }
+        assert_ne!(load(None, dir.path()).unwrap().fingerprint, ours, "asked for by removing both");
+    }
 }

@@ -67,6 +67,27 @@ fn the_first_command_makes_the_code_of_one_owner() {
 }
 
 #[test]
+fn as_long_as_nobody_has_an_account_another_owners_code_takes_the_place_of_the_first() {
+    let mut world = World::with(&[]);
+    let redeem =
+        |hash: [u8; 32]| CommandBody::Redeem { hash, name: Some(account("ann")), label: SafeLine::default() };
+    let again = |hash| CommandBody::Bootstrap { owner: [hash; 32], expires: Timestamp(LATER) };
+    world.operates(code(3, None, 1, LATER));
+    for hash in [1, 2] {
+        assert!(world.engine.is_unowned());
+        world.operates(again(hash));
+    }
+    for void in [OWNER, [3; 32], [1; 32]] {
+        world.refuses("ann", redeem(void), ErrorCode::UsedCode);
+    }
+    world.does("ann", redeem([2; 32]));
+    assert_eq!(world.sees("ann", "#general").role, Some(Role::Owner));
+    assert_eq!(world.engine.all_rooms().count(), 1, "the first room is made once");
+    let refused = world.apply(Actor::Operator, again(4)).map_err(|refusal| refusal.code);
+    assert_eq!(refused, Err(ErrorCode::BadRequest));
+}
+
+#[test]
 fn a_link_into_a_room_enters_it_and_general() {
     let mut world = World::with(&["ann"]);
     world.does("ann", create("#secret", true, &[]));
@@ -131,11 +152,6 @@ fn a_revoked_device_does_nothing_more_and_stays_known() {
 
 #[test]
 fn tokens_make_bots_of_their_owner() {
-    let token = |bot: &str, device: &str| CommandBody::NewToken {
-        name: account(bot),
-        key: key(device),
-        label: SafeLine::new("ci"),
-    };
     let mut world = World::with(&["ann", "bob"]);
     world.does("ann", token("bot", "t1"));
     world.does("ann", token("bot", "t2"));
@@ -154,6 +170,49 @@ fn tokens_make_bots_of_their_owner() {
     world.refuses("ann", CommandBody::RevokeToken { name: account("bob") }, ErrorCode::NoSuchDevice);
     world.does("ann", token("bot", "t3"));
     world.say("t3", "#general", "built again");
+}
+
+fn token(bot: &str, device: &str) -> CommandBody {
+    CommandBody::NewToken { name: account(bot), key: key(device), label: SafeLine::new("ci") }
+}
+
+#[test]
+fn bots_and_their_tokens_are_so_few_that_all_fit_into_a_reply() {
+    let mut world = World::with(&["ann"]);
+    for n in 0..100 {
+        world.does("ann", token(&format!("bot{n}"), &format!("k{n}")));
+    }
+    world.refuses("ann", token("bot100", "k100"), ErrorCode::TooMany);
+    for n in 100..256 {
+        world.does("ann", token(&format!("bot{}", n % 100), &format!("k{n}")));
+    }
+    world.refuses("ann", token("bot1", "k256"), ErrorCode::TooMany);
+    // Revoked ones make room, and of each bot only the newest of them is listed.
+    let ann = world.account_id("ann");
+    let bot = world.account_id("bot0");
+    world.does("ann", CommandBody::RevokeToken { name: account("bot0") });
+    world.does("ann", token("bot0", "k256"));
+    let listed = world.engine.devices(bot, |_| false);
+    assert_eq!(listed.iter().map(|device| device.revoked).collect::<Vec<_>>().len(), 2, "{listed:?}");
+    let all: usize = world.engine.bots(ann).map(|bot| world.engine.devices(bot, |_| false).len()).sum();
+    assert!(all <= 256 + 100, "{all}");
+}
+
+#[test]
+fn of_the_devices_that_were_revoked_the_newest_are_listed() {
+    let mut world = World::with(&["ann"]);
+    let code = || CommandBody::NewDeviceCode { hash: [1; 32], expires: Timestamp(LATER) };
+    for n in 0..70 {
+        let phone = format!("phone{n}");
+        world.does("ann", code());
+        world.does(&phone, redeem(1, None));
+        world.does("ann", CommandBody::RevokeDevice { key: key(&phone) });
+    }
+    let listed = world.engine.devices(world.account_id("ann"), |_| false);
+    let keys: Vec<_> = listed.iter().map(|device| device.key).collect();
+    assert_eq!(keys.len(), 1 + 64);
+    assert!(keys.contains(&key("ann")) && keys.contains(&key("phone69")) && !keys.contains(&key("phone5")));
+    assert_eq!(world.engine.live_devices(world.account_id("ann")), 1);
 }
 
 #[test]

@@ -129,6 +129,7 @@ fn rooms() -> impl Strategy<Value = CommandBody> {
             .prop_map(|(room, who, role)| CommandBody::SetRole { room, who, role }),
         1 => (name(), line()).prop_map(|(room, topic)| CommandBody::SetTopic { room, topic }),
         1 => prop::sample::select(&ROOMS[2..]).prop_map(|name| CommandBody::Archive { room: room(name) }),
+        1 => prop::sample::select(&ROOMS[2..]).prop_map(|name| CommandBody::Restore { room: room(name) }),
     ]
 }
 

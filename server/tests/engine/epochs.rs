@@ -93,7 +93,7 @@ async fn a_store_from_before_an_accepted_loss_vouches_for_nothing() {
     assert_eq!(error.to_string().lines().count(), 1);
     let rebuilt = opened(&data, true).unwrap();
     assert_eq!(rebuilt.journal.last(), Position { epoch: Epoch(2), offset: 1 });
-    assert!(rebuilt.engine.is_empty());
+    assert!(rebuilt.engine.is_unowned());
     drop(rebuilt);
 
     use_it(&data).await;

@@ -79,7 +79,7 @@ fn every_command_is_in_one_of_them() {
     assert_eq!(found, BTreeSet::from(VARIANTS), "append a journal that has the others too");
 }
 
-const VARIANTS: [&str; 26] = [
+const VARIANTS: [&str; 27] = [
     "Archive",
     "Bootstrap",
     "CreateRoom",
@@ -101,6 +101,7 @@ const VARIANTS: [&str; 26] = [
     "React",
     "Redeem",
     "Register",
+    "Restore",
     "RevokeDevice",
     "RevokeToken",
     "SetRole",
@@ -138,6 +139,7 @@ fn variant(body: &CommandBody) -> &'static str {
         C::OpenConsumer { .. } => "OpenConsumer",
         C::MoveConsumer { .. } => "MoveConsumer",
         C::DropConsumer { .. } => "DropConsumer",
+        C::Restore { .. } => "Restore",
     }
 }
 

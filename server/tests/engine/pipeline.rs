@@ -2,10 +2,11 @@
 //! every way of opening the directory again.
 
 use std::path::Path;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use quip_protocol::codec::{LENGTH_BYTES, decode_stored_event};
-use quip_protocol::{ErrorCode, Event, Refusal, RoomId, SafeText, Seq, Timestamp};
+use quip_protocol::{ErrorCode, Event, Refusal, RoomId, SafeLine, SafeText, Seq, Timestamp};
 use quip_server::Config;
 use quip_server::engine::{Actor, Command, CommandBody, Engine, Entry, NotApplied, Outcome};
 use quip_server::log::{LocalLog, Submission, Waiter};
@@ -17,7 +18,7 @@ use quip_storage::store::StoreOptions;
 use tokio::sync::mpsc;
 
 use crate::commands::{beginning, commands};
-use crate::world::{FIRST, PlainPast, id, key, post, react};
+use crate::world::{FIRST, PlainPast, World, account, create, id, key, post, react, room};
 
 type Result<T, E = Refusal> = std::result::Result<T, E>;
 
@@ -200,6 +201,38 @@ async fn a_group_fits_into_a_journal_record() {
         labels
     });
     assert_eq!(labels.await.unwrap(), (0..5_000).collect::<Vec<_>>(), "all, in order");
+}
+
+/// Rooms with many members at once: the writer, and everyone who waits for it, is not held up by all in one group.
+#[tokio::test]
+async fn a_group_makes_a_bounded_number_of_changes() {
+    let (log, mut intake) = LocalLog::new();
+    let (results, _finished) = mpsc::unbounded_channel();
+    let members: Vec<_> = (0..10_000).map(|n| account(&format!("p{n}"))).collect();
+    for label in 0..48u32 {
+        let (name, topic) = (room(&format!("#r{label}")), SafeLine::default());
+        let large = CommandBody::CreateRoom { name, private: true, topic, members: members.clone() };
+        for body in [large, post("#general", label.into(), "x")] {
+            let command = Command { at: Timestamp(1), by: Actor::Device(key("ann")), body };
+            let submission = Submission { command, waiter: Waiter { label, results: results.clone() } };
+            log.append(submission).await.unwrap();
+        }
+    }
+    drop(log);
+    let groups =
+        tokio::task::spawn_blocking(move || std::iter::from_fn(|| intake.group(Duration::from_secs(60))).collect::<Vec<_>>());
+    let groups = groups.await.unwrap();
+    let large = |submission: &&Submission| submission.command.body.names() > 0;
+    assert!(groups.iter().all(|group| group.iter().filter(large).count() <= 1));
+    assert_eq!(groups.iter().map(Vec::len).sum::<usize>(), 96, "all of them");
+    // What is expected of a command is what it makes.
+    let mut world = World::with(&["ann", "bob", "eve"]);
+    let before = world.changes.len();
+    let body = create("#ops", true, &["bob", "eve"]);
+    let expected = Command { at: Timestamp(1), by: Actor::Operator, body: body.clone() }.changes();
+    world.does("ann", body);
+    let made = world.changes.len() - before;
+    assert!((expected..=expected + 6).contains(&made), "{made} changes, {expected} expected");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use quip_protocol::{ErrorCode, Role, RoomId, SafeLine, SafeText, Seq, Timestamp};
 use quip_server::engine::CommandBody;
 
-use crate::world::{World, id, invite, kick, post, react, room, set_role};
+use crate::world::{World, create, id, invite, kick, post, react, room, set_role};
 
 /// Made behind `#general`.
 const OPS: RoomId = RoomId(2);
@@ -133,6 +133,21 @@ fn the_last_owner_stays_one_and_stays() {
     }
     world.does("ann", leave());
     assert_eq!(world.sees("ann", "#ops").members, 0, "the last one of all may go");
+}
+
+#[test]
+fn an_operator_restores_what_was_archived() {
+    let mut world = World::with(&["ann"]);
+    world.does("ann", create("#ops", false, &[]));
+    world.does("ann", CommandBody::Archive { room: room("#ops") });
+    world.refuses("ann", post("#ops", 1, "x"), ErrorCode::Archived);
+    let restore = CommandBody::Restore { room: room("#ops") };
+    world.refuses("ann", restore.clone(), ErrorCode::Forbidden);
+    world.operates(restore.clone());
+    let seq = world.say("ann", "#ops", "we go on");
+    let before = world.changes.len();
+    world.operates(restore);
+    assert_eq!((world.sees("ann", "#ops").head.seq.0, world.changes.len()), (seq, before), "restored once");
 }
 
 #[test]

@@ -83,7 +83,7 @@ async fn read_while(reader: &mut Client, sending: impl Future<Output = Vec<()>>)
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_connections() {
     const MANY: usize = 1_000;
-    let server = Server::with_config("[limits]\nretry_above = 900\n");
+    let server = Server::with_config("[limits]\nretry_above = 900\nstranger_deadline_ms = 3600000\n");
     let ann = join(server.owner.as_ref().unwrap(), "ann").await;
     let endpoint = endpoint();
     let at_once = Arc::new(Semaphore::new(32));
