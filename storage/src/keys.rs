@@ -84,7 +84,7 @@ pub(crate) fn cursor(room: RoomId) -> IVec {
     IVec::from(one(CURSOR, room.0).as_slice())
 }
 
-/// Says that the event `by` amends the message at `target`.
+/// Says that the event `by` rewrites the one at `target`.
 pub(crate) fn amendment(room: RoomId, target: Seq, by: Seq) -> IVec {
     let mut key = [AMENDMENT; 25];
     key[..17].copy_from_slice(&two(AMENDMENT, room.0, target.0));
@@ -92,12 +92,12 @@ pub(crate) fn amendment(room: RoomId, target: Seq, by: Seq) -> IVec {
     IVec::from(key.as_slice())
 }
 
-/// The keys of all amendments of messages from `first` to `last`, both included.
+/// The keys of all amendments of events from `first` to `last`, both included.
 pub(crate) fn amendments(room: RoomId, first: Seq, last: Seq) -> (IVec, IVec) {
     (amendment(room, first, Seq::ZERO), amendment(room, last, Seq(u64::MAX)))
 }
 
-/// The message and the event of an amendment's key.
+/// What is rewritten and by what, from an amendment's key.
 pub(crate) fn amendment_of(key: &[u8]) -> Option<(Seq, Seq)> {
     if key.len() == 25 { Some((Seq(number(key, 9)?), Seq(number(key, 17)?))) } else { None }
 }

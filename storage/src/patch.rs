@@ -36,7 +36,7 @@ impl<'a> Patch<'a> {
         let (first, last) = (first.seq, last.seq);
         self.load(Seq(first.0.saturating_sub(1)))?;
         self.load_range(first, last)?;
-        // By message: the events that amend it and are not in it yet.
+        // By event: those that rewrite it and are not in it yet.
         let mut amended: BTreeMap<Seq, BTreeSet<Seq>> = BTreeMap::new();
         for (target, by) in self.amendments(first, last)? {
             if by > head {
@@ -47,15 +47,16 @@ impl<'a> Patch<'a> {
             self.frames.insert(event.seq.0, encode_event(event));
         }
         for event in run {
-            let Some(target) = event.body.amends() else { continue };
-            self.batch.insert(keys::amendment(self.room, target, event.seq), &[]);
-            let in_run = (first..=last).contains(&target);
-            if !in_run {
-                let later = self.amendments(target, target)?.into_iter().map(|(_, by)| by);
-                amended.entry(target).or_default().extend(later.filter(|by| *by > event.seq));
-            }
-            if !in_run || event.seq > head {
-                amended.entry(target).or_default().insert(event.seq);
+            for target in event.body.rewrites() {
+                self.batch.insert(keys::amendment(self.room, target, event.seq), &[]);
+                let in_run = (first..=last).contains(&target);
+                if !in_run {
+                    let later = self.amendments(target, target)?.into_iter().map(|(_, by)| by);
+                    amended.entry(target).or_default().extend(later.filter(|by| *by > event.seq));
+                }
+                if !in_run || event.seq > head {
+                    amended.entry(target).or_default().insert(event.seq);
+                }
             }
         }
         for (target, by) in amended {
@@ -142,7 +143,7 @@ impl<'a> Patch<'a> {
         Ok(())
     }
 
-    /// The stored amendments of messages from `first` to `last`: which message, and by which event.
+    /// The stored amendments of events from `first` to `last`: which event, and by which other.
     fn amendments(&self, first: Seq, last: Seq) -> Result<Vec<(Seq, Seq)>, StoreError> {
         let (from, upto) = keys::amendments(self.room, first, last);
         let found = self.database.scan(&from, &upto).map(|pair| {
@@ -156,14 +157,14 @@ impl<'a> Patch<'a> {
         if !self.load(target)? {
             return Ok(());
         }
-        let Some(mut message) = self.event(target)? else { return Ok(()) };
+        let Some(mut amended) = self.event(target)? else { return Ok(()) };
         for by in by {
             self.load(by)?;
             if let Some(amendment) = self.event(by)? {
-                message.amend(&amendment);
+                amended.amend(&amendment);
             }
         }
-        self.frames.insert(target.0, encode_event(&message));
+        self.frames.insert(target.0, encode_event(&amended));
         Ok(())
     }
 

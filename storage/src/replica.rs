@@ -2,7 +2,7 @@
 //! database.
 //!
 //! A room's events lie in the same blocks as in the store, but with holes between them: what was never fetched is not
-//! there. Up to the room's cursor nothing that came live is missing. Amendments are indexed by what they amend, so
+//! there. Up to the room's cursor nothing that came live is missing. Amendments are indexed by what they rewrite, so
 //! that it does not matter in which order pages and events come.
 
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use crate::store::{self, Opened, StoreError, block_at, parse, versioned};
 use crate::timeline::BlockBytes;
 
 /// The layout of keys and values. Another one in a directory means that it is fetched anew.
-const SCHEMA: &[u8] = b"quip replica 1";
+const SCHEMA: &[u8] = b"quip replica 2";
 /// Memory for what was read and written last, in bytes.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 

@@ -28,7 +28,7 @@ use crate::timeline::{BlockBytes, Collector};
 use crate::{check, keys};
 
 /// The layout of keys and values. Another one in a directory means that it is made again from the journal.
-const SCHEMA: &[u8] = b"quip store 1";
+const SCHEMA: &[u8] = b"quip store 2";
 /// The version byte before each record.
 const RECORD_VERSION: u8 = 1;
 

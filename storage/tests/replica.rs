@@ -30,19 +30,34 @@ fn event(seq: u64, body: EventBody) -> Event {
 
 /// The room's log: messages, of which many are amended, some again and again.
 fn log() -> Vec<Event> {
-    (1..=EVENTS).map(|seq| event(seq, body(seq))).collect()
+    let (mut log, mut now): (Vec<Event>, Vec<Event>) = (Vec::new(), Vec::new());
+    for seq in 1..=EVENTS {
+        // Somewhere before, often the same.
+        let target = Seq((seq.wrapping_mul(2_654_435_761) >> 7) % (seq / 3).max(1) + 1);
+        let message = now.get(target.0 as usize - 1).and_then(|event| event.message().cloned());
+        log.push(event(seq, body(seq, target, message.filter(|message| !message.deleted))));
+        now.extend(log.last().cloned());
+        rewrite(&mut now, seq as usize - 1);
+    }
+    log
 }
 
-fn body(seq: u64) -> EventBody {
+/// What the engine makes of it: what is not there is neither edited nor deleted.
+fn body(seq: u64, target: Seq, message: Option<Message>) -> EventBody {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&seq.to_le_bytes());
     let id = MessageId::from_bytes(bytes);
-    // Somewhere before, often the same.
-    let target = Seq((seq.wrapping_mul(2_654_435_761) >> 7) % (seq / 3).max(1) + 1);
-    match seq % 7 {
-        2 if seq > 9 => EventBody::Edited { target, id, text: format!("edited by {seq}").as_str().into() },
-        4 if seq > 9 => EventBody::Reacted { target, id, emoji: "👍".into(), on: seq.is_multiple_of(2) },
-        5 if seq > 9 && seq.is_multiple_of(5) => EventBody::Deleted { target, id },
+    match (seq % 7, message) {
+        (2 | 3, Some(message)) if seq > 9 => {
+            let (text, drops) = (format!("edited by {seq}").as_str().into(), message.oldest_edit());
+            EventBody::Edited { target, id, text, drops }
+        }
+        (4, Some(_)) if seq > 9 => {
+            EventBody::Reacted { target, id, emoji: "👍".into(), on: seq.is_multiple_of(2) }
+        }
+        (5, Some(message)) if seq > 9 && seq.is_multiple_of(5) => {
+            EventBody::Deleted { target, id, edits: message.edits }
+        }
         _ => {
             let text = "words ".repeat(seq as usize % 90 + 1);
             EventBody::Message(Message::new(id, MessageKind::Plain, text.as_str().into(), None))
@@ -54,12 +69,17 @@ fn body(seq: u64) -> EventBody {
 fn as_of(log: &[Event], head: u64) -> Vec<Event> {
     let mut events = log[..head as usize].to_vec();
     for at in 0..events.len() {
-        if let Some(target) = events[at].body.amends() {
-            let by = events[at].clone();
-            events[target.0 as usize - 1].amend(&by);
-        }
+        rewrite(&mut events, at);
     }
     events
+}
+
+/// What the event at `at` does to those before it.
+fn rewrite(events: &mut [Event], at: usize) {
+    let by = events[at].clone();
+    for target in by.body.rewrites() {
+        events[target.0 as usize - 1].amend(&by);
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -108,7 +128,7 @@ impl Model {
         let gone: Vec<u64> = self.present.range(keep + 1..).copied().collect();
         for seq in gone {
             self.present.remove(&seq);
-            if let Some(target) = log[seq as usize - 1].body.amends() {
+            for target in log[seq as usize - 1].body.rewrites() {
                 self.present.remove(&target.0);
             }
         }
@@ -142,12 +162,11 @@ fn read_back(replica: &Replica) -> Vec<Event> {
     all
 }
 
-/// Who reacted first, and when a deleted message was edited, may be forgotten where a page came before the events that it knew of already.
+/// Who reacted first may be forgotten where a page came before the events that it knew of already.
 fn settled(mut events: Vec<Event>) -> Vec<Event> {
     for event in &mut events {
         if let EventBody::Message(message) = &mut event.body {
             message.reactions.iter_mut().for_each(|reaction| reaction.by.sort());
-            message.edited = message.edited.filter(|_| !message.deleted);
         }
     }
     events

@@ -145,8 +145,8 @@ fn run(world: &mut World, step: Step) {
         Step::Amends(room, target, what) => {
             let (target, id) = (Seq(target), id(7));
             let body = match what {
-                0 => EventBody::Edited { target, id, text: "edited".into() },
-                1 => EventBody::Deleted { target, id },
+                0 => EventBody::Edited { target, id, text: "edited".into(), drops: None },
+                1 => EventBody::Deleted { target, id, edits: vec![] },
                 on => EventBody::Reacted { target, id, emoji: SafeLine::new("👍"), on: on == 2 },
             };
             world.live(room, "bob", body);

@@ -168,7 +168,11 @@ fn what_is_amended_between_asking_for_a_page_and_its_coming_is_shown_as_it_is_no
     let hosted = &world.rooms[&RoomId(1)];
     let stale = hosted.events[20..70].to_vec();
     let head = hosted.summary.head;
-    world.live(1, "bob", EventBody::Edited { target: Seq(40), id: id(1), text: "mended".into() });
+    world.live(
+        1,
+        "bob",
+        EventBody::Edited { target: Seq(40), id: id(1), text: "mended".into(), drops: None },
+    );
     let from = PageFrom::Before(Seq(71));
     world.input(Input::Page { room: RoomId(1), from, events: stale, head });
     let room = world.app.rooms().current().unwrap();

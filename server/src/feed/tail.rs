@@ -20,7 +20,7 @@ pub struct Tail {
     bytes: usize,
     /// The store has everything up to here.
     stored: u64,
-    /// Messages that the store has, but not as they are now: amended by the event at the given seq, which is not
+    /// Events that the store has, but not as they are now: rewritten by the event at the given seq, which is not
     /// stored yet.
     patches: BTreeMap<u64, (u64, Bytes)>,
 }
@@ -38,7 +38,7 @@ impl Tail {
         self.frames.push_back(frame);
     }
 
-    /// The message `target` now has this frame, because of the event `by`.
+    /// The event `target` now has this frame, because of the event `by`.
     pub fn amend(&mut self, target: Seq, by: Seq, frame: Bytes) {
         match self.index(target) {
             Some(at) => {
@@ -99,7 +99,7 @@ impl Tail {
         Some((frames, last))
     }
 
-    /// Patches of messages in a range that was read from the store.
+    /// Patches of events in a range that was read from the store.
     pub fn patches(&self, range: RangeInclusive<u64>) -> impl Iterator<Item = (Seq, Bytes)> + '_ {
         self.patches.range(range).map(|(seq, (_, frame))| (Seq(*seq), frame.clone()))
     }

@@ -14,9 +14,8 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Instant;
 
-use bytes::Bytes;
 use quip_protocol::codec::encode;
-use quip_protocol::{AccountId, ErrorCode, Refusal, RoomId, Seq};
+use quip_protocol::{AccountId, ErrorCode, Refusal, RoomId};
 use quip_storage::journal::Journal;
 use quip_storage::record::{Applied, Change, Standing};
 use tracing::error;
@@ -27,7 +26,7 @@ use crate::log::{Intake, Submission, Waiter};
 use crate::node::Node;
 
 use behind::Behind;
-use past::{Applied as AppliedPast, Unpublished};
+use past::{Applied as AppliedPast, Rewritten, Unpublished};
 
 /// Starts the writer. It ends when every handle of the log is gone, having written what waited.
 ///
@@ -68,7 +67,8 @@ struct Writer {
 struct Group {
     entry: Entry,
     changes: Vec<Change>,
-    amended: Vec<(Seq, Bytes)>,
+    /// For each event that amends a message, in order.
+    amended: Vec<Rewritten>,
     results: Vec<(Waiter, Result<Outcome, Refusal>)>,
 }
 
@@ -184,7 +184,7 @@ impl Writer {
             match change {
                 Change::Event(recorded) => {
                     let event = &recorded.event;
-                    let amended = event.body.amends().and_then(|_| amended.next());
+                    let amended = event.body.amends().and_then(|_| amended.next()).unwrap_or_default();
                     self.node.feeds.publish(
                         FeedKey::Room(event.room),
                         event.seq,
@@ -194,7 +194,7 @@ impl Writer {
                 }
                 Change::Notice(recorded) => {
                     let key = FeedKey::Inbox(recorded.account);
-                    self.node.feeds.publish(key, recorded.notice.seq, recorded.frame.clone(), None);
+                    self.node.feeds.publish(key, recorded.notice.seq, recorded.frame.clone(), Vec::new());
                 }
                 Change::MemberGone(room, account) => self.end_watch(*room, *account, &group.changes[..at]),
                 Change::Member(member) if matches!(member.standing, Standing::Removed(_)) => {

@@ -33,7 +33,7 @@ fn publish_and_store(feeds: &Feeds, key: FeedKey) {
             }
         });
         let lost = (1..=EVENTS).map(Seq).find(|seq| {
-            feeds.publish(key, *seq, Bytes::from_static(b"frame"), None);
+            feeds.publish(key, *seq, Bytes::from_static(b"frame"), Vec::new());
             let lost = feeds.frame(key, *seq).is_none();
             published.store(seq.0, Ordering::Release);
             lost
