@@ -4,6 +4,7 @@
 
 mod commands;
 mod crash;
+mod deleted;
 mod hostile_text;
 mod load;
 mod offline;
