@@ -153,6 +153,7 @@ async fn amending_what_is_not_stored_yet_comes_to_the_same_from_the_journal() {
         let gone = Some(ErrorCode::NoSuchMessage);
         assert_eq!(codes, [None, None, None, None, gone, gone, None]);
         assert_eq!(live[begun], live[begun + 6], "a repeated post gives the first receipt");
+        assert!(!told(&core, 1..=8).contains("hel"), "its edit says nothing any more");
         core.close().await;
         std::fs::remove_dir_all(dir.path().join("store")).unwrap();
         let core = start(dir.path(), None);
@@ -160,8 +161,14 @@ async fn amending_what_is_not_stored_yet_comes_to_the_same_from_the_journal() {
         assert_eq!(again, live[begun..], "repeated after a rebuild");
         let message = stored(&core, 5).message().cloned().unwrap();
         assert_eq!((message.text(), message.deleted, message.reactions.len()), ("", true, 0));
+        assert!(!told(&core, 1..=8).contains("hel"), "nor from the journal");
         core.close().await;
     }
+}
+
+/// What a reader of `#general` is told.
+fn told(core: &Core, seqs: std::ops::RangeInclusive<u64>) -> String {
+    seqs.map(|seq| format!("{:?}\n", stored(core, seq).body)).collect()
 }
 
 fn stored(core: &Core, seq: u64) -> Event {
