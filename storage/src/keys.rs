@@ -17,8 +17,10 @@ pub(crate) const DEVICE: u8 = b'd';
 pub(crate) const AMENDMENT: u8 = b'e';
 pub(crate) const HEAD: u8 = b'h';
 pub(crate) const INDEX: u8 = b'i';
+pub(crate) const LOST: u8 = b'l';
 pub(crate) const MEMBER: u8 = b'm';
 pub(crate) const NOTICE: u8 = b'n';
+pub(crate) const MERGE: u8 = b'g';
 /// The progress of a program that reads.
 pub(crate) const CONSUMER: u8 = b'p';
 pub(crate) const ROOM: u8 = b'r';
@@ -84,6 +86,23 @@ pub(crate) fn cursor(room: RoomId) -> IVec {
     IVec::from(one(CURSOR, room.0).as_slice())
 }
 
+/// Up to where a replica's room is to be fetched before it is known what the server lost.
+pub(crate) fn merge(room: RoomId) -> IVec {
+    IVec::from(one(MERGE, room.0).as_slice())
+}
+
+/// A message that a replica had and the server did not send again.
+pub(crate) fn lost(room: RoomId, id: MessageId) -> IVec {
+    let mut key = one(LOST, room.0).to_vec();
+    key.extend_from_slice(&id.to_bytes());
+    IVec::from(key)
+}
+
+/// The first and the last key of lost messages of a room.
+pub(crate) fn every_lost(room: RoomId) -> (IVec, IVec) {
+    (lost(room, MessageId::from_bytes([0; 16])), lost(room, MessageId::from_bytes([255; 16])))
+}
+
 /// Says that the event `by` rewrites the one at `target`.
 pub(crate) fn amendment(room: RoomId, target: Seq, by: Seq) -> IVec {
     let mut key = [AMENDMENT; 25];
@@ -147,6 +166,8 @@ pub(crate) fn describe(key: &[u8]) -> String {
         Some(HEAD) => format!("the head of room {id}"),
         Some(MEMBER) => format!("account {} in room {}", pair.1, pair.0),
         Some(CURSOR) => format!("the cursor of room {id}"),
+        Some(MERGE) => format!("the merge of room {id}"),
+        Some(LOST) => format!("a lost message of room {id}"),
         Some(AMENDMENT) => format!("an amendment in room {id}"),
         Some(BLOCK) => format!("the block of room {} from event {} on", pair.0, pair.1),
         Some(NOTICE) => format!("notice {} of account {}", pair.1, pair.0),

@@ -62,11 +62,22 @@ impl<'a> Patch<'a> {
         for (target, by) in amended {
             self.amend(target, by)?;
         }
+        self.find_again(run)?;
         self.advance(first, last)
     }
 
-    /// Forgets what is behind `keep`, and what that amended.
-    pub(crate) fn cut(&mut self, keep: Cursor) -> Result<(), StoreError> {
+    /// Messages that were put aside are there again, wherever they are now.
+    fn find_again(&mut self, run: &[Event]) -> Result<(), StoreError> {
+        if self.database.get(&keys::merge(self.room))?.is_some() {
+            for message in run.iter().filter_map(Event::message) {
+                self.batch.remove(keys::lost(self.room, message.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the messages behind `keep` aside and forgets all else there, and what that rewrote.
+    pub(crate) fn cut(&mut self, keep: Cursor, head: Seq) -> Result<(), StoreError> {
         self.load(keep.seq)?;
         self.load_range(keep.seq.next(), Seq(u64::MAX))?;
         for (target, by) in self.amendments(Seq::ZERO, Seq(u64::MAX))? {
@@ -76,12 +87,24 @@ impl<'a> Patch<'a> {
                 self.frames.remove(&target.0);
             }
         }
-        drop(self.frames.split_off(&keep.seq.next().0));
+        self.put_aside(keep.seq)?;
+        self.batch.insert(keys::merge(self.room), versioned(&head));
         let key = keys::cursor(self.room);
         let cursor: Option<Cursor> = self.database.get(&key)?.map(|value| parse(&key, &value)).transpose()?;
         if cursor.is_some_and(|cursor| cursor.seq > keep.seq) {
             self.batch.insert(key, versioned(&keep));
         }
+        Ok(())
+    }
+
+    fn put_aside(&mut self, keep: Seq) -> Result<(), StoreError> {
+        for seq in self.frames.range(keep.next().0..).map(|(seq, _)| Seq(*seq)) {
+            let Some(event) = self.event(seq)? else { continue };
+            if let Some(message) = event.message().filter(|message| !message.deleted) {
+                self.batch.insert(keys::lost(self.room, message.id), encode_event(&event).to_vec());
+            }
+        }
+        self.frames.split_off(&keep.next().0);
         Ok(())
     }
 

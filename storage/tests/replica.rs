@@ -205,7 +205,7 @@ fn run(dir: &Path, log: &[Event], steps: &[Step]) -> (Replica, Model, u64) {
             Step::Cut(keep) => {
                 // The same events come again: a log that was cut and went on as before.
                 let keep = keep.min(live);
-                replica.cut(ROOM, Cursor { epoch: Epoch::FIRST, seq: Seq(keep) }).unwrap();
+                replica.cut(ROOM, Cursor { epoch: Epoch::FIRST, seq: Seq(keep) }, Seq(keep)).unwrap();
                 model.cut(log, keep);
                 live = keep;
                 head = keep;
@@ -239,6 +239,55 @@ proptest! {
             replica.insert(ROOM, &now[seq as usize - 1..seq as usize], Seq(EVENTS)).unwrap();
         }
         prop_assert_eq!(settled(read_all(&replica)), settled(now));
+    }
+}
+
+/// A message of a log that was repaired.
+fn repaired(seq: u64, number: u64) -> Event {
+    let EventBody::Message(message) = body(number * 7, Seq(1), None) else { unreachable!("it is a message") };
+    Event { epoch: Epoch(2), ..event(seq, EventBody::Message(message)) }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// The server keeps so many messages, and has some of the others at other places, among new ones.
+    #[test]
+    fn what_a_repaired_log_does_not_have_is_lost_and_what_moved_is_not(
+        keep in 0..60u64,
+        again in prop::collection::vec(1..120u64, 1..90),
+        pages in 1..40usize,
+    ) {
+        const HAD: u64 = 60;
+        let dir = tempfile::tempdir().unwrap();
+        let (replica, _) = Replica::open(dir.path().join("replica")).unwrap();
+        let had: Vec<Event> = (1..=HAD).map(|n| Event { epoch: Epoch::FIRST, ..repaired(n, n) }).collect();
+        replica.insert(ROOM, &had, Seq::ZERO).unwrap();
+        prop_assert_eq!(replica.lost(ROOM).unwrap(), Some(vec![]));
+        let numbers: BTreeSet<u64> = again.into_iter().filter(|number| *number > keep).collect();
+        // In another order than before.
+        let log: Vec<Event> =
+            (keep + 1..).zip(numbers.iter().rev()).map(|(seq, number)| repaired(seq, *number)).collect();
+        let head = Seq(keep + log.len() as u64);
+        replica.cut(ROOM, Cursor { epoch: Epoch::FIRST, seq: Seq(keep) }, head).unwrap();
+        for page in log.chunks(pages) {
+            prop_assert_eq!(replica.lost(ROOM).unwrap(), None, "not all of it came");
+            replica.insert(ROOM, page, Seq(page[0].seq.0 - 1)).unwrap();
+        }
+        let lost = replica.lost(ROOM).unwrap().expect("all of it came");
+        let expected: Vec<u64> = (keep + 1..=HAD).filter(|number| !numbers.contains(number)).collect();
+        prop_assert_eq!(lost.iter().map(|event| event.seq.0).collect::<Vec<_>>(), expected);
+        prop_assert!(lost.iter().all(|event| *event == had[event.seq.0 as usize - 1]));
+        let now: Vec<Event> = had[..keep as usize].iter().chain(&log).cloned().collect();
+        prop_assert_eq!(read_all(&replica), now, "and all else is as the server has it");
+        // Who wrote one of them may send it again.
+        if let Some(first) = lost.first() {
+            let sent = Event { epoch: Epoch(2), ..event(head.0 + 1, first.body.clone()) };
+            replica.insert(ROOM, &[sent], head).unwrap();
+            prop_assert_eq!(replica.lost(ROOM).unwrap().map(|left| left.len()), Some(lost.len() - 1));
+        }
+        replica.remove(ROOM).unwrap();
+        prop_assert_eq!(replica.lost(ROOM).unwrap(), Some(vec![]));
     }
 }
 

@@ -373,7 +373,7 @@ impl Driver {
             .map_err(|_| Error::protocol("a watch answered otherwise than asked"))?;
         for change in changes {
             match change {
-                Change::Reset { room, keep } => self.push(Event::Reset { room, keep }),
+                Change::Reset { room, keep, head } => self.push(Event::Reset { room, keep, head }),
                 Change::Unwatched { room, refusal } if own => self.push(Event::Unwatched { room, refusal }),
                 Change::Unwatched { .. } => {}
             }
