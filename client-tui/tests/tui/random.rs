@@ -161,7 +161,8 @@ fn run(world: &mut World, step: Step) {
             let keep = Seq(keep.min(hosted.summary.head.seq.0));
             hosted.events.retain(|event| event.seq <= keep);
             hosted.summary.head.seq = keep;
-            world.input(Input::Reset { room: RoomId(room), keep: Cursor { epoch: Epoch::FIRST, seq: keep } });
+            let keep = Cursor { epoch: Epoch::FIRST, seq: keep };
+            world.input(Input::Reset { room: RoomId(room), keep, head: keep });
         }
         Step::StalePage(room, from, count) => {
             let hosted = &world.rooms[&RoomId(room)];
