@@ -24,7 +24,7 @@ impl App {
             'y' => self.copy(true),
             'Y' => self.copy(false),
             'o' => self.open(),
-            'h' => self.edits().unwrap_or_else(|why| self.say(why)),
+            'v' => self.edits().unwrap_or_else(|why| self.say(why)),
             'z' => drop(self.fold()),
             _ => return false,
         }

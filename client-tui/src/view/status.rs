@@ -85,10 +85,10 @@ fn hints(app: &App) -> Vec<(String, bool)> {
     let mut hints = Vec::new();
     if app.prompt.is_none() && app.rooms.current().is_some_and(|room| room.selected.is_some()) {
         hints.push((
-            "Enter thread · y copy · o open · h edits · /reply /react /edit /delete".to_owned(),
+            "Enter thread · y copy · o open · v versions · /reply /react /edit /delete".to_owned(),
             false,
         ));
-        hints.push(("Enter y o h /reply /react".to_owned(), false));
+        hints.push(("Enter y o v /reply /react".to_owned(), false));
     }
     match app.rooms.needy() {
         0 => {}

@@ -228,12 +228,12 @@ fn what_an_edited_message_said_before() {
     for (columns, rows) in SIZES {
         world.keys("/edits<Enter>");
         insta::assert_snapshot!(format!("edits_{columns}x{rows}"), world.screen(columns, rows));
-        world.keys("<Esc><A-k><A-k>h");
+        world.keys("<Esc><A-k><A-k>v");
         let by_key = world.screen(columns, rows);
         assert!(by_key.contains("A message of bob: 2 edits"), "{by_key}");
         world.keys("<Esc><Esc>");
     }
-    world.keys("<A-k>h");
+    world.keys("<A-k>v");
     assert!(said(&world).contains("it was not edited"), "{}", said(&world));
     world.keys("<Esc>");
     let edits = vec![first, second];
