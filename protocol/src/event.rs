@@ -38,8 +38,10 @@ pub enum EventBody {
         target: Seq,
         /// The idempotency key of the edit.
         id: MessageId,
-        /// What it says now.
+        /// What it says now; empty once it is not kept any more.
         text: SafeText,
+        /// An earlier edit of the same message whose text is no longer kept.
+        drops: Option<Seq>,
     },
     /// `target` was deleted.
     Deleted {
@@ -47,6 +49,9 @@ pub enum EventBody {
         target: Seq,
         /// The idempotency key of the deletion.
         id: MessageId,
+        /// The edits of the message that still had their texts: they are deleted with it.
+        #[serde(deserialize_with = "crate::codec::list::<_, _, { crate::limits::MAX_EDITS_KEPT }>")]
+        edits: Vec<Seq>,
     },
     /// The author put `emoji` on `target`, or took it away.
     Reacted {
@@ -110,6 +115,17 @@ impl EventBody {
         }
     }
 
+    /// The events of this room that are changed by this one: the message that it amends, and edits of that message
+    /// whose texts go.
+    pub fn rewrites(&self) -> impl Iterator<Item = Seq> + '_ {
+        let edits = match self {
+            EventBody::Edited { drops, .. } => drops.as_slice(),
+            EventBody::Deleted { edits, .. } => edits,
+            _ => &[],
+        };
+        self.amends().into_iter().chain(edits.iter().copied())
+    }
+
     /// The sender's id, for events that a sender may repeat.
     pub fn id(&self) -> Option<MessageId> {
         match self {
@@ -131,13 +147,18 @@ impl Event {
         }
     }
 
-    /// Applies `by`, an event of the same room that amends this one. Anything else changes nothing.
+    /// Applies `by`, an event of the same room that rewrites this one. Anything else changes nothing. The one place
+    /// that says what an edit or a deletion does to the edits before it.
     pub fn amend(&mut self, by: &Event) {
-        if by.room == self.room
-            && by.body.amends() == Some(self.seq)
-            && let EventBody::Message(message) = &mut self.body
-        {
-            message.amend(&by.author, by.at, &by.body);
+        if by.room != self.room || !by.body.rewrites().any(|seq| seq == self.seq) {
+            return;
+        }
+        match &mut self.body {
+            EventBody::Message(message) if by.body.amends() == Some(self.seq) => message.amend(by),
+            EventBody::Edited { target, text, .. } if by.body.amends() == Some(*target) => {
+                *text = SafeText::default();
+            }
+            _ => {}
         }
     }
 }

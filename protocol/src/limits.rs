@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// Longest message, in bytes of UTF-8 after unsafe characters were made visible.
 ///
-/// With its reactions it must stay below the 32 KiB above which sled puts a value into a file of its own that is
+/// With its reactions and [`MAX_ORIGINAL`] it must stay below the 32 KiB above which sled puts a value into a file of its own that is
 /// never synced (facts.md).
 pub const MAX_TEXT: usize = 16 * 1024;
 /// Longest topic, reason, label or server name, in bytes.
@@ -16,6 +16,10 @@ pub const MAX_EMOJI: usize = 32;
 pub const MAX_REACTIONS: usize = 16;
 /// Most reactions on one message, all emoji together.
 pub const MAX_REACTORS: usize = 128;
+/// The text that a message was first sent with is kept up to here once it was edited, in bytes.
+pub const MAX_ORIGINAL: usize = 4 * 1024;
+/// The last so many edits of a message keep their texts.
+pub const MAX_EDITS_KEPT: usize = 32;
 /// Most accounts named in one request (the initial members of a room).
 pub const MAX_NAMES: usize = 10_000;
 /// Most accounts that an `Invited` event names; the rest are counted.

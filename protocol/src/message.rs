@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::cursor::{Seq, Timestamp};
-use crate::event::EventBody;
-use crate::limits::{MAX_MENTIONS, MAX_REACTIONS, MAX_REACTORS};
+use crate::event::{Event, EventBody};
+use crate::limits::{MAX_EDITS_KEPT, MAX_MENTIONS, MAX_ORIGINAL, MAX_REACTIONS, MAX_REACTORS};
 use crate::name::AccountName;
 use crate::safe_text::{SafeLine, SafeText};
 
@@ -111,12 +111,18 @@ pub struct Message {
     /// At most [`MAX_REACTIONS`] emoji, by at most [`MAX_REACTORS`] accounts in total.
     #[serde(deserialize_with = "crate::codec::list::<_, _, MAX_REACTIONS>")]
     pub reactions: Vec<Reaction>,
+    /// What it said first, or the first [`MAX_ORIGINAL`] bytes of that; `None` unless it was edited.
+    pub original: Option<SafeText>,
+    /// The edits that still have their texts, oldest first: the last [`MAX_EDITS_KEPT`].
+    #[serde(deserialize_with = "crate::codec::list::<_, _, MAX_EDITS_KEPT>")]
+    pub edits: Vec<Seq>,
 }
 
 impl Message {
     /// A message as it is first sent.
     pub fn new(id: MessageId, kind: MessageKind, text: SafeText, reply_to: Option<Seq>) -> Message {
-        Message { id, kind, text, reply_to, edited: None, deleted: false, reactions: Vec::new() }
+        let (reactions, edits) = (Vec::new(), Vec::new());
+        Message { id, kind, text, reply_to, edited: None, deleted: false, reactions, original: None, edits }
     }
 
     /// What it says.
@@ -136,22 +142,42 @@ impl Message {
         (known || self.reactions.len() < MAX_REACTIONS) && reactors < MAX_REACTORS
     }
 
-    /// Applies an event of `author` that amends this message. The one place that says what an edit, a deletion or
-    /// a reaction does to a message: the store, the feeds and every client use it.
-    pub fn amend(&mut self, author: &AccountName, at: Timestamp, body: &EventBody) {
-        match body {
-            EventBody::Edited { text, .. } if !self.deleted => {
-                self.text = text.clone();
-                self.edited = Some(at);
+    /// Applies an event that amends this message. The one place that says what an edit, a deletion or a reaction
+    /// does to a message: the store, the feeds and every client use it.
+    pub fn amend(&mut self, by: &Event) {
+        match &by.body {
+            EventBody::Edited { text, .. } if !self.deleted && !text.is_empty() => {
+                self.edit(by.seq, by.at, text);
             }
             EventBody::Deleted { .. } => {
-                self.text = SafeText::default();
+                (self.text, self.original) = (SafeText::default(), None);
                 self.reactions.clear();
-                self.deleted = true;
+                self.edits.clear();
+                (self.deleted, self.edited) = (true, None);
             }
-            EventBody::Reacted { emoji, on, .. } if !self.deleted => self.react(author, emoji, *on),
+            EventBody::Reacted { emoji, on, .. } if !self.deleted => self.react(&by.author, emoji, *on),
             _ => {}
         }
+    }
+
+    /// A client may learn of edits in any order: the newest is what counts.
+    fn edit(&mut self, seq: Seq, at: Timestamp, text: &SafeText) {
+        if self.edits.is_empty() {
+            self.original = Some(beginning(&self.text));
+        }
+        if self.edits.last().is_none_or(|last| *last < seq) {
+            (self.text, self.edited) = (text.clone(), Some(at));
+        }
+        if let Err(place) = self.edits.binary_search(&seq) {
+            self.edits.insert(place, seq);
+        }
+        let too_many = self.edits.len().saturating_sub(MAX_EDITS_KEPT);
+        self.edits.drain(..too_many);
+    }
+
+    /// The edit whose text goes when one more comes.
+    pub fn oldest_edit(&self) -> Option<Seq> {
+        self.edits.first().copied().filter(|_| self.edits.len() >= MAX_EDITS_KEPT)
     }
 
     fn react(&mut self, author: &AccountName, emoji: &SafeLine, on: bool) {
@@ -165,6 +191,16 @@ impl Message {
         }
         self.reactions.retain(|r| !r.by.is_empty());
     }
+}
+
+/// What is kept of a first text.
+fn beginning(text: &SafeText) -> SafeText {
+    const CUT: &str = "…";
+    if text.len() <= MAX_ORIGINAL {
+        return text.clone();
+    }
+    let end = text.as_str().floor_char_boundary(MAX_ORIGINAL - CUT.len());
+    SafeText::new(&format!("{}{CUT}", &text.as_str()[..end]))
 }
 
 /// The first [`MAX_MENTIONS`] account names that `text` mentions (`@name`), in order, each once. Takes time in
@@ -245,36 +281,90 @@ mod tests {
         assert_eq!(mentions(&text), all_mentions(&text)[..MAX_MENTIONS]);
     }
 
+    fn event(seq: u64, body: EventBody) -> Event {
+        let (room, epoch, author) =
+            (crate::room::RoomId(1), crate::cursor::Epoch::FIRST, "ann".parse().unwrap());
+        Event { room, epoch, seq: Seq(seq), at: Timestamp(seq), ordinal: 0, author, body }
+    }
+
+    fn message(text: &str) -> Message {
+        Message::new(MessageId::from_bytes([1; 16]), MessageKind::Plain, SafeText::new(text), None)
+    }
+
+    fn edit(seq: u64, text: &str) -> Event {
+        let (target, id, drops) = (Seq(1), MessageId::from_bytes([3; 16]), None);
+        event(seq, EventBody::Edited { target, id, text: SafeText::new(text), drops })
+    }
+
+    fn deletion(seq: u64, edits: Vec<Seq>) -> Event {
+        event(seq, EventBody::Deleted { target: Seq(1), id: MessageId::from_bytes([4; 16]), edits })
+    }
+
     #[test]
     fn amendments() {
-        let ann: AccountName = "ann".parse().unwrap();
         let thumb = SafeLine::new("👍");
-        let mut message =
-            Message::new(MessageId::from_bytes([1; 16]), MessageKind::Plain, SafeText::new("helo"), None);
-        let react = |on| EventBody::Reacted {
-            target: Seq(1),
-            id: MessageId::from_bytes([2; 16]),
-            emoji: thumb.clone(),
-            on,
+        let mut message = message("helo");
+        let react = |on| {
+            let (target, id) = (Seq(1), MessageId::from_bytes([2; 16]));
+            event(5, EventBody::Reacted { target, id, emoji: thumb.clone(), on })
         };
-        message.amend(&ann, Timestamp(5), &react(true));
-        message.amend(&ann, Timestamp(5), &react(true));
-        assert_eq!(message.reactions, vec![Reaction { emoji: thumb.clone(), by: vec![ann.clone()] }]);
-        message.amend(&ann, Timestamp(6), &react(false));
+        message.amend(&react(true));
+        message.amend(&react(true));
+        let by = vec!["ann".parse().unwrap()];
+        assert_eq!(message.reactions, vec![Reaction { emoji: thumb.clone(), by }]);
+        message.amend(&react(false));
         assert!(message.reactions.is_empty());
-        let edit = EventBody::Edited {
-            target: Seq(1),
-            id: MessageId::from_bytes([3; 16]),
-            text: SafeText::new("hello"),
-        };
-        message.amend(&ann, Timestamp(7), &edit);
+        message.amend(&edit(7, "hello"));
         assert_eq!((message.text(), message.edited), ("hello", Some(Timestamp(7))));
-        message.amend(
-            &ann,
-            Timestamp(8),
-            &EventBody::Deleted { target: Seq(1), id: MessageId::from_bytes([4; 16]) },
-        );
-        message.amend(&ann, Timestamp(9), &edit);
-        assert_eq!((message.text(), message.deleted), ("", true));
+        assert_eq!((message.original.clone(), message.edits.clone()), (Some("helo".into()), vec![Seq(7)]));
+        message.amend(&deletion(8, vec![Seq(7)]));
+        message.amend(&edit(9, "hello"));
+        assert_eq!((message.text(), message.deleted, &message.original), ("", true, &None));
+        assert!(message.edits.is_empty());
+    }
+
+    #[test]
+    fn edits_come_to_the_same_in_any_order_and_the_last_ones_are_kept() {
+        let edits: Vec<Event> =
+            (2..2 + MAX_EDITS_KEPT as u64 + 3).map(|seq| edit(seq, &format!("v{seq}"))).collect();
+        let mut forward = message("first");
+        edits.iter().for_each(|edit| forward.amend(edit));
+        assert_eq!(forward.edits, (5..5 + MAX_EDITS_KEPT as u64).map(Seq).collect::<Vec<_>>());
+        assert_eq!(forward.oldest_edit(), Some(Seq(5)));
+        assert_eq!(forward.original, Some("first".into()));
+        for step in [3, 11, 13] {
+            let mut shuffled = message("first");
+            (0..edits.len() * 2).for_each(|n| shuffled.amend(&edits[n * step % edits.len()]));
+            assert_eq!(shuffled, forward, "by {step}");
+        }
+        let before = forward.clone();
+        forward.amend(&edit(99, ""));
+        assert_eq!(forward, before, "an edit whose text is gone says nothing");
+    }
+
+    #[test]
+    fn a_deletion_takes_the_texts_of_its_edits_and_of_no_other() {
+        let by = deletion(9, vec![Seq(4), Seq(5)]);
+        let other = |seq| {
+            let (target, id, drops) = (Seq(2), MessageId::from_bytes([3; 16]), None);
+            event(seq, EventBody::Edited { target, id, text: SafeText::new("kept"), drops })
+        };
+        let table = [(edit(4, "secret"), ""), (edit(6, "kept"), "kept"), (other(5), "kept")];
+        for (mut earlier, expected) in table {
+            earlier.amend(&by);
+            let EventBody::Edited { text, .. } = &earlier.body else { panic!("it is an edit") };
+            assert_eq!(text.as_str(), expected, "{}", earlier.seq);
+        }
+    }
+
+    #[test]
+    fn a_long_first_text_is_kept_as_its_beginning() {
+        for (length, kept) in [(MAX_ORIGINAL / 2, MAX_ORIGINAL), (MAX_ORIGINAL, MAX_ORIGINAL - 1)] {
+            // Two bytes a letter, so that the cut falls into one.
+            let mut message = message(&"ä".repeat(length));
+            message.amend(&edit(2, "now"));
+            let original = message.original.unwrap();
+            assert_eq!((original.len(), original.as_str().ends_with('…')), (kept, length > MAX_ORIGINAL / 2));
+        }
     }
 }

@@ -41,12 +41,14 @@ fn bodies() -> Vec<EventBody> {
         edited: Some(Timestamp(1_700_000_000_123)),
         deleted: false,
         reactions: vec![Reaction { emoji: line("👍"), by: vec![name("bob"), name("cy")] }],
+        original: Some(SafeText::new("gruesst")),
+        edits: vec![Seq(10), Seq(70_000)],
     };
     let (target, id, who) = (Seq(70_000), ID, name("bob"));
     vec![
         EventBody::Message(message),
-        EventBody::Edited { target, id, text: SafeText::new("now") },
-        EventBody::Deleted { target, id },
+        EventBody::Edited { target, id, text: SafeText::new("now"), drops: Some(Seq(9)) },
+        EventBody::Deleted { target, id, edits: vec![Seq(10), Seq(70_000)] },
         EventBody::Reacted { target, id, emoji: line("👍"), on: true },
         EventBody::Created { members: 3 },
         EventBody::Joined,

@@ -12,8 +12,8 @@ use quip_protocol::codec::{
 };
 use quip_protocol::frame::{Hello, Labelled, PageEnd, PageRequest, Push, Reply, Request, Welcome};
 use quip_protocol::limits::{
-    MAX_EMOJI, MAX_EVENT_FRAME, MAX_LINE, MAX_LISTED, MAX_NAMES, MAX_REACTIONS, MAX_REACTORS,
-    MAX_REPLY_FRAME, MAX_REQUEST_FRAME, MAX_TEXT,
+    MAX_EDITS_KEPT, MAX_EMOJI, MAX_EVENT_FRAME, MAX_LINE, MAX_LISTED, MAX_NAMES, MAX_ORIGINAL, MAX_REACTIONS,
+    MAX_REACTORS, MAX_REPLY_FRAME, MAX_REQUEST_FRAME, MAX_TEXT,
 };
 use quip_protocol::{Event, EventBody, Message, Notice, Reaction, SafeLine, SafeText};
 use serde::Serialize;
@@ -145,6 +145,8 @@ fn the_largest_event_fits_its_frame() {
     let by = vec![longest_name(); MAX_REACTORS / MAX_REACTIONS];
     let emoji = SafeLine::new(&"e".repeat(MAX_EMOJI));
     message.reactions = vec![Reaction { emoji, by }; MAX_REACTIONS];
+    message.original = Some(SafeText::new(&"x".repeat(MAX_ORIGINAL)));
+    message.edits = vec![quip_protocol::Seq(u64::MAX); MAX_EDITS_KEPT];
     let event = Event {
         room: quip_protocol::RoomId(u64::MAX),
         epoch: quip_protocol::Epoch(u32::MAX),

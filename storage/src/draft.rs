@@ -88,10 +88,7 @@ impl<'a> Draft<'a> {
         if let Some(id) = recorded.id() {
             self.note_id(id, recorded.by, recorded);
         }
-        match event.body.amends() {
-            Some(target) => self.amend(target, recorded),
-            None => Ok(()),
-        }
+        event.body.rewrites().try_for_each(|target| self.amend(target, recorded))
     }
 
     fn head(&mut self, room: RoomId) -> Result<Head, StoreError> {
@@ -123,7 +120,7 @@ impl<'a> Draft<'a> {
     fn amend(&mut self, target: Seq, recorded: &RecordedEvent) -> Result<(), StoreError> {
         let event = &recorded.event;
         if target == Seq::ZERO || target > event.seq {
-            let what = format!("event {} of room {} amends {target}", event.seq, event.room.0);
+            let what = format!("event {} of room {} rewrites {target}", event.seq, event.room.0);
             return Err(StoreError::OutOfOrder(what));
         }
         let block = self.block_with(event.room, target)?;

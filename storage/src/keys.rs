@@ -17,8 +17,10 @@ pub(crate) const DEVICE: u8 = b'd';
 pub(crate) const AMENDMENT: u8 = b'e';
 pub(crate) const HEAD: u8 = b'h';
 pub(crate) const INDEX: u8 = b'i';
+pub(crate) const LOST: u8 = b'l';
 pub(crate) const MEMBER: u8 = b'm';
 pub(crate) const NOTICE: u8 = b'n';
+pub(crate) const MERGE: u8 = b'g';
 /// The progress of a program that reads.
 pub(crate) const CONSUMER: u8 = b'p';
 pub(crate) const ROOM: u8 = b'r';
@@ -84,7 +86,24 @@ pub(crate) fn cursor(room: RoomId) -> IVec {
     IVec::from(one(CURSOR, room.0).as_slice())
 }
 
-/// Says that the event `by` amends the message at `target`.
+/// Up to where a replica's room is to be fetched before it is known what the server lost.
+pub(crate) fn merge(room: RoomId) -> IVec {
+    IVec::from(one(MERGE, room.0).as_slice())
+}
+
+/// A message that a replica had and the server did not send again.
+pub(crate) fn lost(room: RoomId, id: MessageId) -> IVec {
+    let mut key = one(LOST, room.0).to_vec();
+    key.extend_from_slice(&id.to_bytes());
+    IVec::from(key)
+}
+
+/// The first and the last key of lost messages of a room.
+pub(crate) fn every_lost(room: RoomId) -> (IVec, IVec) {
+    (lost(room, MessageId::from_bytes([0; 16])), lost(room, MessageId::from_bytes([255; 16])))
+}
+
+/// Says that the event `by` rewrites the one at `target`.
 pub(crate) fn amendment(room: RoomId, target: Seq, by: Seq) -> IVec {
     let mut key = [AMENDMENT; 25];
     key[..17].copy_from_slice(&two(AMENDMENT, room.0, target.0));
@@ -92,12 +111,12 @@ pub(crate) fn amendment(room: RoomId, target: Seq, by: Seq) -> IVec {
     IVec::from(key.as_slice())
 }
 
-/// The keys of all amendments of messages from `first` to `last`, both included.
+/// The keys of all amendments of events from `first` to `last`, both included.
 pub(crate) fn amendments(room: RoomId, first: Seq, last: Seq) -> (IVec, IVec) {
     (amendment(room, first, Seq::ZERO), amendment(room, last, Seq(u64::MAX)))
 }
 
-/// The message and the event of an amendment's key.
+/// What is rewritten and by what, from an amendment's key.
 pub(crate) fn amendment_of(key: &[u8]) -> Option<(Seq, Seq)> {
     if key.len() == 25 { Some((Seq(number(key, 9)?), Seq(number(key, 17)?))) } else { None }
 }
@@ -147,6 +166,8 @@ pub(crate) fn describe(key: &[u8]) -> String {
         Some(HEAD) => format!("the head of room {id}"),
         Some(MEMBER) => format!("account {} in room {}", pair.1, pair.0),
         Some(CURSOR) => format!("the cursor of room {id}"),
+        Some(MERGE) => format!("the merge of room {id}"),
+        Some(LOST) => format!("a lost message of room {id}"),
         Some(AMENDMENT) => format!("an amendment in room {id}"),
         Some(BLOCK) => format!("the block of room {} from event {} on", pair.0, pair.1),
         Some(NOTICE) => format!("notice {} of account {}", pair.1, pair.0),

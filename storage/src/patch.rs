@@ -37,7 +37,7 @@ impl<'a> Patch<'a> {
         let (first, last) = (first.seq, last.seq);
         self.load(Seq(first.0.saturating_sub(1)))?;
         self.load_range(first, last)?;
-        // By message: the events that amend it and are not in it yet.
+        // By event: those that rewrite it and are not in it yet.
         let mut amended: BTreeMap<Seq, BTreeSet<Seq>> = BTreeMap::new();
         for (target, by) in self.amendments(first, last)? {
             if by > head {
@@ -48,25 +48,37 @@ impl<'a> Patch<'a> {
             self.frames.insert(event.seq.0, encode_event(event));
         }
         for event in run {
-            let Some(target) = event.body.amends() else { continue };
-            self.batch.insert(keys::amendment(self.room, target, event.seq), &[]);
-            let in_run = (first..=last).contains(&target);
-            if !in_run {
-                let later = self.amendments(target, target)?.into_iter().map(|(_, by)| by);
-                amended.entry(target).or_default().extend(later.filter(|by| *by > event.seq));
-            }
-            if !in_run || event.seq > head {
-                amended.entry(target).or_default().insert(event.seq);
+            for target in event.body.rewrites() {
+                self.batch.insert(keys::amendment(self.room, target, event.seq), &[]);
+                let in_run = (first..=last).contains(&target);
+                if !in_run {
+                    let later = self.amendments(target, target)?.into_iter().map(|(_, by)| by);
+                    amended.entry(target).or_default().extend(later.filter(|by| *by > event.seq));
+                }
+                if !in_run || event.seq > head {
+                    amended.entry(target).or_default().insert(event.seq);
+                }
             }
         }
         for (target, by) in amended {
             self.amend(target, by)?;
         }
+        self.find_again(run)?;
         self.advance(first, last)
     }
 
-    /// Forgets what is behind `keep`, and what that amended.
-    pub(crate) fn cut(&mut self, keep: Cursor) -> Result<(), StoreError> {
+    /// Messages that were put aside are there again, wherever they are now.
+    fn find_again(&mut self, run: &[Event]) -> Result<(), StoreError> {
+        if self.database.get(&keys::merge(self.room))?.is_some() {
+            for message in run.iter().filter_map(Event::message) {
+                self.batch.remove(keys::lost(self.room, message.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the messages behind `keep` aside and forgets all else there, and what that rewrote.
+    pub(crate) fn cut(&mut self, keep: Cursor, head: Seq) -> Result<(), StoreError> {
         self.load(keep.seq)?;
         self.load_range(keep.seq.next(), Seq(u64::MAX))?;
         for (target, by) in self.amendments(Seq::ZERO, Seq(u64::MAX))? {
@@ -76,12 +88,24 @@ impl<'a> Patch<'a> {
                 self.frames.remove(&target.0);
             }
         }
-        drop(self.frames.split_off(&keep.seq.next().0));
+        self.put_aside(keep.seq)?;
+        self.batch.insert(keys::merge(self.room), versioned(&head));
         let key = keys::cursor(self.room);
         let cursor: Option<Cursor> = self.database.get(&key)?.map(|value| parse(&key, &value)).transpose()?;
         if cursor.is_some_and(|cursor| cursor.seq > keep.seq) {
             self.batch.insert(key, versioned(&keep));
         }
+        Ok(())
+    }
+
+    fn put_aside(&mut self, keep: Seq) -> Result<(), StoreError> {
+        for seq in self.frames.range(keep.next().0..).map(|(seq, _)| Seq(*seq)) {
+            let Some(event) = self.event(seq)? else { continue };
+            if let Some(message) = event.message().filter(|message| !message.deleted) {
+                self.batch.insert(keys::lost(self.room, message.id), encode_event(&event).to_vec());
+            }
+        }
+        self.frames.split_off(&keep.next().0);
         Ok(())
     }
 
@@ -143,7 +167,7 @@ impl<'a> Patch<'a> {
         Ok(())
     }
 
-    /// The stored amendments of messages from `first` to `last`: which message, and by which event.
+    /// The stored amendments of events from `first` to `last`: which event, and by which other.
     fn amendments(&self, first: Seq, last: Seq) -> Result<Vec<(Seq, Seq)>, StoreError> {
         let (from, upto) = keys::amendments(self.room, first, last);
         let found = self.database.scan(&from, &upto).map(|pair| {
@@ -157,14 +181,14 @@ impl<'a> Patch<'a> {
         if !self.load(target)? {
             return Ok(());
         }
-        let Some(mut message) = self.event(target)? else { return Ok(()) };
+        let Some(mut amended) = self.event(target)? else { return Ok(()) };
         for by in by {
             self.load(by)?;
             if let Some(amendment) = self.event(by)? {
-                message.amend(&amendment);
+                amended.amend(&amendment);
             }
         }
-        self.frames.insert(target.0, encode_event(&message));
+        self.frames.insert(target.0, encode_event(&amended));
         Ok(())
     }
 

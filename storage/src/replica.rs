@@ -2,7 +2,7 @@
 //! database.
 //!
 //! A room's events lie in the same blocks as in the store, but with holes between them: what was never fetched is not
-//! there. Up to the room's cursor nothing that came live is missing. Amendments are indexed by what they amend, so
+//! there. Up to the room's cursor nothing that came live is missing. Amendments are indexed by what they rewrite, so
 //! that it does not matter in which order pages and events come.
 
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use crate::store::{self, Opened, StoreError, parse, versioned};
 use crate::timeline::BlockBytes;
 
 /// The layout of keys and values. Another one in a directory means that it is fetched anew.
-const SCHEMA: &[u8] = b"quip replica 1";
+const SCHEMA: &[u8] = b"quip replica 2";
 /// Memory for what was read and written last, in bytes.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -157,9 +157,12 @@ impl Replica {
         let mut batch = sled::Batch::default();
         batch.remove(keys::room(room));
         batch.remove(keys::cursor(room));
+        batch.remove(keys::merge(room));
+        let (first, last) = keys::every_lost(room);
+        let lost = self.database.scan(&first, &last);
         let blocks = self.database.scan(&keys::block(room, Seq::ZERO), &keys::block(room, Seq(u64::MAX)));
         let (from, upto) = keys::amendments(room, Seq::ZERO, Seq(u64::MAX));
-        for pair in blocks.chain(self.database.scan(&from, &upto)) {
+        for pair in blocks.chain(self.database.scan(&from, &upto)).chain(lost) {
             batch.remove(pair?.0);
         }
         self.database.apply(batch)
@@ -179,14 +182,41 @@ impl Replica {
         Ok(())
     }
 
-    /// Forgets the events behind `keep`, and messages that they amended: the server's log has others in their place.
+    /// The server's log has other events behind `keep`, up to `head`. Those that are here are forgotten, and messages
+    /// that they amended; messages are put aside until they come again.
     ///
     /// # Errors
     /// When a block is damaged or sled fails.
-    pub fn cut(&self, room: RoomId, keep: Cursor) -> Result<(), ReplicaError> {
+    pub fn cut(&self, room: RoomId, keep: Cursor, head: Seq) -> Result<(), ReplicaError> {
         let mut patch = Patch::new(&self.database, room);
-        let cut = patch.cut(keep).and_then(|()| patch.finish());
+        let cut = patch.cut(keep, head).and_then(|()| patch.finish());
         self.marked(cut.and_then(|batch| self.database.apply(batch)))
+    }
+
+    /// The messages that were cut and that the server does not have any more, in the order that they had. `None` as
+    /// long as that is not known, because not all that it has came again.
+    ///
+    /// # Errors
+    /// When a record is damaged.
+    pub fn lost(&self, room: RoomId) -> Result<Option<Vec<Event>>, ReplicaError> {
+        self.marked(self.read_lost(room))
+    }
+
+    fn read_lost(&self, room: RoomId) -> Result<Option<Vec<Event>>, StoreError> {
+        let Some(head) = self.record::<Seq>(&keys::merge(room))? else { return Ok(Some(Vec::new())) };
+        let cursor: Option<Cursor> = self.record(&keys::cursor(room))?;
+        if cursor.is_some_and(|cursor| cursor.seq < head) {
+            return Ok(None);
+        }
+        let (first, last) = keys::every_lost(room);
+        let mut lost = Vec::new();
+        for pair in self.database.scan(&first, &last) {
+            let (key, frame) = pair?;
+            let frame = frame.get(LENGTH_BYTES..).unwrap_or_default();
+            lost.push(decode_stored_event(frame).map_err(|e| StoreError::corrupt(&key, e.to_string()))?);
+        }
+        lost.sort_by_key(|event: &Event| event.seq);
+        Ok(Some(lost))
     }
 
     /// At most `limit` events without a hole, oldest first: the nearest that are there in that direction. If they do

@@ -15,7 +15,7 @@ const MAX_EVENTS: usize = 32;
 /// A block takes no further event beyond this. sled keeps up to 16 values in a leaf, and a leaf above a quarter of
 /// its segment in a file of its own.
 const FILL_BYTES: usize = 8 * 1024;
-/// A block that amendments let grow beyond this is split. With the longest single event, 21 KiB, this keeps every
+/// A block that amendments let grow beyond this is split. With the longest single event, 26 KiB, this keeps every
 /// value below the 32 KiB above which sled makes a file of each.
 const SPLIT_BYTES: usize = 16 * 1024;
 const VERSION: u8 = 1;

@@ -30,19 +30,34 @@ fn event(seq: u64, body: EventBody) -> Event {
 
 /// The room's log: messages, of which many are amended, some again and again.
 fn log() -> Vec<Event> {
-    (1..=EVENTS).map(|seq| event(seq, body(seq))).collect()
+    let (mut log, mut now): (Vec<Event>, Vec<Event>) = (Vec::new(), Vec::new());
+    for seq in 1..=EVENTS {
+        // Somewhere before, often the same.
+        let target = Seq((seq.wrapping_mul(2_654_435_761) >> 7) % (seq / 3).max(1) + 1);
+        let message = now.get(target.0 as usize - 1).and_then(|event| event.message().cloned());
+        log.push(event(seq, body(seq, target, message.filter(|message| !message.deleted))));
+        now.extend(log.last().cloned());
+        rewrite(&mut now, seq as usize - 1);
+    }
+    log
 }
 
-fn body(seq: u64) -> EventBody {
+/// What the engine makes of it: what is not there is neither edited nor deleted.
+fn body(seq: u64, target: Seq, message: Option<Message>) -> EventBody {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&seq.to_le_bytes());
     let id = MessageId::from_bytes(bytes);
-    // Somewhere before, often the same.
-    let target = Seq((seq.wrapping_mul(2_654_435_761) >> 7) % (seq / 3).max(1) + 1);
-    match seq % 7 {
-        2 if seq > 9 => EventBody::Edited { target, id, text: format!("edited by {seq}").as_str().into() },
-        4 if seq > 9 => EventBody::Reacted { target, id, emoji: "👍".into(), on: seq.is_multiple_of(2) },
-        5 if seq > 9 && seq.is_multiple_of(5) => EventBody::Deleted { target, id },
+    match (seq % 7, message) {
+        (2 | 3, Some(message)) if seq > 9 => {
+            let (text, drops) = (format!("edited by {seq}").as_str().into(), message.oldest_edit());
+            EventBody::Edited { target, id, text, drops }
+        }
+        (4, Some(_)) if seq > 9 => {
+            EventBody::Reacted { target, id, emoji: "👍".into(), on: seq.is_multiple_of(2) }
+        }
+        (5, Some(message)) if seq > 9 && seq.is_multiple_of(5) => {
+            EventBody::Deleted { target, id, edits: message.edits }
+        }
         _ => {
             let text = "words ".repeat(seq as usize % 90 + 1);
             EventBody::Message(Message::new(id, MessageKind::Plain, text.as_str().into(), None))
@@ -54,12 +69,17 @@ fn body(seq: u64) -> EventBody {
 fn as_of(log: &[Event], head: u64) -> Vec<Event> {
     let mut events = log[..head as usize].to_vec();
     for at in 0..events.len() {
-        if let Some(target) = events[at].body.amends() {
-            let by = events[at].clone();
-            events[target.0 as usize - 1].amend(&by);
-        }
+        rewrite(&mut events, at);
     }
     events
+}
+
+/// What the event at `at` does to those before it.
+fn rewrite(events: &mut [Event], at: usize) {
+    let by = events[at].clone();
+    for target in by.body.rewrites() {
+        events[target.0 as usize - 1].amend(&by);
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -108,7 +128,7 @@ impl Model {
         let gone: Vec<u64> = self.present.range(keep + 1..).copied().collect();
         for seq in gone {
             self.present.remove(&seq);
-            if let Some(target) = log[seq as usize - 1].body.amends() {
+            for target in log[seq as usize - 1].body.rewrites() {
                 self.present.remove(&target.0);
             }
         }
@@ -142,12 +162,11 @@ fn read_back(replica: &Replica) -> Vec<Event> {
     all
 }
 
-/// Who reacted first, and when a deleted message was edited, may be forgotten where a page came before the events that it knew of already.
+/// Who reacted first may be forgotten where a page came before the events that it knew of already.
 fn settled(mut events: Vec<Event>) -> Vec<Event> {
     for event in &mut events {
         if let EventBody::Message(message) = &mut event.body {
             message.reactions.iter_mut().for_each(|reaction| reaction.by.sort());
-            message.edited = message.edited.filter(|_| !message.deleted);
         }
     }
     events
@@ -186,7 +205,7 @@ fn run(dir: &Path, log: &[Event], steps: &[Step]) -> (Replica, Model, u64) {
             Step::Cut(keep) => {
                 // The same events come again: a log that was cut and went on as before.
                 let keep = keep.min(live);
-                replica.cut(ROOM, Cursor { epoch: Epoch::FIRST, seq: Seq(keep) }).unwrap();
+                replica.cut(ROOM, Cursor { epoch: Epoch::FIRST, seq: Seq(keep) }, Seq(keep)).unwrap();
                 model.cut(log, keep);
                 live = keep;
                 head = keep;
@@ -220,6 +239,55 @@ proptest! {
             replica.insert(ROOM, &now[seq as usize - 1..seq as usize], Seq(EVENTS)).unwrap();
         }
         prop_assert_eq!(settled(read_all(&replica)), settled(now));
+    }
+}
+
+/// A message of a log that was repaired.
+fn repaired(seq: u64, number: u64) -> Event {
+    let EventBody::Message(message) = body(number * 7, Seq(1), None) else { unreachable!("it is a message") };
+    Event { epoch: Epoch(2), ..event(seq, EventBody::Message(message)) }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// The server keeps so many messages, and has some of the others at other places, among new ones.
+    #[test]
+    fn what_a_repaired_log_does_not_have_is_lost_and_what_moved_is_not(
+        keep in 0..60u64,
+        again in prop::collection::vec(1..120u64, 1..90),
+        pages in 1..40usize,
+    ) {
+        const HAD: u64 = 60;
+        let dir = tempfile::tempdir().unwrap();
+        let (replica, _) = Replica::open(dir.path().join("replica")).unwrap();
+        let had: Vec<Event> = (1..=HAD).map(|n| Event { epoch: Epoch::FIRST, ..repaired(n, n) }).collect();
+        replica.insert(ROOM, &had, Seq::ZERO).unwrap();
+        prop_assert_eq!(replica.lost(ROOM).unwrap(), Some(vec![]));
+        let numbers: BTreeSet<u64> = again.into_iter().filter(|number| *number > keep).collect();
+        // In another order than before.
+        let log: Vec<Event> =
+            (keep + 1..).zip(numbers.iter().rev()).map(|(seq, number)| repaired(seq, *number)).collect();
+        let head = Seq(keep + log.len() as u64);
+        replica.cut(ROOM, Cursor { epoch: Epoch::FIRST, seq: Seq(keep) }, head).unwrap();
+        for page in log.chunks(pages) {
+            prop_assert_eq!(replica.lost(ROOM).unwrap(), None, "not all of it came");
+            replica.insert(ROOM, page, Seq(page[0].seq.0 - 1)).unwrap();
+        }
+        let lost = replica.lost(ROOM).unwrap().expect("all of it came");
+        let expected: Vec<u64> = (keep + 1..=HAD).filter(|number| !numbers.contains(number)).collect();
+        prop_assert_eq!(lost.iter().map(|event| event.seq.0).collect::<Vec<_>>(), expected);
+        prop_assert!(lost.iter().all(|event| *event == had[event.seq.0 as usize - 1]));
+        let now: Vec<Event> = had[..keep as usize].iter().chain(&log).cloned().collect();
+        prop_assert_eq!(read_all(&replica), now, "and all else is as the server has it");
+        // Who wrote one of them may send it again.
+        if let Some(first) = lost.first() {
+            let sent = Event { epoch: Epoch(2), ..event(head.0 + 1, first.body.clone()) };
+            replica.insert(ROOM, &[sent], head).unwrap();
+            prop_assert_eq!(replica.lost(ROOM).unwrap().map(|left| left.len()), Some(lost.len() - 1));
+        }
+        replica.remove(ROOM).unwrap();
+        prop_assert_eq!(replica.lost(ROOM).unwrap(), Some(vec![]));
     }
 }
 

@@ -6,6 +6,7 @@ mod client_killed;
 mod commands;
 mod crash;
 mod damage;
+mod deleted;
 mod devices;
 mod doors;
 mod full_disk;

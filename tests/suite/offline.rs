@@ -1,5 +1,7 @@
 //! Without a network: what was read is read again, what is written arrives once and in order, whatever is killed.
 
+use std::path::Path;
+
 use quip_protocol::Target;
 use quip_protocol::client::{Client, Post};
 use quip_protocol::frame::PageFrom;
@@ -180,4 +182,53 @@ async fn post(owner: &Client, to: &Target, count: usize) {
         posts.spawn(async move { handle.post(post).await.map(|_| ()).unwrap() });
     }
     within("all are sent", async { while posts.join_next().await.transpose().unwrap().is_some() {} }).await;
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            copy_dir(&entry.path(), &to.join(entry.file_name()));
+        } else if kind.is_file() {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_a_server_lost_is_marked_and_not_gone() {
+    let mut server = Server::start();
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    ann.run(&["send", "#general", "said before the backup"]).ok();
+    assert!(server.stop());
+    let (data, backup) = (server.data_dir(), server.data_dir().with_extension("backup"));
+    copy_dir(&data, &backup);
+    server.restart();
+    let terminal = Terminal::client(&ann, 80, 24);
+    terminal.shows("connected to");
+    for text in ["said after it", "and this too"] {
+        terminal.say(text);
+    }
+    eventually("both are sent", || (sent(&ann, "this too").len() == 1).then_some(()));
+    assert!(server.stop());
+    terminal.say("typed meanwhile");
+    terminal.shows("typed meanwhile");
+    std::fs::remove_dir_all(&data).unwrap();
+    copy_dir(&backup, &data);
+    server.restart();
+    let marked = |screen: &str| {
+        ["said after it", "and this too"]
+            .map(|text| format!("{text} (lost by the server)"))
+            .iter()
+            .all(|line| screen.contains(line))
+    };
+    let screen = terminal.until("both are marked", |screen| marked(screen) && !screen.contains("to deliver"));
+    assert_eq!(screen.matches("said before the backup").count(), 1, "{screen}");
+    eventually("what was typed arrives", || (sent(&ann, "typed meanwhile").len() == 1).then_some(()));
+    assert_eq!(sent(&ann, "said after it"), [""; 0], "it is here alone");
+    terminal.say("/quit");
+    terminal.ends();
+    let terminal = Terminal::client(&ann, 80, 24);
+    terminal.until("they are kept", marked);
 }

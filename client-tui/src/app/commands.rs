@@ -35,6 +35,8 @@ pub enum Command {
     Notify(Option<Level>),
     /// Show the thread of the selected or the last answered message.
     Thread,
+    /// Show what the selected or the last edited message said before.
+    Edits,
     /// Make a room.
     Create(RoomName, bool, SafeLine),
     /// Show the members.
@@ -144,6 +146,9 @@ pub const TABLE: &[Entry] = &[
     entry("react", "emoji", "react to it, or take the reaction back", Words::Emoji, react),
     entry("edit", "[text]", "change the selected or your last message", Words::Nothing, |w| {
         Ok(Command::Edit(SafeText::new(w)))
+    }),
+    entry("edits", "", "show what the selected message said before", Words::Nothing, |w| {
+        none(w, Command::Edits)
     }),
     entry("delete", "", "delete the selected or your last message", Words::Nothing, |w| {
         none(w, Command::Delete)

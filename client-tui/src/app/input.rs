@@ -210,6 +210,15 @@ pub enum Input {
         room: RoomId,
         /// The last event that is surely the same.
         keep: Cursor,
+        /// The newest of what follows.
+        head: Cursor,
+    },
+    /// These messages did not come again after a reset.
+    Lost {
+        /// The room.
+        room: RoomId,
+        /// As they were, by their old places.
+        events: Vec<Event>,
     },
     /// No more events of this room.
     Unwatched {

@@ -194,7 +194,7 @@ pub const TABLE: &[Binding] = &[
         "Alt+K Alt+J",
         "select a message for /reply, /react, /edit …",
     ),
-    binding(&[], "  then Enter y o", "its thread or all of it; copy; open in $PAGER"),
+    binding(&[], "  then Enter y o v", "its thread, or all; copy; $PAGER; versions"),
     binding(
         &[(plain(Code::Up), Action::Up), (plain(Code::Down), Action::Down)],
         "↑",

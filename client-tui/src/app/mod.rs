@@ -17,6 +17,7 @@ pub mod keymap;
 mod keys;
 pub mod list;
 pub mod local;
+mod lost;
 mod mouse;
 mod network;
 mod noise;

@@ -23,7 +23,8 @@ impl App {
             }
             Input::Event(event) => self.event(event),
             Input::Notice(notice) => self.notice(notice),
-            Input::Reset { room, keep } => self.reset(room, keep),
+            Input::Reset { room, keep, .. } => self.reset(room, keep),
+            Input::Lost { room, events } => self.lost(room, events),
             Input::Unwatched { room, refusal } => self.unwatched(room, &refusal),
             Input::Page { room, from, events, head } => self.page(room, from, events, head),
             Input::PageFailed { room, why } => self.page_failed(room, &why),
@@ -138,6 +139,7 @@ impl App {
     fn reset(&mut self, id: RoomId, keep: Cursor) {
         let Some(room) = self.rooms.get_mut(id) else { return };
         room.timeline.truncate(keep.seq);
+        room.lost.clear();
         room.caught = room.caught.map(|caught| caught.min(keep));
         room.summary.head = keep;
         room.marked = room.marked.min(keep.seq);

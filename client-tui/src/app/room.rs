@@ -31,6 +31,8 @@ pub struct Room {
     pub summary: RoomSummary,
     /// Its events in memory.
     pub timeline: Timeline,
+    /// Messages that the server lost, by their old places.
+    pub lost: Vec<Event>,
     /// Its events come.
     pub watched: bool,
     /// Up to here no event is missing in the local copy; what is behind it is on its way.
@@ -66,6 +68,7 @@ impl Room {
             marked: summary.read,
             summary,
             timeline: Timeline::default(),
+            lost: Vec::new(),
             watched: false,
             caught: None,
             scroll: Scroll::Bottom,

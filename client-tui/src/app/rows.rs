@@ -121,16 +121,17 @@ impl<'a> Layout<'a> {
         self.room.timeline.last().0 + self.posts.len() as u64
     }
 
-    /// The rows of what has this key; none for amendments and keys that are out of range.
+    /// The rows of what has this key, and of lost messages below it; none for amendments and keys that are out of
+    /// range.
     pub fn rows(&self, key: u64) -> Vec<Row> {
-        if key == self.head() {
-            return self.head_rows();
-        }
-        match (self.room.timeline.at(Seq(key)), self.post(key)) {
+        let mut rows = match (self.room.timeline.at(Seq(key)), self.post(key)) {
+            _ if key == self.head() => self.head_rows(),
             (Some(event), _) => self.event_rows(event, false),
             (None, Some(delivery)) => self.post_rows(key, delivery),
             (None, None) => Vec::new(),
-        }
+        };
+        self.lost_rows(key, &mut rows);
+        rows
     }
 
     /// The first row of a message as it is seen at the top of the window: who wrote it is said there, also within a
@@ -206,7 +207,11 @@ impl<'a> Layout<'a> {
         let dividers = rows.len();
         match event.message() {
             Some(message) => {
-                let grouped = !led && !fresh && previous.is_some_and(|before| groups(before, event, message));
+                let follows = |before: &Event| {
+                    let lost = self.lost_between(before.seq.0, event.seq.0.saturating_sub(1));
+                    lost.is_empty() && groups(before, event, message)
+                };
+                let grouped = !led && !fresh && previous.is_some_and(follows);
                 let same_minute =
                     grouped && previous.is_some_and(|before| self.same_minute(before.at, event.at));
                 self.message_rows(event, message, grouped, same_minute, &mut rows);

@@ -1,7 +1,7 @@
 //! What is done with the message that is selected, beside commands: it is unfolded, copied, opened, and its thread
-//! is shown.
+//! or what it said before is shown.
 
-use quip_protocol::{Message, Seq, Target};
+use quip_protocol::{Event, EventBody, Message, Seq};
 
 use super::composer::COMPOSER_LIMIT;
 use super::room::Room;
@@ -24,6 +24,7 @@ impl App {
             'y' => self.copy(true),
             'Y' => self.copy(false),
             'o' => self.open(),
+            'v' => self.edits().unwrap_or_else(|why| self.say(why)),
             'z' => drop(self.fold()),
             _ => return false,
         }
@@ -96,11 +97,38 @@ impl App {
         }
         said.pop();
         let count = if answers.len() == 1 { "1 answer" } else { &format!("{} answers", answers.len()) };
-        let place = match &room.summary.target {
-            Target::Room(name) => format!("#{name}"),
-            Target::Direct(name) => format!("@{name}"),
+        self.sheet = Some(Sheet::new(format!("Thread in {}: {count}", room.summary.target), said));
+        Ok(())
+    }
+
+    /// Shows what the selected or the last edited message said first, and after each edit that is kept.
+    pub(super) fn edits(&mut self) -> Result<(), String> {
+        let room = self.rooms.current().ok_or("you are in no room")?;
+        let found = match room.selected {
+            Some(seq) => room.timeline.message(seq).ok_or("it was deleted, and so were its edits")?,
+            None => {
+                let newest = room.timeline.newest(|_, message| message.original.is_some());
+                newest.ok_or("nothing was edited here lately; Alt+K selects a message")?
+            }
         };
-        self.sheet = Some(Sheet::new(format!("Thread in {place}: {count}"), said));
+        let (event, message) = found;
+        let original = message.original.as_ref().ok_or("it was not edited")?;
+        let head = |what: &str, at| Line::Head(format!("{what} · {}", dates::date_and_time(at, &self.zone)));
+        let mut said = vec![head("first", event.at), Line::Text(original.as_str().to_owned()), empty()];
+        if has_dropped(room, event.seq) {
+            said.extend([Line::Text("Edits in between are not kept.".to_owned()), empty()]);
+        }
+        for seq in &message.edits {
+            match room.timeline.at(*seq).and_then(edit) {
+                Some((edit, text)) => said.extend([head("edited", edit.at), Line::Text(text.to_owned())]),
+                None => said.push(Line::Text("An edit that is not at hand.".to_owned())),
+            }
+            said.push(empty());
+        }
+        said.pop();
+        let count =
+            if message.edits.len() == 1 { "1 edit" } else { &format!("{} edits", message.edits.len()) };
+        self.sheet = Some(Sheet::new(format!("A message of {}: {count}", event.author), said));
         Ok(())
     }
 
@@ -150,6 +178,20 @@ fn lines(text: &str) -> String {
         0 | 1 => "1 line".to_owned(),
         count => format!("{count} lines"),
     }
+}
+
+/// An edit and what it said, as long as that is kept.
+fn edit(event: &Event) -> Option<(&Event, &str)> {
+    match &event.body {
+        EventBody::Edited { text, .. } if !text.is_empty() => Some((event, text.as_str())),
+        _ => None,
+    }
+}
+
+/// Whether the message has edits whose texts are not kept any more.
+fn has_dropped(room: &Room, message: Seq) -> bool {
+    let is_dropped = |event: &Event| matches!(&event.body, EventBody::Edited { target, text, .. } if *target == message && text.is_empty());
+    room.timeline.events().any(is_dropped)
 }
 
 fn reply_to(room: &Room, seq: Seq) -> Option<Seq> {

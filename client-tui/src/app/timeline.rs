@@ -124,7 +124,7 @@ impl Timeline {
         let later: Vec<Event> = self
             .events
             .iter()
-            .filter(|event| event.seq > head.seq && event.body.amends().is_some_and(|target| target < first))
+            .filter(|event| event.seq > head.seq && event.body.rewrites().any(|seq| seq < first))
             .cloned()
             .collect();
         for event in &later {
@@ -136,8 +136,10 @@ impl Timeline {
     }
 
     fn amend(&mut self, by: &Event) {
-        if let Some(index) = by.body.amends().and_then(|target| self.index(target)) {
-            self.events[index].amend(by);
+        for seq in by.body.rewrites() {
+            if let Some(index) = self.index(seq) {
+                self.events[index].amend(by);
+            }
         }
     }
 

@@ -24,6 +24,7 @@ fn said(event: &Event) -> String {
     let author = &event.author;
     match &event.body {
         EventBody::Message(message) => self::message(author.as_str(), message),
+        EventBody::Edited { target, text, .. } if text.is_empty() => format!("* {author} edited {target}"),
         EventBody::Edited { target, text, .. } => format!("* {author} edited {target}: {text}"),
         EventBody::Deleted { target, .. } => format!("* {author} deleted {target}"),
         EventBody::Reacted { target, emoji, on: true, .. } => {
@@ -196,8 +197,12 @@ mod tests {
         let reacted = |on| EventBody::Reacted { target: Seq(4), id, emoji: "👍".into(), on };
         let kicked = |reason: &str| EventBody::Kicked { who: name("bob"), reason: SafeLine::new(reason) };
         let table = [
-            (EventBody::Edited { target: Seq(4), id, text: "new".into() }, "* ann edited 4: new"),
-            (EventBody::Deleted { target: Seq(4), id }, "* ann deleted 4"),
+            (
+                EventBody::Edited { target: Seq(4), id, text: "new".into(), drops: None },
+                "* ann edited 4: new",
+            ),
+            (EventBody::Edited { target: Seq(4), id, text: "".into(), drops: None }, "* ann edited 4"),
+            (EventBody::Deleted { target: Seq(4), id, edits: vec![] }, "* ann deleted 4"),
             (reacted(true), "* ann reacted to 4 with 👍"),
             (reacted(false), "* ann took 👍 away from 4"),
             (EventBody::Created { members: 1 }, "* ann made the room"),

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use quip_protocol::room::{AccountSummary, DeviceSummary, MemberSummary, RoomSummary};
 use quip_protocol::{
     AccountName, ConsumerName, Cursor, DeviceKey, Event, EventBody, Message, MessageId, MessageKind,
-    Reaction, Receipt, Role, RoomKind, SafeLine, Seq, Target, Timestamp,
+    Reaction, Receipt, Role, RoomKind, SafeLine, SafeText, Seq, Target, Timestamp,
 };
 use serde::{Serialize, Serializer};
 
@@ -57,8 +57,8 @@ pub enum Line<'a> {
         target: Seq,
         /// The id of the edit.
         id: MessageId,
-        /// What it says now.
-        text: &'a str,
+        /// What it said from then on; `null` where that is not kept any more.
+        text: Option<&'a str>,
     },
     /// A message was deleted.
     Delete {
@@ -243,6 +243,8 @@ pub struct MessageLine<'a> {
     deleted: bool,
     #[serde(skip_serializing_if = "<[Reaction]>::is_empty")]
     reactions: &'a [Reaction],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original: Option<&'a str>,
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -325,10 +327,11 @@ impl<'a> Line<'a> {
         let head = Head { room, epoch: event.epoch.0, seq: event.seq, author: &event.author, at: event.at };
         match &event.body {
             EventBody::Message(message) => Line::message(head, message),
-            EventBody::Edited { target, id, text } => {
-                Line::Edit { head, target: *target, id: *id, text: text.as_str() }
+            EventBody::Edited { target, id, text, .. } => {
+                let text = Some(text.as_str()).filter(|text| !text.is_empty());
+                Line::Edit { head, target: *target, id: *id, text }
             }
-            EventBody::Deleted { target, id } => Line::Delete { head, target: *target, id: *id },
+            EventBody::Deleted { target, id, .. } => Line::Delete { head, target: *target, id: *id },
             EventBody::Reacted { target, id, emoji, on } => {
                 Line::Reaction { head, target: *target, id: *id, emoji, on: *on }
             }
@@ -357,6 +360,7 @@ impl<'a> Line<'a> {
             action: message.kind == MessageKind::Action,
             deleted: message.deleted,
             reactions: &message.reactions,
+            original: message.original.as_ref().map(SafeText::as_str),
         })
     }
 

@@ -121,7 +121,7 @@ mod tests {
     fn amendments_are_for_programs_and_for_who_watches() {
         let edit = || {
             let id = quip_protocol::MessageId::from_bytes([1; 16]);
-            event(1, EventBody::Edited { target: Seq(9), id, text: "new".into() })
+            event(1, EventBody::Edited { target: Seq(9), id, text: "new".into(), drops: None })
         };
         for (json, amendments, lines) in [(false, false, 0), (false, true, 1), (true, false, 1)] {
             let printed = printed(json, |render, out| {

@@ -176,7 +176,7 @@ pub(super) fn print(
     match happened {
         Happened::Message(received) => return print_live(received.event(), rooms, out),
         Happened::Other(event) => return print_live(&event, rooms, out),
-        Happened::Reset { room, keep } => reset(room, keep, rooms, out)?,
+        Happened::Reset { room, keep, .. } => reset(room, keep, rooms, out)?,
         Happened::Unwatched { room, refusal } => unwatched(room, refusal, rooms)?,
         _ => {}
     }

@@ -119,7 +119,7 @@ async fn matching(client: &mut Client, mut after: Seq, pattern: &Regex) -> Resul
 fn says(event: &Event) -> Option<&str> {
     match &event.body {
         EventBody::Message(message) if !message.deleted => Some(message.text()),
-        EventBody::Edited { text, .. } => Some(text.as_str()),
+        EventBody::Edited { text, .. } if !text.is_empty() => Some(text.as_str()),
         _ => None,
     }
 }
@@ -135,9 +135,9 @@ mod tests {
     #[test]
     fn what_is_looked_at() {
         let id = MessageId::from_bytes([1; 16]);
-        let edit = event(2, EventBody::Edited { target: Seq(1), id, text: "exit 0".into() });
+        let edit = event(2, EventBody::Edited { target: Seq(1), id, text: "exit 0".into(), drops: None });
         let mut deleted = message(3, "gone");
-        let deletion = event(4, EventBody::Deleted { target: Seq(3), id });
+        let deletion = event(4, EventBody::Deleted { target: Seq(3), id, edits: vec![] });
         deleted.amend(&deletion);
         let table = [
             (message(1, "building"), Some("building")),

@@ -20,6 +20,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::app::outbox::{Delivery, State};
 use crate::app::{App, Effect, Failure, Input, Loaded};
 
+use super::merges::Merges;
+
 /// How long what was written may be lost if the process is killed: it is fetched again then.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// Most events of a room that are written at once.
@@ -47,7 +49,10 @@ enum Job {
     Cut {
         room: RoomId,
         keep: Cursor,
+        head: Seq,
     },
+    /// The room's log may have been repaired some time ago.
+    Merge(RoomId),
     Owner(AccountName),
     Rooms(Vec<RoomSummary>),
     Remove(RoomId),
@@ -74,7 +79,8 @@ impl Local {
         let lock = DataDir::open(dir).map_err(|error| error.to_string())?;
         let outbox = Outbox::open(dir.join("outbox")).map_err(|error| error.to_string())?;
         let (replica, me, copied) = open_replica(&dir.join("replica")).map_err(|error| error.to_string())?;
-        let rooms = copied.iter().map(|room| (room.summary.id, room.summary.clone())).collect();
+        let rooms: BTreeMap<RoomId, RoomSummary> =
+            copied.iter().map(|room| (room.summary.id, room.summary.clone())).collect();
         let loaded = Loaded {
             me,
             rooms: copied.into_iter().map(|room| (room.summary, room.cursor)).collect(),
@@ -83,6 +89,8 @@ impl Local {
         let waiting = outbox.kept().iter().filter(|kept| kept.refused.is_none());
         let deliver = waiting.map(|kept| Effect::Deliver(kept.entry.request.clone())).collect();
         let (jobs, queue) = channel();
+        // The receiver is at hand, so they arrive.
+        rooms.keys().for_each(|room| drop(jobs.send(Job::Merge(*room))));
         let (found, answers) = unbounded_channel();
         let thread =
             std::thread::Builder::new().name("replica".into()).spawn(move || work(&replica, &queue, &found));
@@ -106,7 +114,9 @@ impl Local {
             Input::Page { room, events, head, .. } => {
                 self.job(Job::Page { room: *room, events: events.clone(), head: head.seq });
             }
-            Input::Reset { room, keep } => self.job(Job::Cut { room: *room, keep: *keep }),
+            Input::Reset { room, keep, head } => {
+                self.job(Job::Cut { room: *room, keep: *keep, head: head.seq });
+            }
             Input::Up(welcome) => {
                 welcome.account.iter().for_each(|me| self.job(Job::Owner(me.clone())));
                 return self.outbox.marks().map(|(room, seq)| Effect::Mark { room, seq }).collect();
@@ -248,11 +258,15 @@ fn work(replica: &Replica, queue: &Receiver<Job>, found: &UnboundedSender<Answer
     let mut waiting: BTreeMap<RoomId, Vec<Event>> = BTreeMap::new();
     let mut dirty = false;
     let mut failed = false;
+    let mut merges = Merges::default();
     loop {
         let idle = waiting.is_empty();
         let job = if idle { queue.recv_timeout(SYNC_EVERY) } else { queue.recv_timeout(Duration::ZERO) };
         let timed_out = matches!(job, Err(RecvTimeoutError::Timeout));
         let end = matches!(job, Ok(Job::End) | Err(RecvTimeoutError::Disconnected));
+        if let Ok(Job::Cut { room, .. } | Job::Merge(room)) = &job {
+            merges.begin(*room);
+        }
         let done = match job {
             Ok(Job::Event(event)) => {
                 let events = waiting.entry(event.room).or_default();
@@ -270,6 +284,7 @@ fn work(replica: &Replica, queue: &Receiver<Job>, found: &UnboundedSender<Answer
             }
             _ => write(replica, &mut waiting),
         };
+        let done = done.and_then(|()| tell_lost(replica, &mut merges, found));
         dirty |= !timed_out || !idle;
         if let (Err(error), false) = (&done, failed) {
             tracing::error!(%error, "the local copy is not kept up any more");
@@ -296,14 +311,26 @@ fn write(replica: &Replica, waiting: &mut BTreeMap<RoomId, Vec<Event>>) -> Resul
 fn perform(replica: &Replica, job: Job, found: &UnboundedSender<Answer>) -> Result<(), ReplicaError> {
     match job {
         Job::Page { room, events, head } => replica.insert(room, &events, head),
-        Job::Cut { room, keep } => replica.cut(room, keep),
+        Job::Cut { room, keep, head } => replica.cut(room, keep, head),
         Job::Owner(me) => replica.set_owner(&me),
         Job::Rooms(rooms) => replica.put_rooms(&rooms),
         Job::Remove(room) => replica.remove(room),
         Job::Fetch(asked) => fetch(replica, asked, found),
         Job::Sync => replica.sync(),
-        Job::Event(_) | Job::End => Ok(()),
+        Job::Event(_) | Job::Merge(_) | Job::End => Ok(()),
     }
+}
+
+fn tell_lost(
+    replica: &Replica,
+    merges: &mut Merges,
+    found: &UnboundedSender<Answer>,
+) -> Result<(), ReplicaError> {
+    for news in merges.news(replica)? {
+        // A client that has ended needs no answer.
+        let _ = found.send(Answer::Found(news));
+    }
+    Ok(())
 }
 
 fn miss(asked: Effect, found: &UnboundedSender<Answer>) -> Result<(), ReplicaError> {

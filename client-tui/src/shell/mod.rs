@@ -1,6 +1,7 @@
 //! The shell around the app: terminal, clock and network in, effects out. Imports everything the client has.
 
 mod local;
+mod merges;
 mod network;
 mod outside;
 mod terminal;

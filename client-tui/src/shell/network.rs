@@ -124,7 +124,7 @@ pub fn input(event: Result<Event, Error>) -> Option<Input> {
         Ok(Event::Message(message)) => Input::Event(message.into_event()),
         Ok(Event::Other(event)) => Input::Event(event),
         Ok(Event::Notice(notice)) => Input::Notice(notice),
-        Ok(Event::Reset { room, keep }) => Input::Reset { room, keep },
+        Ok(Event::Reset { room, keep, head }) => Input::Reset { room, keep, head },
         Ok(Event::Unwatched { room, refusal }) => Input::Unwatched { room, refusal },
         Ok(Event::Up(welcome)) => Input::Up(welcome),
         Ok(Event::Down { why, retry_in }) => {

@@ -84,8 +84,11 @@ fn connection(app: &App, look: super::Look) -> (&'static str, String, ratatui::s
 fn hints(app: &App) -> Vec<(String, bool)> {
     let mut hints = Vec::new();
     if app.prompt.is_none() && app.rooms.current().is_some_and(|room| room.selected.is_some()) {
-        hints.push(("Enter thread · y copy · o open · /reply /react /edit /delete".to_owned(), false));
-        hints.push(("Enter y o /reply /react".to_owned(), false));
+        hints.push((
+            "Enter thread · y copy · o open · v versions · /reply /react /edit /delete".to_owned(),
+            false,
+        ));
+        hints.push(("Enter y o v /reply /react".to_owned(), false));
     }
     match app.rooms.needy() {
         0 => {}

@@ -258,6 +258,12 @@ impl World {
         })
     }
 
+    /// The edits of a message whose texts are there.
+    fn edits(&self, room: RoomId, target: Seq) -> Vec<Seq> {
+        let event = self.rooms[&room].events.iter().find(|event| event.seq == target);
+        event.and_then(Event::message).map(|message| message.edits.clone()).unwrap_or_default()
+    }
+
     fn deliver(&mut self, request: Request) {
         let (room, body) = match &request {
             Request::Post { target, id, kind, text, reply_to } => {
@@ -267,9 +273,12 @@ impl World {
                 (room.unwrap(), EventBody::Message(message))
             }
             Request::Edit { room, target, id, text } => {
-                (*room, EventBody::Edited { target: *target, id: *id, text: text.clone() })
+                (*room, EventBody::Edited { target: *target, id: *id, text: text.clone(), drops: None })
             }
-            Request::Delete { room, target, id } => (*room, EventBody::Deleted { target: *target, id: *id }),
+            Request::Delete { room, target, id } => {
+                let edits = self.edits(*room, *target);
+                (*room, EventBody::Deleted { target: *target, id: *id, edits })
+            }
             Request::React { room, target, id, emoji, on } => {
                 (*room, EventBody::Reacted { target: *target, id: *id, emoji: emoji.clone(), on: *on })
             }

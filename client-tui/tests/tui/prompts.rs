@@ -1,6 +1,7 @@
 //! Going to rooms by letters, finding words, lines written before, messages selected: keys in, screens and effects out.
 
 use quip::app::{Effect, Input};
+use quip_protocol::limits::MAX_EDITS_KEPT;
 use quip_protocol::*;
 
 use crate::harness::*;
@@ -206,6 +207,62 @@ fn threads() {
     }
     world.keys("<A-k><A-k><Enter>");
     assert!(said(&world).contains("nobody answered it"), "{}", said(&world));
+}
+
+#[test]
+fn what_an_edited_message_said_before() {
+    let mut world = opened();
+    world.keys("<C-k>#gen<Enter>");
+    let edit = |target: Seq, number: u64, text: &str| EventBody::Edited {
+        target,
+        id: id(number),
+        text: text.into(),
+        drops: None,
+    };
+    let target = world.says(1, "bob", "the deploy is tomorow at nine");
+    world.says(1, "carl", "nine it is");
+    world.pass(60_000);
+    let first = world.live(1, "bob", edit(target, 911, "the deploy is tomorrow at nine"));
+    world.pass(60_000);
+    let second = world.live(1, "bob", edit(target, 912, "the deploy is tomorrow at ten,\nnot at nine"));
+    for (columns, rows) in SIZES {
+        world.keys("/edits<Enter>");
+        insta::assert_snapshot!(format!("edits_{columns}x{rows}"), world.screen(columns, rows));
+        world.keys("<Esc><A-k><A-k>v");
+        let by_key = world.screen(columns, rows);
+        assert!(by_key.contains("A message of bob: 2 edits"), "{by_key}");
+        world.keys("<Esc><Esc>");
+    }
+    world.keys("<A-k>v");
+    assert!(said(&world).contains("it was not edited"), "{}", said(&world));
+    world.keys("<Esc>");
+    let edits = vec![first, second];
+    world.live(1, "bob", EventBody::Deleted { target, id: id(913), edits });
+    let timeline = &world.app.rooms().current().unwrap().timeline;
+    let left = format!("{:?}", timeline.events().collect::<Vec<_>>());
+    assert!(!left.contains("the deploy is"), "the texts of a deleted message are left: {left}");
+}
+
+#[test]
+fn of_many_edits_the_sheet_says_that_some_are_not_kept() {
+    let mut world = opened();
+    world.keys("<C-k>#gen<Enter>");
+    let target = world.says(1, "bob", "first");
+    let mut edits: Vec<Seq> = Vec::new();
+    for number in 0..MAX_EDITS_KEPT + 1 {
+        let drops = (number == MAX_EDITS_KEPT).then(|| edits[0]);
+        let body = EventBody::Edited {
+            target,
+            id: id(920 + number as u64),
+            text: format!("version {number}.").as_str().into(),
+            drops,
+        };
+        edits.push(world.live(1, "bob", body));
+    }
+    world.keys("/edits<Enter>");
+    let screen = world.screen(80, 24);
+    assert!(screen.contains("Edits in between are not kept.") && screen.contains("32 edits"), "{screen}");
+    assert!(screen.contains("version 1.") && !screen.contains("version 0."), "{screen}");
 }
 
 #[test]

@@ -145,8 +145,8 @@ fn run(world: &mut World, step: Step) {
         Step::Amends(room, target, what) => {
             let (target, id) = (Seq(target), id(7));
             let body = match what {
-                0 => EventBody::Edited { target, id, text: "edited".into() },
-                1 => EventBody::Deleted { target, id },
+                0 => EventBody::Edited { target, id, text: "edited".into(), drops: None },
+                1 => EventBody::Deleted { target, id, edits: vec![] },
                 on => EventBody::Reacted { target, id, emoji: SafeLine::new("👍"), on: on == 2 },
             };
             world.live(room, "bob", body);
@@ -161,7 +161,8 @@ fn run(world: &mut World, step: Step) {
             let keep = Seq(keep.min(hosted.summary.head.seq.0));
             hosted.events.retain(|event| event.seq <= keep);
             hosted.summary.head.seq = keep;
-            world.input(Input::Reset { room: RoomId(room), keep: Cursor { epoch: Epoch::FIRST, seq: keep } });
+            let keep = Cursor { epoch: Epoch::FIRST, seq: keep };
+            world.input(Input::Reset { room: RoomId(room), keep, head: keep });
         }
         Step::StalePage(room, from, count) => {
             let hosted = &world.rooms[&RoomId(room)];

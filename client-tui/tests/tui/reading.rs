@@ -155,11 +155,44 @@ fn a_reset_drops_what_is_behind_and_takes_what_follows() {
     let hosted = world.rooms.get_mut(&RoomId(1)).unwrap();
     hosted.events.truncate(15);
     hosted.summary.head.seq = Seq(15);
-    world.input(Input::Reset { room: RoomId(1), keep: Cursor { epoch: Epoch::FIRST, seq: Seq(15) } });
+    let keep = Cursor { epoch: Epoch::FIRST, seq: Seq(15) };
+    world.input(Input::Reset { room: RoomId(1), keep, head: keep });
     assert_eq!(world.app.rooms().current().unwrap().timeline.last(), Seq(15));
     world.says(1, "bob", "what really happened");
     let room = world.app.rooms().current().unwrap();
     assert_eq!(room.timeline.at(Seq(16)).unwrap().message().unwrap().text(), "what really happened");
+}
+
+#[test]
+fn what_the_server_lost_stays_and_is_marked() {
+    for (lost, behind) in [(18..=19, "message 18"), (1..=2, "message 1"), (30..=31, "message 20")] {
+        let mut world = long(20);
+        let hosted = &world.rooms[&RoomId(1)];
+        let events: Vec<Event> = lost
+            .clone()
+            .map(|seq| {
+                let text = format!("only here {seq}").as_str().into();
+                let message = Message::new(id(seq), MessageKind::Plain, text, None);
+                Event { seq: Seq(seq), body: EventBody::Message(message), ..hosted.events[17].clone() }
+            })
+            .collect();
+        world.keys("a draft");
+        world.input(Input::Lost { room: RoomId(1), events });
+        let screen = world.screen(80, 40);
+        assert!(screen.contains("the server lost 2 messages of"), "{screen}");
+        assert!(screen.contains("› a draft"), "{screen}");
+        let shown: Vec<&str> =
+            screen.lines().filter(|line| line.contains("message ") || line.contains("(lost by")).collect();
+        let first = shown.iter().position(|line| line.contains("(lost by")).unwrap();
+        assert!(shown[first - 1].trim_end().ends_with(behind), "{screen}");
+        for seq in lost {
+            let marked = format!("only here {seq} (lost by the server)");
+            assert_eq!(shown.iter().filter(|line| line.contains(&marked)).count(), 1, "{screen}");
+        }
+        // It came back: its author sent it again.
+        world.input(Input::Lost { room: RoomId(1), events: Vec::new() });
+        assert!(!world.screen(80, 40).contains("(lost by"));
+    }
 }
 
 #[test]
@@ -168,7 +201,11 @@ fn what_is_amended_between_asking_for_a_page_and_its_coming_is_shown_as_it_is_no
     let hosted = &world.rooms[&RoomId(1)];
     let stale = hosted.events[20..70].to_vec();
     let head = hosted.summary.head;
-    world.live(1, "bob", EventBody::Edited { target: Seq(40), id: id(1), text: "mended".into() });
+    world.live(
+        1,
+        "bob",
+        EventBody::Edited { target: Seq(40), id: id(1), text: "mended".into(), drops: None },
+    );
     let from = PageFrom::Before(Seq(71));
     world.input(Input::Page { room: RoomId(1), from, events: stale, head });
     let room = world.app.rooms().current().unwrap();

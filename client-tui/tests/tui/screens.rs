@@ -26,7 +26,8 @@ pub fn busy() -> World {
     world.said(1, today + 9 * HOUR + 5 * MINUTE, "ann", "nice 🎉 which change was it?");
     let reply = Message::new(id(90), MessageKind::Plain, "which one exactly".into(), Some(first));
     let edited = world.past(1, today + 9 * HOUR + 6 * MINUTE, "carl", EventBody::Message(reply));
-    let edit = EventBody::Edited { target: edited, id: id(91), text: "the cache, I think".into() };
+    let edit =
+        EventBody::Edited { target: edited, id: id(91), text: "the cache, I think".into(), drops: None };
     world.past(1, today + 9 * HOUR + 7 * MINUTE, "carl", edit);
     let code = "it was this:\nfn main() {\n\tprintln!(\"漢字 and tabs\");\n}";
     let code = world.said(1, today + 9 * HOUR + 8 * MINUTE, "carl", code);
@@ -35,7 +36,7 @@ pub fn busy() -> World {
         world.past(1, today + 9 * HOUR + 9 * MINUTE, who, reaction);
     }
     let wrong = world.said(1, today + 11 * HOUR, "bob", "wrong window");
-    world.past(1, today + 11 * HOUR, "bob", EventBody::Deleted { target: wrong, id: id(93) });
+    world.past(1, today + 11 * HOUR, "bob", EventBody::Deleted { target: wrong, id: id(93), edits: vec![] });
     world.said(1, today + 14 * HOUR, "carl", "@ann can you look at the 発表 slides before three?");
     let wave = Message::new(id(94), MessageKind::Action, "waves".into(), None);
     world.past(1, today + 14 * HOUR + MINUTE, "bob", EventBody::Message(wave));

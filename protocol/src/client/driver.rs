@@ -401,7 +401,7 @@ impl Driver {
         let changes = self.resume.watching(label, rooms, states).map_err(|_| otherwise())?;
         for change in changes {
             match change {
-                Change::Reset { room, keep } => self.push(Event::Reset { room, keep }),
+                Change::Reset { room, keep, head } => self.push(Event::Reset { room, keep, head }),
                 Change::Unwatched { room, refusal } if own => self.push(Event::Unwatched { room, refusal }),
                 Change::Unwatched { .. } => {}
             }

@@ -73,6 +73,8 @@ pub enum Event {
         room: RoomId,
         /// The last event that is surely the same.
         keep: Cursor,
+        /// The newest event: once it came, all that the server still has was seen again.
+        head: Cursor,
     },
     /// No more events of this room.
     Unwatched {

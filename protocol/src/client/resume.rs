@@ -58,8 +58,8 @@ pub(super) enum Verdict {
 /// What the user has to know after a watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Change {
-    /// Throw away what is behind `keep`.
-    Reset { room: RoomId, keep: Cursor },
+    /// What is behind `keep` is not as the server has it, up to `head`.
+    Reset { room: RoomId, keep: Cursor, head: Cursor },
     /// The room is no longer watched.
     Unwatched { room: RoomId, refusal: Refusal },
 }
@@ -153,7 +153,7 @@ impl Resume {
                     return Err(Mismatch);
                 }
                 self.rooms.insert(asked, Watched { label, place: Place::new(*keep, *head, again) });
-                Ok(Some(Change::Reset { room: *room, keep: *keep }))
+                Ok(Some(Change::Reset { room: *room, keep: *keep, head: *head }))
             }
             WatchState::Refused { room, refusal } => {
                 if *room != asked {
@@ -290,7 +290,7 @@ mod tests {
         let mut resume = watched(cursor(1, 9));
         let asked = [(ROOM, Some(cursor(1, 9)))];
         let reset = [WatchState::Reset { room: ROOM, keep: cursor(1, 5), head: cursor(2, 8) }];
-        let change = Change::Reset { room: ROOM, keep: cursor(1, 5) };
+        let change = Change::Reset { room: ROOM, keep: cursor(1, 5), head: cursor(2, 8) };
         assert_eq!(resume.watching(1, &asked, &reset), Ok(vec![change]));
         assert_eq!(resume.check(&event(ROOM, cursor(1, 10))), Verdict::Drop, "of the old log");
         assert_eq!(resume.check(&event(ROOM, cursor(2, 6))), Verdict::Deliver);

@@ -155,7 +155,7 @@ async fn a_repaired_log_is_told_before_its_events() {
     let head = Cursor { epoch: Epoch(2), seq: Seq(8) };
     peer.watch(|_| WatchState::Reset { room: ROOM, keep, head }).await;
     peer.push(encode_event(&message(2, 8))).await;
-    assert_eq!(next(&mut client).await, Event::Reset { room: ROOM, keep });
+    assert_eq!(next(&mut client).await, Event::Reset { room: ROOM, keep, head });
     assert_eq!(next(&mut client).await, Event::Up(welcome()));
     expect(&mut client, [8]).await;
     peer.cut(close::STOPPING);

@@ -89,8 +89,9 @@ fn refusal() -> impl Strategy<Value = Refusal> {
 
 fn message() -> impl Strategy<Value = Message> {
     let reaction = (line(), vec(name(), 0..4)).prop_map(|(emoji, by)| Reaction { emoji, by });
-    (id(), kind(), text(), of(seq()), of(at()), any::<bool>(), vec(reaction, 0..4)).prop_map(
-        |(id, kind, text, reply_to, edited, deleted, reactions)| Message {
+    let edits = (of(text()), vec(seq(), 0..4));
+    (id(), kind(), text(), of(seq()), of(at()), any::<bool>(), vec(reaction, 0..4), edits).prop_map(
+        |(id, kind, text, reply_to, edited, deleted, reactions, (original, edits))| Message {
             id,
             kind,
             text,
@@ -98,6 +99,8 @@ fn message() -> impl Strategy<Value = Message> {
             edited,
             deleted,
             reactions,
+            original,
+            edits,
         },
     )
 }
@@ -105,8 +108,17 @@ fn message() -> impl Strategy<Value = Message> {
 fn event_body() -> impl Strategy<Value = EventBody> {
     prop_oneof![
         message().prop_map(EventBody::Message),
-        (seq(), id(), text()).prop_map(|(target, id, text)| EventBody::Edited { target, id, text }),
-        (seq(), id()).prop_map(|(target, id)| EventBody::Deleted { target, id }),
+        (seq(), id(), text(), of(seq())).prop_map(|(target, id, text, drops)| EventBody::Edited {
+            target,
+            id,
+            text,
+            drops
+        }),
+        (seq(), id(), vec(seq(), 0..4)).prop_map(|(target, id, edits)| EventBody::Deleted {
+            target,
+            id,
+            edits
+        }),
         (seq(), id(), line(), any::<bool>()).prop_map(|(target, id, emoji, on)| EventBody::Reacted {
             target,
             id,

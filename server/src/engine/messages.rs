@@ -55,7 +55,9 @@ impl Step<'_> {
                 format!("message {target} is {}'s; you edit only your own", event.author),
             );
         }
-        Ok(Outcome::Receipt(self.record(room, by, EventBody::Edited { target, id, text: text.clone() })))
+        let drops = event.message().and_then(Message::oldest_edit);
+        let text = text.clone();
+        Ok(Outcome::Receipt(self.record(room, by, EventBody::Edited { target, id, text, drops })))
     }
 
     pub(super) fn delete(
@@ -77,7 +79,8 @@ impl Step<'_> {
                 format!("message {target} is {}'s; only a moderator deletes it", event.author),
             );
         }
-        Ok(Outcome::Receipt(self.record(room, by, EventBody::Deleted { target, id })))
+        let edits = event.message().map(|message| message.edits.clone()).unwrap_or_default();
+        Ok(Outcome::Receipt(self.record(room, by, EventBody::Deleted { target, id, edits })))
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of one command")]

@@ -96,14 +96,14 @@ impl Feeds {
         }
     }
 
-    /// Appends a durable frame and wakes the watchers. `amended` is the frame of the message that it amends, as it
-    /// is now.
-    pub fn publish(&self, key: FeedKey, seq: Seq, frame: Bytes, amended: Option<(Seq, Bytes)>) {
+    /// Appends a durable frame and wakes the watchers. `amended` are the frames of what it rewrites, as
+    /// they are now.
+    pub fn publish(&self, key: FeedKey, seq: Seq, frame: Bytes, amended: Vec<(Seq, Bytes)>) {
         let append = |feed: &Arc<Feed>| {
             self.touch(feed);
             self.change(feed, |tail| {
                 tail.append(seq, frame);
-                if let Some((target, frame)) = amended {
+                for (target, frame) in amended {
                     tail.amend(target, seq, frame);
                 }
             });

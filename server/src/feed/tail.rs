@@ -24,7 +24,7 @@ pub struct Tail {
     head: u64,
     /// The store has everything up to here.
     stored: u64,
-    /// Messages that the store has, but not as they are now: amended by the event at the given seq, which is not
+    /// Events that the store has, but not as they are now: rewritten by the event at the given seq, which is not
     /// stored yet.
     patches: BTreeMap<u64, (u64, Bytes)>,
 }
@@ -51,7 +51,7 @@ impl Tail {
         self.head = self.head.max(seq.0);
     }
 
-    /// The message `target` now has this frame, because of the event `by`.
+    /// The event `target` now has this frame, because of the event `by`.
     pub fn amend(&mut self, target: Seq, by: Seq, frame: Bytes) {
         match self.index(target) {
             Some(at) => {
@@ -155,7 +155,7 @@ impl Tail {
         Some((frames, last))
     }
 
-    /// Patches of messages in a range that was read from the store.
+    /// Patches of events in a range that was read from the store.
     pub fn patches(&self, range: RangeInclusive<u64>) -> impl Iterator<Item = (Seq, Bytes)> + '_ {
         self.patches.range(range).map(|(seq, (_, frame))| (Seq(*seq), frame.clone()))
     }

@@ -19,8 +19,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use quip_protocol::{AccountId, ErrorCode, Position, Refusal, RoomId, Seq, Timestamp};
+use quip_protocol::{AccountId, ErrorCode, Position, Refusal, RoomId, Timestamp};
 use quip_storage::journal::Journal;
 use quip_storage::record::{Applied, Change, Standing};
 
@@ -32,7 +31,7 @@ use crate::node::Node;
 use behind::Behind;
 use fault::{EndsWithPanic, Fault};
 use mend::{Cure, Stall};
-use past::{Applied as AppliedPast, LookedUp, Prepared, Unpublished};
+use past::{Applied as AppliedPast, LookedUp, Prepared, Rewritten, Unpublished};
 use recent::Recent;
 
 /// How often the writer looks after store and disk when nobody sends anything.
@@ -106,7 +105,8 @@ struct Writer {
 struct Group {
     entry: Entry,
     changes: Vec<Change>,
-    amended: Vec<(Seq, Bytes)>,
+    /// For each event that amends a message, in order.
+    amended: Vec<Rewritten>,
     results: Vec<(Waiter, Result<Outcome, Refusal>)>,
 }
 
@@ -274,7 +274,7 @@ impl Writer {
             match change {
                 Change::Event(recorded) => {
                     let event = &recorded.event;
-                    let amended = event.body.amends().and_then(|_| amended.next());
+                    let amended = event.body.amends().and_then(|_| amended.next()).unwrap_or_default();
                     self.node.feeds.publish(
                         FeedKey::Room(event.room),
                         event.seq,
@@ -284,7 +284,7 @@ impl Writer {
                 }
                 Change::Notice(recorded) => {
                     let key = FeedKey::Inbox(recorded.account);
-                    self.node.feeds.publish(key, recorded.notice.seq, recorded.frame.clone(), None);
+                    self.node.feeds.publish(key, recorded.notice.seq, recorded.frame.clone(), Vec::new());
                 }
                 Change::MemberGone(room, account) => self.end_watch(*room, *account, &group.changes[..at]),
                 Change::Member(member) if matches!(member.standing, Standing::Removed(_)) => {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use quip_protocol::codec::{LENGTH_BYTES, decode_stored_event, encode_event};
 use quip_protocol::safe_text::as_written;
 use quip_protocol::{AccountId, Event, MessageId, Receipt, RoomId, Seq};
-use quip_storage::record::{Change, RecordedEvent};
+use quip_storage::record::Change;
 use quip_storage::store::Store;
 
 use crate::engine::{Past, Unreadable};
@@ -20,6 +20,9 @@ pub struct Unpublished {
     /// Ids that the store does not have yet.
     ids: HashMap<MessageId, (AccountId, Receipt)>,
 }
+
+/// Frames of what an event rewrites, as they are now.
+pub type Rewritten = Vec<(Seq, Bytes)>;
 
 /// A view of everything applied so far.
 #[derive(Debug)]
@@ -84,17 +87,17 @@ impl Unpublished {
         self.ids.contains_key(&id)
     }
 
-    /// Notes the changes of one command. Returns, for each event among them that amends a message, the message as
-    /// it is now.
+    /// Notes the changes of one command. Returns, for each event among them that amends a message, the frames of
+    /// what it rewrites as they are now.
     ///
     /// # Errors
-    /// When an amended message cannot be read.
+    /// When one of those cannot be read.
     pub fn note(
         &mut self,
         feeds: &Feeds,
         store: &Store,
         changes: &[Change],
-    ) -> Result<Vec<(Seq, Bytes)>, Unreadable> {
+    ) -> Result<Vec<Rewritten>, Unreadable> {
         let mut amended = Vec::new();
         for change in changes {
             let Change::Event(recorded) = change else { continue };
@@ -103,26 +106,25 @@ impl Unpublished {
                 let receipt = Receipt { room: event.room, epoch: event.epoch, seq: event.seq, id };
                 self.ids.insert(id, (recorded.by, receipt));
             }
-            if let Some(target) = self.amend(feeds, store, recorded)? {
-                self.frames.insert((event.room, target.0), target.1.clone());
-                amended.push(target);
+            if event.body.amends().is_some() {
+                amended.push(self.rewrite(feeds, store, event)?);
             }
             self.frames.insert((event.room, event.seq), recorded.frame.clone());
         }
         Ok(amended)
     }
 
-    fn amend(
-        &self,
-        feeds: &Feeds,
-        store: &Store,
-        by: &RecordedEvent,
-    ) -> Result<Option<(Seq, Bytes)>, Unreadable> {
-        let Some(seq) = by.event.body.amends() else { return Ok(None) };
-        let past = Applied { unpublished: self, feeds, store };
-        let Some(mut target) = past.event(by.event.room, seq)? else { return Ok(None) };
-        target.amend(&by.event);
-        Ok(Some((seq, encode_event(&target))))
+    fn rewrite(&mut self, feeds: &Feeds, store: &Store, by: &Event) -> Result<Rewritten, Unreadable> {
+        let mut rewritten = Rewritten::new();
+        for seq in by.body.rewrites() {
+            let past = Applied { unpublished: self, feeds, store };
+            let Some(mut target) = past.event(by.room, seq)? else { continue };
+            target.amend(by);
+            let frame = encode_event(&target);
+            self.frames.insert((by.room, seq), frame.clone());
+            rewritten.push((seq, frame));
+        }
+        Ok(rewritten)
     }
 
     /// Everything noted was published; ids stay until they are stored.

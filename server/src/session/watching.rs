@@ -168,7 +168,7 @@ mod tests {
     async fn what_comes_before_the_cursor_is_known_rings_when_it_is() {
         let (watching, feeds) = (Watching::default(), Feeds::default());
         let watch = add(&watching, &feeds, 7, 1);
-        feeds.publish(ROOM, Seq(6), Bytes::from_static(b"six"), None);
+        feeds.publish(ROOM, Seq(6), Bytes::from_static(b"six"), vec![]);
         let rung = watching.rung().await;
         assert_eq!(
             rung.iter().map(|watch| watching.cursor(watch)).collect::<Vec<_>>(),
@@ -178,7 +178,7 @@ mod tests {
         watching.begin(&watch, Seq(5));
         let rung = watching.rung().await;
         assert_eq!(rung.iter().map(|watch| watching.cursor(watch)).collect::<Vec<_>>(), [Some(Seq(5))]);
-        feeds.publish(ROOM, Seq(7), Bytes::from_static(b"seven"), None);
+        feeds.publish(ROOM, Seq(7), Bytes::from_static(b"seven"), vec![]);
         assert_eq!(watching.rung().await.len(), 1, "and again");
     }
 

@@ -1,7 +1,9 @@
 //! Messages: repeated, too long, answered, amended, counted, marked as read.
 
-use quip_protocol::limits::{MAX_EMOJI, MAX_REACTIONS, MAX_REACTORS, MAX_TEXT, MAX_UNREAD_MENTIONS};
-use quip_protocol::{ErrorCode, NoticeBody, Role, RoomId, SafeText, Seq};
+use quip_protocol::limits::{
+    MAX_EDITS_KEPT, MAX_EMOJI, MAX_REACTIONS, MAX_REACTORS, MAX_TEXT, MAX_UNREAD_MENTIONS,
+};
+use quip_protocol::{ErrorCode, EventBody, NoticeBody, Role, RoomId, SafeText, Seq};
 use quip_server::engine::CommandBody;
 
 use crate::world::{World, account, create, id, post, react, reply, room, set_role};
@@ -172,4 +174,55 @@ fn amended_messages_show_what_is_true_now() {
     let message = world.event(OPS, 2).message().unwrap();
     assert_eq!((message.text(), message.deleted, message.reactions.len()), ("", true, 0));
     world.refuses("ann", delete(2, 4), ErrorCode::NoSuchMessage);
+}
+
+/// What the edits in `#ops` still say, oldest first.
+fn texts_of_edits(world: &World) -> Vec<String> {
+    let edits = world.past.events.range((OPS, Seq::ZERO)..=(OPS, Seq(u64::MAX)));
+    let text = |body: &EventBody| match body {
+        EventBody::Edited { text, .. } => Some(text.as_str().to_owned()),
+        _ => None,
+    };
+    edits.filter_map(|(_, event)| text(&event.body)).collect()
+}
+
+#[test]
+fn a_deletion_takes_the_texts_of_the_edits_and_an_edit_keeps_them() {
+    let mut world = ops();
+    world.say("ann", "#ops", "first");
+    world.say("ann", "#ops", "other");
+    for (n, (target, text)) in [(2, "second"), (3, "other's"), (2, "third")].into_iter().enumerate() {
+        world.does("ann", edit(target, n as u128, text));
+    }
+    let message = world.event(OPS, 2).message().unwrap();
+    assert_eq!(
+        (message.original.clone(), message.edits.clone()),
+        (Some("first".into()), vec![Seq(4), Seq(6)])
+    );
+    assert_eq!(texts_of_edits(&world), ["second", "other's", "third"]);
+    // A moderator does it as well as the author.
+    world.does("ann", set_role("#ops", "bob", Role::Moderator));
+    world.does("bob", delete(2, 9));
+    assert_eq!(texts_of_edits(&world), ["", "other's", ""]);
+    let left = format!("{:?}", world.past.events);
+    for text in ["first", "second", "third"] {
+        assert!(!left.contains(text), "{text:?} is left");
+    }
+    assert!(left.contains("other's"));
+}
+
+#[test]
+fn of_many_edits_the_last_ones_keep_their_texts() {
+    let mut world = ops();
+    world.say("ann", "#ops", "v0");
+    let count = MAX_EDITS_KEPT + 9;
+    for n in 1..=count {
+        world.does("ann", edit(2, n as u128, &format!("v{n}")));
+    }
+    let kept: Vec<String> = texts_of_edits(&world).into_iter().filter(|text| !text.is_empty()).collect();
+    let last: Vec<String> = (10..=count).map(|n| format!("v{n}")).collect();
+    assert_eq!(kept, last);
+    assert_eq!(world.event(OPS, 2).message().unwrap().original, Some("v0".into()));
+    world.does("ann", delete(2, 1_000));
+    assert!(texts_of_edits(&world).iter().all(String::is_empty));
 }

@@ -154,6 +154,7 @@ async fn amending_what_is_not_stored_yet_comes_to_the_same_from_the_journal() {
         let gone = Some(ErrorCode::NoSuchMessage);
         assert_eq!(codes, [None, None, None, None, gone, gone, None]);
         assert_eq!(live[begun], live[begun + 6], "a repeated post gives the first receipt");
+        assert!(!told(&core, 1..=8).contains("hel"), "its edit says nothing any more");
         core.close().await;
         std::fs::remove_dir_all(dir.path().join("store")).unwrap();
         let core = start(dir.path(), None);
@@ -161,8 +162,14 @@ async fn amending_what_is_not_stored_yet_comes_to_the_same_from_the_journal() {
         assert_eq!(again, live[begun..], "repeated after a rebuild");
         let message = stored(&core, 5).message().cloned().unwrap();
         assert_eq!((message.text(), message.deleted, message.reactions.len()), ("", true, 0));
+        assert!(!told(&core, 1..=8).contains("hel"), "nor from the journal");
         core.close().await;
     }
+}
+
+/// What a reader of `#general` is told.
+fn told(core: &Core, seqs: std::ops::RangeInclusive<u64>) -> String {
+    seqs.map(|seq| format!("{:?}\n", stored(core, seq).body)).collect()
 }
 
 fn stored(core: &Core, seq: u64) -> Event {
@@ -219,8 +226,9 @@ async fn a_group_makes_a_bounded_number_of_changes() {
         }
     }
     drop(log);
-    let groups =
-        tokio::task::spawn_blocking(move || std::iter::from_fn(|| intake.group(Duration::from_secs(60))).collect::<Vec<_>>());
+    let groups = tokio::task::spawn_blocking(move || {
+        std::iter::from_fn(|| intake.group(Duration::from_secs(60))).collect::<Vec<_>>()
+    });
     let groups = groups.await.unwrap();
     let large = |submission: &&Submission| submission.command.body.names() > 0;
     assert!(groups.iter().all(|group| group.iter().filter(large).count() <= 1));

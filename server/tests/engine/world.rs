@@ -39,10 +39,10 @@ impl PlainPast {
                 let receipt = Receipt { room: event.room, epoch: event.epoch, seq: event.seq, id };
                 assert!(self.receipts.insert(id, (recorded.by, receipt)).is_none(), "{id} was taken twice");
             }
-            if let Some(target) = event.body.amends() {
-                let amended =
-                    self.events.get_mut(&(event.room, target)).expect("an event amends one before it");
-                amended.amend(event);
+            for target in event.body.rewrites() {
+                let rewritten =
+                    self.events.get_mut(&(event.room, target)).expect("an event rewrites those before it");
+                rewritten.amend(event);
             }
             self.events.insert((event.room, event.seq), event.clone());
         }

@@ -71,7 +71,7 @@ impl Model {
         }
         let timeline = self.timelines.entry(event.room).or_default();
         timeline.push(event.clone());
-        if let Some(target) = event.body.amends() {
+        for target in event.body.rewrites() {
             timeline[target.0 as usize - 1].amend(&event);
         }
     }
@@ -204,14 +204,14 @@ impl Act {
                 let message = Message::new(message_id(id), MessageKind::Plain, text, None);
                 event(model, room, room, EventBody::Message(message))
             }
-            Act::Edit { room, pick, text, id } => amend(model, room, 1, pick, |target| {
-                let text = SafeText::new(&"e".repeat(text));
-                EventBody::Edited { target, id: message_id(id), text }
+            Act::Edit { room, pick, text, id } => amend(model, room, 1, pick, |target, message| {
+                let text = SafeText::new(&"e".repeat(1 + text));
+                EventBody::Edited { target, id: message_id(id), text, drops: message.oldest_edit() }
             }),
-            Act::Delete { room, pick, id } => {
-                amend(model, room, 1, pick, |target| EventBody::Deleted { target, id: message_id(id) })
-            }
-            Act::React { room, pick, who, emoji, on, id } => amend(model, room, who, pick, |target| {
+            Act::Delete { room, pick, id } => amend(model, room, 1, pick, |target, message| {
+                EventBody::Deleted { target, id: message_id(id), edits: message.edits.clone() }
+            }),
+            Act::React { room, pick, who, emoji, on, id } => amend(model, room, who, pick, |target, _| {
                 let emoji = SafeLine::new(&"r".repeat(1 + emoji));
                 EventBody::Reacted { target, id: message_id(id), emoji, on }
             }),
@@ -295,13 +295,19 @@ fn event(model: &Model, room: u64, who: u64, body: EventBody) -> Vec<Change> {
     vec![Change::Event(RecordedEvent::new(event, AccountId(who)))]
 }
 
-fn amend(model: &Model, room: u64, who: u64, pick: usize, body: impl Fn(Seq) -> EventBody) -> Vec<Change> {
+fn amend(
+    model: &Model,
+    room: u64,
+    who: u64,
+    pick: usize,
+    body: impl Fn(Seq, &Message) -> EventBody,
+) -> Vec<Change> {
     let timeline = model.timelines.get(&RoomId(room)).map(Vec::as_slice).unwrap_or_default();
-    let messages: Vec<Seq> = timeline.iter().filter(|e| e.message().is_some()).map(|e| e.seq).collect();
-    if messages.is_empty() {
-        return Vec::new();
-    }
-    event(model, room, who, body(messages[pick % messages.len()]))
+    let there = |event: &&Event| event.message().is_some_and(|message| !message.deleted);
+    let messages: Vec<&Event> = timeline.iter().filter(there).collect();
+    let Some(picked) = messages.get(pick % messages.len().max(1)) else { return Vec::new() };
+    let message = picked.message().unwrap();
+    event(model, room, who, body(picked.seq, message))
 }
 
 fn notice(model: &Model, id: u64) -> Vec<Change> {

@@ -30,11 +30,12 @@ fn a_message_is_as_the_interface_says() {
     assert_eq!(text(&Line::event(&ops(), &event)), plain);
     let EventBody::Message(message) = &mut event.body else { unreachable!("made as a message") };
     message.edited = Some(Timestamp(1));
+    message.original = Some("helo".into());
     message.reply_to = Some(Seq(40));
     message.kind = MessageKind::Action;
     message.reactions.push(Reaction { emoji: "👍".into(), by: vec![name("bob")] });
     let amended = text(&Line::event(&ops(), &event));
-    let end = r#""edited":true,"reply_to":40,"action":true,"reactions":[{"emoji":"👍","by":["bob"]}]}"#;
+    let end = r#""edited":true,"reply_to":40,"action":true,"reactions":[{"emoji":"👍","by":["bob"]}],"original":"helo"}"#;
     assert!(amended.ends_with(end), "{amended}");
     let direct = text(&Line::event(&"@bob".parse().unwrap(), &event));
     assert!(direct.starts_with(r#"{"type":"message","room":"@bob","epoch":1,"seq":42,"#), "{direct}");
@@ -60,12 +61,17 @@ fn other_events_have_their_own_type() {
     let id = id();
     let table = [
         (
-            EventBody::Edited { target: Seq(4), id, text: "new".into() },
+            EventBody::Edited { target: Seq(4), id, text: "new".into(), drops: None },
             "edit",
             r#","target":4,"id":"01900000-0000-7000-8000-000000000001","text":"new""#,
         ),
         (
-            EventBody::Deleted { target: Seq(4), id },
+            EventBody::Edited { target: Seq(4), id, text: "".into(), drops: None },
+            "edit",
+            r#","target":4,"id":"01900000-0000-7000-8000-000000000001","text":null"#,
+        ),
+        (
+            EventBody::Deleted { target: Seq(4), id, edits: vec![Seq(5)] },
             "delete",
             r#","target":4,"id":"01900000-0000-7000-8000-000000000001""#,
         ),
