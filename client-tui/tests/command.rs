@@ -64,7 +64,7 @@ fn mistakes_are_one_line_and_an_exit_code() {
         (&["tail", "#ops"], 2, "quip host"),
         (&["join", &link[..40], "--name", "ann"], 2, "in quotes"),
         (&["join", "quip://127.0.0.1:9", "--name", "a b"], 2, "a name has only"),
-        (&["room", "create", "#x", "--members", "./nowhere"], 65, "cannot read the members"),
+        (&["room", "create", "#x", "--members", "./nowhere"], 65, "there is no file ./nowhere"),
         (&[], 2, "needs a terminal"),
     ];
     let home = home();

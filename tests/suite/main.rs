@@ -6,6 +6,7 @@ mod commands;
 mod crash;
 mod hostile_text;
 mod load;
+mod newcomer;
 mod offline;
 mod refusals;
 mod scripts;

@@ -6,11 +6,15 @@ use quip_protocol::{MessageId, MessageKind, RoomName, SafeLine, SafeText, Seq, T
 
 use super::commands::{self, Command};
 use super::outbox::Delivery;
+use super::prompt::{Deed, Prompt};
 use super::room::Room;
 use super::{About, App, Effect, Sheet};
 
 /// How long an invite link is good, in seconds.
 const INVITE_TTL_S: u32 = 24 * 3600;
+
+/// Why a command that only the server can carry out is not.
+const OFFLINE: &str = "not connected; try again when the connection is back";
 
 /// Why something cannot be done, in one line for the user.
 type Why = String;
@@ -60,7 +64,7 @@ impl App {
     }
 
     fn fits(&self, text: &SafeText) -> Result<(), Why> {
-        let limit = self.limits.as_ref().map_or(quip_protocol::limits::MAX_TEXT, |l| l.text_bytes as usize);
+        let limit = self.text_limit();
         match text.len() {
             0 => Err("there is nothing to send".to_owned()),
             len if len > limit => Err(format!(
@@ -68,6 +72,11 @@ impl App {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// The most bytes that a message has.
+    pub(super) fn text_limit(&self) -> usize {
+        self.limits.as_ref().map_or(quip_protocol::limits::MAX_TEXT, |limits| limits.text_bytes as usize)
     }
 
     fn new_id(&mut self) -> MessageId {
@@ -160,17 +169,40 @@ impl App {
         self.edit_message(seq, &SafeText::new(&text.as_str().replacen(old, new, 1)))
     }
 
-    fn delete(&mut self) -> Result<(), Why> {
+    /// Asks whether the selected or the last own message is to be deleted.
+    fn ask_to_delete(&mut self) -> Result<(), Why> {
         let room = self.current()?;
         // A moderator may delete what others wrote: the server knows.
         let seq = match room.selected {
             Some(seq) => seq,
             None => self.own_message()?.0,
         };
-        let (room, target) = (room.summary.id, room.summary.target.clone());
-        let id = self.new_id();
-        self.deliver(target, Request::Delete { room, target: seq, id });
+        let (_, message) = room.timeline.message(seq).ok_or("there is no message to delete")?;
+        let deed = Deed::Delete { room: room.summary.id, target: room.summary.target.clone(), seq };
+        self.prompt = Some(Prompt::sure(deed, message.text()));
         Ok(())
+    }
+
+    /// Asks whether the room is to be archived.
+    fn ask_to_archive(&mut self) -> Result<(), Why> {
+        let room = self.named_room()?;
+        if !self.is_up() {
+            return Err(OFFLINE.to_owned());
+        }
+        self.prompt = Some(Prompt::sure(Deed::Archive(room), ""));
+        Ok(())
+    }
+
+    /// Does what the user was asked about, and said yes to.
+    pub(super) fn perform(&mut self, deed: Deed) {
+        match deed {
+            Deed::Delete { room, target, seq } => {
+                let id = self.new_id();
+                self.deliver(target, Request::Delete { room, target: seq, id });
+            }
+            Deed::Archive(room) if self.is_up() => self.ask(Request::Archive { room }),
+            Deed::Archive(_) => self.complain(OFFLINE),
+        }
     }
 
     fn react(&mut self, emoji: SafeLine) -> Result<(), Why> {
@@ -202,6 +234,10 @@ impl App {
         let target = Target::Direct(who);
         match self.rooms.find(&target) {
             Some(id) => self.show(id),
+            None if !self.is_up() => {
+                let id = self.rooms.hold(target.clone(), self.now);
+                self.show(id);
+            }
             None => {
                 self.going = Some(target.clone());
                 self.ask(Request::Open { target: target.clone() });
@@ -221,7 +257,8 @@ impl App {
                 let (seq, _) = self.own_message()?;
                 self.edit_message(seq, &text)?;
             }
-            Command::Delete => self.delete()?,
+            Command::Delete => self.ask_to_delete()?,
+            Command::Archive => self.ask_to_archive()?,
             Command::React(emoji) => self.react(emoji)?,
             Command::Reply(text) => self.reply(&text)?,
             Command::Notify(level) => self.notify(level)?,
@@ -238,7 +275,7 @@ impl App {
             other => {
                 let request = self.request(other)?;
                 if !self.is_up() {
-                    return Err("not connected; try again when the connection is back".to_owned());
+                    return Err(OFFLINE.to_owned());
                 }
                 self.ask(request);
             }
@@ -272,7 +309,6 @@ impl App {
             }
             Command::WhoIs(name) => Request::WhoIs { name },
             Command::Rooms => Request::PublicRooms { after: None },
-            Command::Archive => Request::Archive { room: self.named_room()? },
             _ => return Err("that is no request".to_owned()),
         })
     }

@@ -30,6 +30,7 @@ mod said;
 pub mod scroll;
 mod selected;
 pub mod sheet;
+pub mod status;
 pub mod text;
 pub mod timeline;
 pub mod words;
@@ -262,9 +263,13 @@ impl App {
         let (columns, rows) = self.size;
         let lines = text::wrap(self.composer.text(), panes::composer_width(columns)).len();
         let lines = if self.prompt.is_some() { 1 } else { lines };
-        let members = self.rooms.current().is_some_and(|room| !room.is_direct());
-        let banner = self.composer.about != About::New && self.prompt.is_none();
-        panes::divide(columns, rows, u16::try_from(lines).unwrap_or(u16::MAX), banner, members)
+        let wish = panes::Wish {
+            composer: u16::try_from(lines).unwrap_or(u16::MAX),
+            status: u16::try_from(self.status_rows()).unwrap_or(u16::MAX),
+            banner: self.composer.about != About::New && self.prompt.is_none(),
+            members: self.rooms.current().is_some_and(|room| !room.is_direct()),
+        };
+        panes::divide(columns, rows, wish)
     }
 
     /// The current room's timeline at the width of its pane.
@@ -364,7 +369,7 @@ impl App {
     fn fetch_newer(&mut self) {
         let now = self.now;
         let Some(room) = self.rooms.current_mut() else { return };
-        if room.fetching || now < room.retry_at {
+        if room.fetching || now < room.retry_at || room.held {
             return;
         }
         if let Some(from) = room.missing() {

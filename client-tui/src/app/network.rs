@@ -44,6 +44,10 @@ impl App {
     }
 
     fn up_again(&mut self, welcome: Welcome) {
+        // What did not work without a connection is no news any more.
+        if self.connection != Connection::Up && self.said.as_ref().is_some_and(|said| said.is_error) {
+            self.said = None;
+        }
         self.connection = Connection::Up;
         self.server = welcome.server;
         self.limits = Some(welcome.limits);
@@ -251,11 +255,24 @@ impl App {
                     }
                 }
             }
+            Request::Open { target } => {
+                self.complain(why.text());
+                self.let_go(target, why);
+            }
             // Asked by itself, and again when the time comes.
             Request::Members { .. } if self.asked_members.is_none() => {}
             _ => self.complain(why.text()),
         }
         self.asked_members = None;
+    }
+
+    /// A room that the server does not make is forgotten, unless there is something to be taken back from it.
+    fn let_go(&mut self, target: &Target, why: &Failure) {
+        let held = self.rooms.find(target).filter(|id| self.rooms.get(*id).is_some_and(|room| room.held));
+        let written = self.outbox.posts(target).next().is_some();
+        if let (Some(id), Failure::Refused(_), false) = (held, why, written) {
+            self.forget(id);
+        }
     }
 
     fn answer(&mut self, request: Request, reply: Reply) {
@@ -315,6 +332,7 @@ impl App {
             .listed()
             .map(|(id, _)| id)
             .filter(|id| listing.iter().all(|room| room.id != *id))
+            .filter(|id| self.rooms.get(*id).is_none_or(|room| !room.held))
             .collect();
         gone.into_iter().for_each(|id| self.forget(id));
         for room in listing {
@@ -327,6 +345,8 @@ impl App {
             room.unread_line = Some(room.summary.read);
         }
         self.watch();
+        let held: Vec<Target> = self.rooms.held().cloned().collect();
+        held.into_iter().for_each(|target| self.ask(Request::Open { target }));
         if self.rooms.current_id().is_none()
             && let Some(first) = self.rooms.next_needy().or_else(|| self.rooms.at(0))
         {
@@ -347,7 +367,7 @@ impl App {
         for ids in [seen, others] {
             let mut new = Vec::new();
             for id in ids {
-                if let Some(room) = self.rooms.get_mut(id).filter(|room| !room.watched) {
+                if let Some(room) = self.rooms.get_mut(id).filter(|room| !room.watched && !room.held) {
                     room.watched = true;
                     room.caught.get_or_insert(room.summary.head);
                     new.push((id, room.caught));
@@ -376,7 +396,8 @@ impl App {
             if rest > 0 {
                 lines.push(Line::Text(format!("… and {rest} more")));
             }
-            let title = format!("{target}: {} members, {} online", found.total, found.online);
+            let members = super::words::counted(found.total.into(), "member");
+            let title = format!("{target}: {members}, {} online", found.online);
             self.sheet = Some(Sheet::new(title, lines));
         }
         if let Some(room) = self.rooms.get_mut(id) {
@@ -389,8 +410,7 @@ impl App {
         let mut lines: Vec<Line> = rooms
             .iter()
             .map(|room| {
-                let people =
-                    if room.members == 1 { "1 member" } else { &format!("{} members", room.members) };
+                let people = super::words::counted(room.members.into(), "member");
                 let about = if room.topic.is_empty() { "" } else { " · " };
                 Line::Pair(room.target.to_string(), format!("{people}{about}{}", room.topic))
             })

@@ -1,13 +1,13 @@
 //! A question in the composer's place: which room, which words, which earlier line. Typing narrows what is found.
 //! Imports the rooms and the composer.
 
-use quip_protocol::{RoomId, Seq};
+use quip_protocol::{RoomId, RoomName, Seq, Target};
 
 use super::complete::Candidate;
 use super::composer::{Composer, History};
 use super::room::{Room, Rooms};
 use super::scroll::Scroll;
-use super::{fuzzy, words};
+use super::{fuzzy, text, words};
 
 /// Most that is offered.
 const MOST: usize = 50;
@@ -21,6 +21,24 @@ pub enum Kind {
     Find(Found),
     /// A line written before.
     Recall,
+    /// Whether this is to be done; and the question.
+    Sure(Deed, String),
+}
+
+/// What cannot be taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deed {
+    /// A message is deleted.
+    Delete {
+        /// Where.
+        room: RoomId,
+        /// What that is called.
+        target: Target,
+        /// Which.
+        seq: Seq,
+    },
+    /// Nobody writes in the room any more.
+    Archive(RoomName),
 }
 
 /// Messages that hold the words.
@@ -82,9 +100,25 @@ impl Prompt {
         prompt
     }
 
+    /// Asks whether this is to be done, to a message of this text.
+    pub fn sure(deed: Deed, about: &str) -> Prompt {
+        const WORDS: usize = 18;
+        let words: Vec<&str> = about.split_whitespace().take(WORDS).collect();
+        let question = match &deed {
+            Deed::Delete { .. } => {
+                format!("delete “{}”? (y/n) ", text::ellipsis(&words.join(" "), WORDS))
+            }
+            Deed::Archive(room) => {
+                format!("archive {} for good? (y/n) ", text::ellipsis(&format!("#{room}"), WORDS))
+            }
+        };
+        Prompt::new(Kind::Sure(deed, question))
+    }
+
     /// The words before what is typed.
-    pub fn label(&self) -> &'static str {
-        match self.kind {
+    pub fn label(&self) -> &str {
+        match &self.kind {
+            Kind::Sure(_, question) => question,
             Kind::Switch(_) => "go to: ",
             Kind::Find(_) => "find: ",
             Kind::Recall => "wrote: ",
@@ -99,6 +133,7 @@ impl Prompt {
                 (0, _) => "not in the messages at hand".to_owned(),
                 (count, at) => format!("{} of {count} · ↑↓ Enter Esc", at.map_or(count, |at| count - at)),
             },
+            Kind::Sure(..) => String::new(),
             _ if self.items.is_empty() => "nothing".to_owned(),
             _ => "↑↓ Enter Esc".to_owned(),
         }
@@ -119,7 +154,7 @@ impl Prompt {
         match self.kind {
             Kind::Switch(_) => self.offer_rooms(rooms),
             Kind::Recall => self.offer_lines(history),
-            Kind::Find(_) => {}
+            Kind::Find(_) | Kind::Sure(..) => {}
         }
     }
 

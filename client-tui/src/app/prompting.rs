@@ -4,7 +4,7 @@ use quip_protocol::Seq;
 
 use super::keymap::Action;
 use super::keys::edit_line;
-use super::prompt::{Kind, Prompt};
+use super::prompt::{Deed, Kind, Prompt};
 use super::rows::{Ink, Layout, Row};
 use super::scroll::Scroll;
 use super::{App, scroll};
@@ -32,6 +32,10 @@ impl App {
     /// What a key does; `false` lets it through.
     pub(super) fn prompt_key(&mut self, action: Option<Action>, written: Option<char>) -> bool {
         let Some(prompt) = &mut self.prompt else { return false };
+        if let Kind::Sure(deed, _) = &prompt.kind {
+            let deed = deed.clone();
+            return self.sure_key(deed, action, written);
+        }
         match action {
             None => {
                 if let Some(c) = written {
@@ -65,9 +69,30 @@ impl App {
         true
     }
 
+    /// Only `y` does it: Enter may still be the one that sent the command.
+    fn sure_key(&mut self, deed: Deed, action: Option<Action>, written: Option<char>) -> bool {
+        match (action, written) {
+            (_, Some('y' | 'Y')) => {
+                self.prompt = None;
+                self.perform(deed);
+            }
+            (Some(Action::Escape | Action::Interrupt), _) | (_, Some('n' | 'N')) => {
+                self.prompt = None;
+                self.say("nothing was done");
+            }
+            (Some(Action::Quit | Action::Redraw | Action::Suspend | Action::Help), _) => return false,
+            _ => self.say("y does it, n leaves it"),
+        }
+        true
+    }
+
     /// Types into the question.
     pub(super) fn ask_for(&mut self, text: &str) {
         let Some(prompt) = &mut self.prompt else { return };
+        if matches!(prompt.kind, Kind::Sure(..)) {
+            // A paste is no answer.
+            return;
+        }
         let line = text.replace(['\n', '\r', '\t'], " ");
         if prompt.query.insert(&line).is_err() {
             return self.complain("that is too long to look for");
@@ -100,6 +125,7 @@ impl App {
             }
             // The list of lines and rooms stands above, its best at the top.
             Kind::Switch(_) | Kind::Recall => prompt.step(back),
+            Kind::Sure(..) => {}
         }
     }
 
@@ -152,7 +178,7 @@ impl App {
                 }
             }
             // Where it is, for commands about it.
-            Kind::Find(_) => {}
+            Kind::Find(_) | Kind::Sure(..) => {}
         }
     }
 }

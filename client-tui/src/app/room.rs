@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use quip_protocol::frame::PageFrom;
 use quip_protocol::limits::MAX_UNREAD_MENTIONS;
 use quip_protocol::room::{MemberSummary, RoomSummary};
-use quip_protocol::{AccountName, Cursor, Event, EventBody, RoomId, Seq, Target, Timestamp};
+use quip_protocol::{
+    AccountName, Cursor, Event, EventBody, RoomId, RoomKind, SafeLine, Seq, Target, Timestamp,
+};
 
 use super::composer::Composer;
 use super::scroll::Scroll;
@@ -31,6 +33,8 @@ pub struct Room {
     pub summary: RoomSummary,
     /// Its events in memory.
     pub timeline: Timeline,
+    /// The server does not know of it yet: a direct room that was opened without a connection.
+    pub held: bool,
     /// Its events come.
     pub watched: bool,
     /// Up to here no event is missing in the local copy; what is behind it is on its way.
@@ -66,6 +70,7 @@ impl Room {
             marked: summary.read,
             summary,
             timeline: Timeline::default(),
+            held: false,
             watched: false,
             caught: None,
             scroll: Scroll::Bottom,
@@ -244,11 +249,49 @@ impl Rooms {
             room.refresh(summary);
             return false;
         }
-        self.rooms.insert(id, Room::new(summary));
+        let held = self.find(&summary.target).filter(|other| self.rooms[other].held);
+        let shown = held.is_some() && self.current == held;
+        let draft = held.and_then(|held| self.remove(held)).map(|room| room.draft);
+        self.insert(Room { draft: draft.unwrap_or_default(), ..Room::new(summary) });
+        if shown {
+            self.current = Some(id);
+        }
+        true
+    }
+
+    /// A direct room that the server is yet to be asked for: it has an id that no server gives.
+    pub fn hold(&mut self, target: Target, now: Timestamp) -> RoomId {
+        let number = self.rooms.values().filter(|room| room.held).map(|room| room.summary.id.0).min();
+        let id = RoomId(number.unwrap_or(u64::MAX) - 1);
+        let summary = RoomSummary {
+            id,
+            target,
+            kind: RoomKind::Direct,
+            topic: SafeLine::default(),
+            archived: false,
+            role: None,
+            members: 2,
+            head: Cursor::default(),
+            active_at: now,
+            read: Seq::ZERO,
+            unread: 0,
+            mentions: 0,
+        };
+        self.insert(Room { held: true, ..Room::new(summary) });
+        id
+    }
+
+    /// Direct rooms that the server is yet to be asked for.
+    pub fn held(&self) -> impl Iterator<Item = &Target> {
+        self.rooms.values().filter(|room| room.held).map(|room| &room.summary.target)
+    }
+
+    fn insert(&mut self, room: Room) {
+        let id = room.summary.id;
+        self.rooms.insert(id, room);
         let key = |id: &RoomId| self.rooms[id].summary.target.clone();
         let at = self.order.partition_point(|other| key(other) < key(&id));
         self.order.insert(at, id);
-        true
     }
 
     /// Forgets a room; returns it.

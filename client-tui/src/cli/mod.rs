@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
 pub mod ask;
+pub mod backlog;
 pub mod connect;
 pub mod consumer;
 pub mod consumers;
@@ -30,6 +31,7 @@ pub mod pages;
 pub mod render;
 pub mod replies;
 pub mod room;
+pub mod read;
 pub mod rooms;
 pub mod send;
 pub mod signals;
@@ -65,7 +67,7 @@ Exit codes: 0 acknowledged, 2 usage, 65 input refused, 69 server unreachable, 75
 
 /// Terminal-first chat: a terminal client, and a command for scripts.
 #[derive(Debug, Parser)]
-#[command(name = "quip", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(name = "quip", version, after_help = EXAMPLES)]
 pub struct Cli {
     /// One JSON object a line
     #[arg(long, global = true)]
@@ -88,6 +90,7 @@ enum Command {
     Rooms(rooms::RoomsArgs),
     Room(room::RoomArgs),
     Unread(rooms::UnreadArgs),
+    Read(read::ReadArgs),
     Who(who::WhoArgs),
     Whoami(who::WhoAmIArgs),
     Device(device::DeviceArgs),
@@ -95,9 +98,7 @@ enum Command {
     /// Print quip.toml, the terminal client's settings, with all defaults.
     #[command(after_help = "Example: quip default-config > ~/.config/quip/quip.toml")]
     DefaultConfig,
-    #[command(hide = true)]
     Completions(manual::CompletionsArgs),
-    #[command(hide = true)]
     Man(manual::ManArgs),
 }
 
@@ -171,6 +172,7 @@ impl Cli {
             Command::Rooms(args) => rooms::run(args, env, out).await,
             Command::Room(args) => room::run(args, env, out).await,
             Command::Unread(args) => rooms::unread(args, env, out).await,
+            Command::Read(args) => read::run(args, env, out).await,
             Command::Who(args) => who::run(args, env, out).await,
             Command::Whoami(args) => who::whoami(args, env, out).await,
             Command::Device(args) => device::run(args, env, out).await,

@@ -7,7 +7,7 @@ use super::connect::{self, Stay, connect};
 use super::env::Env;
 use super::exit::CliError;
 use super::host::{self, HostArgs};
-use super::join::{default_name, join};
+use super::join::{join, login_name};
 use super::local;
 use super::out::{Out, say};
 use crate::config::settings::{Levels, Settings};
@@ -27,8 +27,7 @@ pub async fn run(env: &Env, out: &mut Out) -> Result<(), CliError> {
     if is_known(env)? {
         return talk(env, None, Vec::new()).await;
     }
-    let name = default_name(std::env::var("USER").ok().as_deref());
-    match shell::first_run(name, look(env, &settings(env)?)).await? {
+    match shell::first_run(login_name(), look(env, &settings(env)?)).await? {
         FirstRun::Host { name } => host::run(HostArgs::named(name), env, out).await,
         FirstRun::Join { link, name } => {
             join(env, link, name, None).await?;

@@ -85,9 +85,9 @@ pub async fn run(client: Client, options: Options) -> Result<usize, ShellError> 
 ///
 /// # Errors
 /// When the terminal cannot be used.
-pub async fn first_run(default_name: AccountName, look: Look) -> Result<FirstRun, ShellError> {
+pub async fn first_run(login: Option<AccountName>, look: Look) -> Result<FirstRun, ShellError> {
     let mut screen = Screen::enter()?;
-    let mut state = FirstRunScreen::new(&default_name);
+    let mut state = FirstRunScreen::new(login.as_ref());
     let mut keys = EventStream::new();
     loop {
         screen.draw(|frame| view::first_run::draw(frame, &state, look))?;

@@ -202,7 +202,7 @@ fn first_run() {
         terminal.draw(|frame| first_run::draw(frame, screen, Look { color: true, light: false })).unwrap();
         text_of(&terminal)
     };
-    let mut screen = FirstRunScreen::new(&name("ann"));
+    let mut screen = FirstRunScreen::new(Some(&name("ann")));
     for (columns, rows) in [(80, 24), (40, 10), (120, 40), (10, 3)] {
         insta::assert_snapshot!(format!("first_run_{columns}x{rows}"), show(&screen, columns, rows));
     }
@@ -223,8 +223,8 @@ fn first_run() {
         }
         other => panic!("{other:?}"),
     }
-    let mut screen = FirstRunScreen::new(&name("ann"));
+    let mut screen = FirstRunScreen::new(Some(&name("ann")));
     assert_eq!(type_in(&mut screen, "h<Enter>"), Some(FirstRun::Host { name: name("ann") }));
-    let mut screen = FirstRunScreen::new(&name("ann"));
+    let mut screen = FirstRunScreen::new(Some(&name("ann")));
     assert_eq!(type_in(&mut screen, "j<Esc>q"), Some(FirstRun::Quit));
 }

@@ -20,7 +20,7 @@ use super::resume::{Change, Resume, Verdict};
 use super::{Config, Error, Event};
 use crate::codec::{Frame, FrameKind};
 use crate::cursor::Cursor;
-use crate::error::Refusal;
+use crate::error::{ErrorCode, Refusal};
 use crate::frame::{Push, Reply, WatchState, Welcome};
 use crate::room::RoomId;
 use crate::safe_text::SafeLine;
@@ -79,6 +79,8 @@ pub(super) struct Driver {
     backoff: Backoff,
     /// The server said when to come back.
     hint: Option<Duration>,
+    /// Connections that were there, so far.
+    served: u64,
 }
 
 #[derive(Debug)]
@@ -119,6 +121,7 @@ impl Driver {
             asking: None,
             backoff: Backoff::default(),
             hint: None,
+            served: 0,
         }
     }
 
@@ -142,12 +145,16 @@ impl Driver {
     /// Connection after connection; `None` if the user ended it.
     async fn live(&mut self, mut first: Option<Connection>) -> Option<Error> {
         loop {
+            let served = self.served;
             let end = match first.take() {
                 Some(connection) => self.serve(connection).await,
                 None => self.connect().await,
             };
             let End::Lost(Lost { error, why }) = end else { return None };
-            if !self.config.reconnect || error.is_final() {
+            // A connection that was cut does not say whether the device is revoked or its account suspended, which
+            // passes: the next attempt is told.
+            let cut = self.served > served && matches!(&error, Error::Refused(r) if r.code == ErrorCode::Revoked);
+            if !self.config.reconnect || (error.is_final() && !cut) {
                 return Some(error);
             }
             if let Error::Refused(Refusal { retry_after_ms: Some(ms), .. }) = error {
@@ -226,6 +233,7 @@ impl Driver {
     /// Serves one connection to its end.
     async fn serve(&mut self, connection: Connection) -> End {
         let began = Instant::now();
+        self.served += 1;
         self.report(Event::Up(connection.welcome.as_ref().clone()));
         self.link.send_replace(Link::new(Some(&connection)));
         let end = match self.events_of(&connection).await {
