@@ -301,3 +301,9 @@ fn the_default_settings_are_printed_and_can_be_used() {
     assert!(printed.contains("theme = \"auto\"") && printed.contains("[keys]"), "{printed}");
     assert_eq!(quip::config::settings::Settings::parse(&printed), Ok(Default::default()));
 }
+
+#[test]
+fn plain_mode_needs_no_terminal_but_a_server() {
+    let (code, error) = failed(&with_input(quip(home().path(), &["--plain"]), b"hello\n"));
+    assert!(code == 2 && error.contains("quip join"), "{code} {error}");
+}

@@ -8,6 +8,7 @@ mod hostile_text;
 mod load;
 mod newcomer;
 mod offline;
+mod plain;
 mod refusals;
 mod scripts;
 mod talk;

@@ -32,7 +32,7 @@ fn a_client_whose_device_is_revoked_says_so_and_stops_asking() {
     terminal.shows("● connected to");
     let devices = lines(&ann.run(&["device", "list", "--json"]).ok());
     server.admin(&["user", "revoke-device", devices[0]["key"].as_str().unwrap()]);
-    let screen = terminal.shows("this device was revoked");
+    let screen = terminal.shows("link it again from another device");
     assert!(!screen.contains("retrying"), "{screen}");
 }
 
@@ -81,7 +81,10 @@ fn what_was_done_to_a_room_is_printed() {
     let table: &[(&[&str], Value)] = &[
         (&["topic", "#ops", "what", "runs"], json!({"type": "topic", "room": "#ops", "topic": "what runs"})),
         (&["invite", "#ops", "bob"], json!({"type": "invite", "room": "#ops", "who": ["bob"]})),
-        (&["role", "#ops", "bob", "owner"], json!({"type": "role", "room": "#ops", "who": "bob", "role": "owner"})),
+        (
+            &["role", "#ops", "bob", "moderator"],
+            json!({"type": "role", "room": "#ops", "who": "bob", "role": "moderator"}),
+        ),
         (&["kick", "#ops", "bob"], json!({"type": "kick", "room": "#ops", "who": "bob", "reason": ""})),
         (&["archive", "#ops"], json!({"type": "archive", "room": "#ops"})),
         (&["leave", "#ops"], json!({"type": "leave", "room": "#ops"})),

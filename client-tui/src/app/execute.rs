@@ -5,6 +5,7 @@ use quip_protocol::limits::MAX_EMOJI;
 use quip_protocol::{MessageId, MessageKind, RoomName, SafeLine, SafeText, Seq, Target};
 
 use super::commands::{self, Command};
+use super::keymap::Action;
 use super::outbox::Delivery;
 use super::prompt::{Deed, Prompt};
 use super::room::Room;
@@ -108,6 +109,7 @@ impl App {
         if let Some(room) = self.rooms.current_mut().filter(|room| room.summary.target == target) {
             room.selected = None;
             if matches!(request, Request::Post { .. }) {
+                self.peeking = false;
                 room.to_bottom();
             }
         }
@@ -263,6 +265,13 @@ impl App {
             Command::Reply(text) => self.reply(&text)?,
             Command::Notify(level) => self.notify(level)?,
             Command::Thread => self.thread()?,
+            Command::Mentions => self.open_mentions(),
+            Command::Next => drop(self.move_in_rooms(Action::RoomNeedy)),
+            Command::List => self.list_rooms(),
+            Command::Peek(target) => {
+                let id = self.rooms.find(&target).ok_or_else(|| format!("you are not in {target}"))?;
+                self.peek(id);
+            }
             Command::Topic(None) => {
                 let topic = self.current()?.summary.topic.as_str().to_owned();
                 self.say(if topic.is_empty() { "there is no topic".to_owned() } else { topic });

@@ -15,13 +15,16 @@ mod fuzzy;
 pub mod input;
 pub mod keymap;
 mod keys;
+mod line;
 pub mod list;
 pub mod local;
 mod mouse;
 mod network;
+pub mod mentions;
 mod noise;
 pub mod outbox;
 pub mod panes;
+pub mod plain;
 pub mod prompt;
 mod prompting;
 pub mod room;
@@ -164,6 +167,8 @@ pub struct App {
     preferences: Preferences,
     /// The terminal's window is looked at, as far as it says so.
     focused: bool,
+    /// The room that is seen is looked at without being read.
+    pub(crate) peeking: bool,
     pub(crate) said: Option<Said>,
     quit_asked: bool,
     rang_at: Timestamp,
@@ -214,6 +219,7 @@ impl App {
             prefixed: false,
             preferences: Preferences::default(),
             focused: true,
+            peeking: false,
             said: None,
             quit_asked: false,
             rang_at: Timestamp::default(),
@@ -236,11 +242,12 @@ impl App {
         self.changed |= input != Input::Tick || counting || shown != self.said.is_some();
         let looks_above = matches!(
             input,
-            Input::Key(_) | Input::Mouse { .. } | Input::Resize { .. } | Input::Page { .. } | Input::Tick
+            Input::Key(_) | Input::Line(_) | Input::Mouse { .. } | Input::Resize { .. } | Input::Page { .. } | Input::Tick
         );
         match input {
             Input::Key(key) => self.key(key),
             Input::Paste(text) => self.paste(&text),
+            Input::Line(text) => self.line(&text),
             Input::Resize { columns, rows } => self.size = (columns, rows),
             Input::Tick => {}
             Input::Mouse { what, x, y } => self.mouse(what, x, y),
@@ -330,6 +337,7 @@ impl App {
         if self.rooms.current_id() == Some(id) || self.rooms.get(id).is_none() {
             return;
         }
+        self.peeking = false;
         let mut composer = std::mem::take(&mut self.composer);
         if let Some(room) = self.rooms.current_mut() {
             room.draft = std::mem::take(&mut composer);
@@ -408,7 +416,7 @@ impl App {
         let Some(room) = self.rooms.current_mut() else { return };
         let seen = room.timeline.last();
         let at_bottom = room.scroll == Scroll::Bottom && room.timeline.is_loaded();
-        if !at_bottom || !self.focused || seen < room.summary.head.seq {
+        if !at_bottom || !self.focused || self.peeking || seen < room.summary.head.seq {
             return;
         }
         room.read_to(seen);

@@ -31,6 +31,7 @@ impl App {
             Input::Refused { id, refusal } => self.refused(id, &refusal),
             Input::MarkFailed { room, seq } => self.mark_failed(room, seq),
             Input::Local(loaded) => self.local(loaded),
+            Input::Mentions(found) => self.mentions_came(found),
             Input::Marked { .. } => {}
             Input::Answer { request, answer: Ok(reply) } => self.answer(request, reply),
             Input::Answer { request, answer: Err(why) } => self.failed(&request, &why),
@@ -38,7 +39,7 @@ impl App {
                 let lines = lines.iter().map(|line| shown_line(line.as_str())).collect();
                 self.sheet = Some(Sheet::new(title.as_str(), lines));
             }
-            Input::Key(_) | Input::Paste(_) | Input::Resize { .. } | Input::Tick => {}
+            Input::Key(_) | Input::Paste(_) | Input::Line(_) | Input::Resize { .. } | Input::Tick => {}
             Input::Focus(_) | Input::Mouse { .. } | Input::Composed(_) => {}
         }
     }

@@ -5,6 +5,7 @@ use quip_protocol::{RoomId, RoomName, Seq, Target};
 
 use super::complete::Candidate;
 use super::composer::{Composer, History};
+use super::mentions::Mention;
 use super::room::{Room, Rooms};
 use super::scroll::Scroll;
 use super::{fuzzy, text, words};
@@ -21,6 +22,8 @@ pub enum Kind {
     Find(Found),
     /// A line written before.
     Recall,
+    /// A message that names the user: all, and which of them are offered.
+    Mentions(Vec<Mention>, Vec<usize>),
     /// Whether this is to be done; and the question.
     Sure(Deed, String),
 }
@@ -93,6 +96,27 @@ impl Prompt {
         Prompt::new(Kind::Find(found))
     }
 
+    /// Asks for one of these mentions.
+    pub fn mentions(all: Vec<Mention>) -> Prompt {
+        let mut prompt = Prompt::new(Kind::Mentions(all, Vec::new()));
+        prompt.offer_mentions();
+        prompt
+    }
+
+    /// The mentions that hold what is typed, newest first.
+    fn offer_mentions(&mut self) {
+        let query = self.query.text().trim().to_lowercase();
+        let Kind::Mentions(all, offered) = &mut self.kind else { return };
+        let fits = |mention: &Mention| query.is_empty() || mention.line().to_lowercase().contains(&query);
+        *offered = (0..all.len()).filter(|at| fits(&all[*at])).take(MOST).collect();
+        self.items = offered
+            .iter()
+            .map(|at| &all[*at])
+            .map(|it| Candidate { insert: it.place(), hint: it.text.clone() })
+            .collect();
+        self.selected = self.selected.min(self.items.len().saturating_sub(1));
+    }
+
     /// Asks for a line written before.
     pub fn recall(history: &History) -> Prompt {
         let mut prompt = Prompt::new(Kind::Recall);
@@ -122,6 +146,7 @@ impl Prompt {
             Kind::Switch(_) => "go to: ",
             Kind::Find(_) => "find: ",
             Kind::Recall => "wrote: ",
+            Kind::Mentions(..) => "names you: ",
         }
     }
 
@@ -134,6 +159,7 @@ impl Prompt {
                 (count, at) => format!("{} of {count} · ↑↓ Enter Esc", at.map_or(count, |at| count - at)),
             },
             Kind::Sure(..) => String::new(),
+            Kind::Mentions(all, _) if all.is_empty() => "nobody named you in what is at hand".to_owned(),
             _ if self.items.is_empty() => "nothing".to_owned(),
             _ => "↑↓ Enter Esc".to_owned(),
         }
@@ -154,6 +180,7 @@ impl Prompt {
         match self.kind {
             Kind::Switch(_) => self.offer_rooms(rooms),
             Kind::Recall => self.offer_lines(history),
+            Kind::Mentions(..) => self.offer_mentions(),
             Kind::Find(_) | Kind::Sure(..) => {}
         }
     }

@@ -52,6 +52,7 @@ impl App {
             }
             // Pressed again it goes on.
             Some(Action::Find) if matches!(prompt.kind, Kind::Find(_)) => self.step(true),
+            Some(Action::Mentions) if matches!(prompt.kind, Kind::Mentions(..)) => self.step(false),
             Some(Action::Recall) if matches!(prompt.kind, Kind::Recall) => self.step(false),
             Some(Action::Switch) if matches!(prompt.kind, Kind::Switch(_)) => self.step(false),
             Some(Action::Quit | Action::Redraw | Action::Suspend | Action::Help) => return false,
@@ -124,7 +125,7 @@ impl App {
                 self.show_match();
             }
             // The list of lines and rooms stands above, its best at the top.
-            Kind::Switch(_) | Kind::Recall => prompt.step(back),
+            Kind::Switch(_) | Kind::Recall | Kind::Mentions(..) => prompt.step(back),
             Kind::Sure(..) => {}
         }
     }
@@ -170,6 +171,11 @@ impl App {
             Kind::Switch(rooms) => {
                 if let Some(id) = rooms.get(prompt.selected) {
                     self.show(*id);
+                }
+            }
+            Kind::Mentions(all, offered) => {
+                if let Some(mention) = offered.get(prompt.selected).and_then(|at| all.get(*at)) {
+                    self.jump(mention.room, mention.seq);
                 }
             }
             Kind::Recall => {

@@ -379,7 +379,7 @@ impl<'a> Layout<'a> {
 }
 
 /// Whether the message names `me`, and is someone else's.
-fn names(event: &Event, me: &AccountName) -> bool {
+pub(super) fn names(event: &Event, me: &AccountName) -> bool {
     let message = event.message().filter(|message| !message.deleted && &event.author != me);
     message.is_some_and(|message| {
         message.text().contains('@') && quip_protocol::message::mentions(message.text()).contains(me)

@@ -60,6 +60,13 @@ pub fn happening(event: &Event) -> Option<(&'static str, String)> {
     })
 }
 
+/// The first `count` words of a text, on one line.
+pub fn start(text: &str, count: usize) -> String {
+    let mut words = text.split_whitespace();
+    let start: Vec<&str> = words.by_ref().take(count).collect();
+    format!("{}{}", start.join(" "), if words.next().is_some() { "…" } else { "" })
+}
+
 /// `1 member`, `2 members`.
 pub fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })

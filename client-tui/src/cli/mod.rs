@@ -52,6 +52,7 @@ const EXAMPLES: &str = "Examples:
   quip                                   open the terminal client
   quip host                              start a server here and talk
   quip join 'LINK' --name ann            join a colleague's server
+  quip --plain                           the client in lines, for screen readers; TERM=dumb chooses it
   quip send '#ops' deploy is done
   quip tail '#ops' --follow --json
   quip send --stream '#ci' --status -- make -j8
@@ -72,6 +73,9 @@ pub struct Cli {
     /// One JSON object a line
     #[arg(long, global = true)]
     json: bool,
+    /// The client in lines, for screen readers and dumb terminals: reads lines, prints lines
+    #[arg(long)]
+    plain: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -128,7 +132,8 @@ fn ended(result: Result<(), CliError>) -> u8 {
 }
 
 fn perform(cli: Cli) -> Result<(), CliError> {
-    let env = Env::of_process();
+    let mut env = Env::of_process();
+    env.plain |= cli.plain;
     let mut out = Out::stdout(cli.is_json());
     let runtime = runtime(&cli).map_err(|error| CliError::Host(format!("cannot start: {error}")))?;
     let performed = runtime.block_on(cli.run(&env, &mut out));

@@ -19,12 +19,14 @@ use crate::view::Look;
 /// # Errors
 /// See [`CliError`].
 pub async fn run(env: &Env, out: &mut Out) -> Result<(), CliError> {
-    if !env.stdin_terminal || !env.stdout_terminal || out.is_json() {
+    let terminal = env.stdin_terminal && env.stdout_terminal;
+    if !(terminal || env.plain) || out.is_json() {
         return Err(CliError::Usage(
-            "the client needs a terminal; for scripts there are `quip send`, `quip tail` and others".into(),
+            "the client needs a terminal, or --plain; for scripts there are `quip send`, `quip tail` and others"
+                .into(),
         ));
     }
-    if is_known(env)? {
+    if env.plain || is_known(env)? {
         return talk(env, None, Vec::new()).await;
     }
     match shell::first_run(login_name(), look(env, &settings(env)?)).await? {
@@ -60,7 +62,8 @@ pub async fn talk(env: &Env, public: Option<ServerLink>, notice: Vec<String>) ->
     let levels = env.paths().ok().map(|paths| Levels::of(&paths, &server.address()));
     let Look { color, light } = look(env, &settings);
     let server = public.unwrap_or(server).reveal();
-    let options = Options { server, notice, local: local::dir(env)?, color, light, settings, levels };
+    let (local, plain) = (local::dir(env)?, env.plain);
+    let options = Options { server, notice, local, plain, color, light, settings, levels };
     match shell::run(client, options).await? {
         0 => {}
         1 => say("1 message is kept, and delivered when quip runs the next time"),

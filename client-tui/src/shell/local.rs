@@ -17,6 +17,7 @@ use quip_storage::outbox::{self, Entry, Kept};
 use quip_storage::{Copied, DataDir, Outbox, Replica, ReplicaError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::mentions;
 use crate::app::outbox::{Delivery, State};
 use crate::app::{App, Effect, Failure, Input, Loaded};
 
@@ -52,6 +53,7 @@ enum Job {
     Rooms(Vec<RoomSummary>),
     Remove(RoomId),
     Fetch(Effect),
+    Mentions(AccountName),
     /// Do not wait until there is nothing else to do.
     Sync,
     End,
@@ -138,6 +140,10 @@ impl Local {
             }
             Effect::FetchPage { from, .. } if matches!(from, PageFrom::Before(_)) || !connected => {
                 self.job(Job::Fetch(effect));
+                Ok(None)
+            }
+            Effect::FindMentions(me) => {
+                self.job(Job::Mentions(me));
                 Ok(None)
             }
             other => Ok(Some(other)),
@@ -301,6 +307,11 @@ fn perform(replica: &Replica, job: Job, found: &UnboundedSender<Answer>) -> Resu
         Job::Rooms(rooms) => replica.put_rooms(&rooms),
         Job::Remove(room) => replica.remove(room),
         Job::Fetch(asked) => fetch(replica, asked, found),
+        Job::Mentions(me) => {
+            // A client that has ended needs no answer.
+            let _ = found.send(Answer::Found(Input::Mentions(mentions::find(replica, &me)?)));
+            Ok(())
+        }
         Job::Sync => replica.sync(),
         Job::Event(_) | Job::End => Ok(()),
     }

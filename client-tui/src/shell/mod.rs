@@ -1,6 +1,8 @@
 //! The shell around the app: terminal, clock and network in, effects out. Imports everything the client has.
 
+mod face;
 mod local;
+mod mentions;
 mod network;
 mod outside;
 mod terminal;
@@ -21,9 +23,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 pub use crate::app::first_run::FirstRun;
 use crate::app::first_run::FirstRunScreen;
+use crate::app::plain::Narrator;
 use crate::app::{App, Effect, Input, Level, Preferences, Setup};
 use crate::config::settings::{Alerts, Levels, Settings};
 use crate::view::{self, Look};
+use face::{Face, Typed};
 use local::{Answer, Local};
 use network::Network;
 use outside::Outside;
@@ -33,6 +37,8 @@ use terminal::Screen;
 const FRAME: Duration = Duration::from_millis(16);
 /// How often texts that depend on the time are looked at.
 const TICK: Duration = Duration::from_millis(500);
+/// How long plain mode waits at the end of its input for what is not delivered yet.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long saying goodbye to the server may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -45,6 +51,8 @@ pub struct Options {
     pub notice: Vec<String>,
     /// Where the replica and the outbox lie; `None` keeps nothing.
     pub local: Option<PathBuf>,
+    /// Lines in, lines out, instead of a screen.
+    pub plain: bool,
     /// Whether to use colours.
     pub color: bool,
     /// Whether the background is light.
@@ -59,7 +67,7 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum ShellError {
     /// There is no terminal, or it is gone.
-    #[error("the terminal cannot be used: {0}; in scripts use `quip send` and `quip tail`")]
+    #[error("the terminal cannot be used: {0}; `quip --plain` needs none, and scripts use `quip send` and `quip tail`")]
     Terminal(#[from] io::Error),
 }
 
@@ -70,8 +78,8 @@ pub enum ShellError {
 pub async fn run(client: Client, options: Options) -> Result<usize, ShellError> {
     let mut shell = Shell::new(client, options)?;
     let end = shell.run().await;
-    let Shell { screen, client, local, app, .. } = shell;
-    drop(screen);
+    let Shell { face, client, local, app, .. } = shell;
+    drop(face);
     let kept = if local.is_some() { app.waiting() } else { 0 };
     if let Some(local) = local {
         local.close(&app);
@@ -107,7 +115,7 @@ pub async fn first_run(login: Option<AccountName>, look: Look) -> Result<FirstRu
 struct Shell {
     app: App,
     look: Look,
-    screen: Screen,
+    face: Face,
     client: Client,
     network: Network,
     /// The replica and the outbox.
@@ -119,6 +127,8 @@ struct Shell {
     outside: Option<Outside>,
     alerts: Alerts,
     levels: Option<Levels>,
+    /// The input has ended; what is not delivered is waited for until then.
+    over_at: Option<Instant>,
     quit: bool,
 }
 
@@ -128,13 +138,18 @@ enum Woken {
     /// From the server.
     Heard(Option<Input>),
     Draw,
+    /// There is no more input.
+    Over,
     End,
     Failed(io::Error),
 }
 
 impl Shell {
     fn new(client: Client, options: Options) -> io::Result<Shell> {
-        let mut screen = Screen::enter()?;
+        let mut face = match options.plain {
+            true => Face::Lines(Narrator::default()),
+            false => Face::Screen(Screen::enter()?),
+        };
         let setup =
             Setup { server: options.server, zone: TimeZone::system(), new_id: Box::new(MessageId::generate) };
         let mut app = App::new(setup, Timestamp::now());
@@ -144,10 +159,10 @@ impl Shell {
             levels: options.levels.as_ref().map(Levels::load).unwrap_or_default(),
             mouse: options.settings.mouse,
         });
-        if options.settings.mouse {
+        if let (true, Some(screen)) = (options.settings.mouse, face.screen()) {
             screen.mouse(true)?;
         }
-        let (columns, rows) = screen.size()?;
+        let (columns, rows) = face.size()?;
         app.handle(Input::Resize { columns, rows }, Timestamp::now());
         if !options.notice.is_empty() {
             let lines = options.notice.iter().map(|line| SafeLine::new(line)).collect();
@@ -161,7 +176,7 @@ impl Shell {
         let mut shell = Shell {
             app,
             look,
-            screen,
+            face,
             client,
             network,
             local,
@@ -170,6 +185,7 @@ impl Shell {
             outside: None,
             alerts,
             levels,
+            over_at: None,
             quit: false,
         };
         if let Some(dir) = options.local {
@@ -179,7 +195,7 @@ impl Shell {
     }
 
     async fn run(&mut self) -> io::Result<()> {
-        let mut keys = None;
+        let mut typed = Typed::at(&self.face);
         // Ctrl+C in an editor or a pager is for that program; it must not end this one.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -190,14 +206,13 @@ impl Shell {
         let mut dirty = false;
         while !self.quit {
             dirty |= self.app.take_changed();
-            match self.outside {
-                // Its thread reads what is typed: only where that is for us.
-                Some(_) => keys = None,
-                None => drop(keys.get_or_insert_with(EventStream::new)),
+            typed.take(self.outside.is_none());
+            if self.over_at.is_some_and(|at| self.app.waiting() == 0 || at <= Instant::now()) {
+                return self.draw();
             }
             let next_frame = self.drawn_at + FRAME;
             let woken = tokio::select! {
-                event = next_key(&mut keys) => terminal_input(event),
+                woken = typed.next(), if self.over_at.is_none() => woken,
                 input = outside::ended(&mut self.outside) => self.back(input),
                 event = next(&mut self.client, self.over) => {
                     self.over = event.is_none();
@@ -207,7 +222,10 @@ impl Shell {
                 answer = answer(&mut self.local) => self.found(answer),
                 () = sleep_until(next_frame), if dirty && self.outside.is_none() => Woken::Draw,
                 _ = ticks.tick() => Woken::Input(Some(Input::Tick)),
-                _ = interrupt.recv() => Woken::Input(None),
+                _ = interrupt.recv() => match self.face {
+                    Face::Screen(_) => Woken::Input(None),
+                    Face::Lines(_) => Woken::End,
+                },
                 _ = terminate.recv() => Woken::End,
                 _ = hang_up.recv() => Woken::End,
             };
@@ -219,6 +237,7 @@ impl Shell {
                     self.draw()?;
                     dirty = false;
                 }
+                Woken::Over => self.over_at = Some(Instant::now() + LAST_WORDS),
                 Woken::End => return Ok(()),
                 Woken::Failed(error) => return Err(error),
             }
@@ -282,31 +301,40 @@ impl Shell {
             };
             let Some(effect) = self.network.perform(effect) else { continue };
             match effect {
-                Effect::Bell => self.screen.ring()?,
-                Effect::Suspend => {
-                    self.screen.suspend()?;
-                    // The window may have another size now, and nobody said so.
-                    let (columns, rows) = self.screen.size()?;
-                    self.app.handle(Input::Resize { columns, rows }, Timestamp::now());
-                }
                 Effect::KeepLevels(levels) => self.keep_levels(&levels),
-                Effect::Mouse(ours) => self.screen.mouse(ours)?,
-                Effect::Copy(text) => self.screen.copy(&text)?,
                 Effect::Alert { title, text } if self.outside.is_none() => {
-                    self.screen.alert(self.alerts, &title, &text)?
+                    self.face.alert(self.alerts, &title, &text)?
                 }
-                Effect::Alert { .. } => {}
-                Effect::Show(text) => self.lend(outside::show(text)),
-                Effect::Compose(text) => self.lend(outside::compose(text)),
-                Effect::Redraw => self.screen.forget()?,
                 Effect::Quit => self.quit = true,
-                // There is nothing to forget it from.
-                Effect::Forget(_) => {}
-                // Performed by the network.
-                Effect::Deliver(_) | Effect::Ask(_) | Effect::FetchPage { .. } | Effect::Mark { .. } => {}
+                effect => self.on_screen(effect)?,
             }
         }
         Ok(())
+    }
+
+    /// Performs what only a screen can do.
+    fn on_screen(&mut self, effect: Effect) -> io::Result<()> {
+        let Some(screen) = self.face.screen() else { return Ok(()) };
+        match effect {
+            Effect::Bell => screen.ring(),
+            Effect::Suspend => {
+                screen.suspend()?;
+                // The window may have another size now, and nobody said so.
+                let (columns, rows) = screen.size()?;
+                self.app.handle(Input::Resize { columns, rows }, Timestamp::now());
+                Ok(())
+            }
+            Effect::Mouse(ours) => screen.mouse(ours),
+            Effect::Copy(text) => screen.copy(&text),
+            Effect::Redraw => screen.forget(),
+            Effect::Show(text) => self.lend(outside::show(text)),
+            Effect::Compose(text) => self.lend(outside::compose(text)),
+            Effect::Alert { .. } | Effect::KeepLevels(_) | Effect::Quit => Ok(()),
+            // There is no local copy to forget it from, or to look into.
+            Effect::Forget(_) | Effect::FindMentions(_) => Ok(()),
+            // Performed by the network.
+            Effect::Deliver(_) | Effect::Ask(_) | Effect::FetchPage { .. } | Effect::Mark { .. } => Ok(()),
+        }
     }
 
     fn keep_levels(&mut self, levels: &BTreeMap<Target, Level>) {
@@ -317,14 +345,18 @@ impl Shell {
     }
 
     /// Lets a program have the terminal.
-    fn lend(&mut self, outside: Outside) {
-        self.screen.lend();
-        self.outside = Some(outside);
+    fn lend(&mut self, outside: Outside) -> io::Result<()> {
+        if let Some(screen) = self.face.screen() {
+            screen.lend();
+            self.outside = Some(outside);
+        }
+        Ok(())
     }
 
     /// It has ended.
     fn back(&mut self, input: Input) -> Woken {
-        let size = self.screen.reclaim().and_then(|()| self.screen.size());
+        let reclaimed = self.face.screen().map_or(Ok(()), Screen::reclaim);
+        let size = reclaimed.and_then(|()| self.face.size());
         match size {
             Ok((columns, rows)) => {
                 self.app.handle(Input::Resize { columns, rows }, Timestamp::now());
@@ -335,8 +367,7 @@ impl Shell {
     }
 
     fn draw(&mut self) -> io::Result<()> {
-        let (app, look) = (&self.app, self.look);
-        self.screen.draw(|frame| view::draw(frame, app, look))?;
+        self.face.draw(&self.app, self.look)?;
         self.drawn_at = Instant::now();
         Ok(())
     }
@@ -354,14 +385,6 @@ async fn next(
 async fn answer(local: &mut Option<Local>) -> Answer {
     match local {
         Some(local) => local.next().await,
-        None => pending().await,
-    }
-}
-
-/// What the terminal says next; nothing while another program has it.
-async fn next_key(keys: &mut Option<EventStream>) -> Option<io::Result<TerminalEvent>> {
-    match keys {
-        Some(keys) => keys.next().await,
         None => pending().await,
     }
 }

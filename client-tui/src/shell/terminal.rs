@@ -253,6 +253,8 @@ pub fn key(event: KeyEvent) -> Option<Key> {
         KeyCode::Delete => Code::Delete,
         KeyCode::Left => Code::Left,
         KeyCode::Right => Code::Right,
+        KeyCode::Up if alt && has(KeyModifiers::SHIFT) => Code::ShiftUp,
+        KeyCode::Down if alt && has(KeyModifiers::SHIFT) => Code::ShiftDown,
         KeyCode::Up => Code::Up,
         KeyCode::Down => Code::Down,
         KeyCode::Home => Code::Home,

@@ -5,6 +5,8 @@ mod harness;
 mod hostile;
 mod local;
 mod logic;
+mod mentions;
+mod plain;
 mod prompts;
 mod random;
 mod reading;

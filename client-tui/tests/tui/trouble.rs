@@ -40,7 +40,6 @@ fn a_message_to_somebody_new_is_kept_offline_and_delivered_once() {
     // The server makes the room when it is asked for; it has its own id for it.
     world.host(7, "@dora", "");
     world.connect();
-    assert!(wanted(&world, &Effect::Ask(Request::Open { target: target("@dora") })));
     let rooms: Vec<RoomId> = world.app.rooms().listed().map(|(id, _)| id).collect();
     assert_eq!((rooms, place(&world).as_str()), (vec![RoomId(1), RoomId(7)], "@dora"));
     assert_eq!(world.app.composer().text(), "half a thou");
@@ -56,8 +55,9 @@ fn a_bare_msg_goes_to_the_room_without_a_connection() {
     world.keys("/msg @dora<Enter>");
     assert_eq!((place(&world).as_str(), said(&world)), ("@dora", ""));
     // Nobody of that name: the room that was held for them goes, and the reason is said.
-    world.online = true;
+    world.connect();
     let request = Request::Open { target: target("@dora") };
+    assert!(wanted(&world, &Effect::Ask(request.clone())));
     let refusal = Refusal::new(ErrorCode::NoSuchAccount, "there is no account dora here");
     world.input(Input::Answer { request, answer: Err(quip::app::Failure::Refused(refusal)) });
     assert_eq!((place(&world).as_str(), said(&world)), ("#general", "there is no account dora here"));
