@@ -67,6 +67,7 @@ fn notices() -> Vec<NoticeBody> {
         NoticeBody::Mentioned { room, seq: Seq(5), by },
         NoticeBody::Read { room, seq: Seq(5) },
         NoticeBody::Devices,
+        NoticeBody::Unread { room, seq: Seq(5) },
     ]
 }
 
@@ -151,6 +152,8 @@ impl Golden {
         self.line(FrameKind::Request, Labelled { label: 6, body: Request::Consumers });
         let summary = ConsumerSummary { name: "deploy-bot".parse().unwrap(), target, cursor };
         self.line(FrameKind::Reply, Labelled { label: 6, body: Reply::Consumers(vec![summary]) });
+        let unread = Request::MarkUnread { room: ROOM, seq: Seq(5) };
+        self.line(FrameKind::Request, Labelled { label: 7, body: unread });
     }
 }
 

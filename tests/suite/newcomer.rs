@@ -146,3 +146,22 @@ fn help_and_manuals_are_where_one_looks() {
     assert!(dir.join("quip-read.1").is_file());
     assert_eq!(quip.run(&["invite", "--uses", "0"]).code, 2);
 }
+
+#[test]
+fn a_message_made_unread_is_unread_on_all_devices_and_stays_so() {
+    let server = Server::start();
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    let bob = Quip::joined(&server.invite(&[]), "bob");
+    for text in ["one", "two", "three"] {
+        ann.run(&["send", "#general", text]).ok();
+    }
+    let terminal = Terminal::client(&bob, 80, 24);
+    terminal.shows("three");
+    quip_tests::eventually("it is read", || bob.run(&["unread"]).ok().is_empty().then_some(()));
+    terminal.press(&["M-k", "M-k"]);
+    terminal.say("/unread");
+    terminal.shows("#general stays unread");
+    quip_tests::eventually("two are unread", || bob.run(&["unread"]).ok().starts_with("#general 2").then_some(()));
+    terminal.press(&["Escape"]);
+    quip_tests::eventually("it is read again", || bob.run(&["unread"]).ok().is_empty().then_some(()));
+}

@@ -45,6 +45,8 @@ pub enum Command {
     List,
     /// Look at a room without reading it.
     Peek(Target),
+    /// The selected or the last message of someone else is unread again.
+    Unread,
     /// Show the members.
     Members,
     /// Show what is known of an account.
@@ -139,6 +141,9 @@ pub const TABLE: &[Entry] = &[
     entry("next", "", "go to the next room that needs you", Words::Nothing, |w| none(w, Command::Next)),
     entry("peek", "#room", "look at a room of yours, which stays unread", Words::Rooms, |w| {
         one(w, "#room or @user").map(Command::Peek)
+    }),
+    entry("unread", "", "make the selected message and those below unread", Words::Nothing, |w| {
+        none(w, Command::Unread)
     }),
     entry("mentions", "", "messages that name you, in all rooms", Words::Nothing, |w| {
         none(w, Command::Mentions)

@@ -137,7 +137,7 @@ impl App {
         let me = self.me.as_ref();
         let newest =
             || room.timeline.newest(|event, _| Some(&event.author) != me).map(|(event, _)| event.seq);
-        room.selected.or_else(newest).ok_or_else(|| "there is no message to answer here".to_owned())
+        room.selected.or_else(newest).ok_or_else(|| "there is no message of anybody else here".to_owned())
     }
 
     /// Takes the selected or last own message into the composer.
@@ -315,6 +315,10 @@ impl App {
                 let (id, target) = (room.id, room.target.clone());
                 self.asked_members = Some(id);
                 Request::Members { target, after: None }
+            }
+            Command::Unread => {
+                let seq = self.others_message()?;
+                Request::MarkUnread { room: self.current()?.summary.id, seq }
             }
             Command::WhoIs(name) => Request::WhoIs { name },
             Command::Rooms => Request::PublicRooms { after: None },

@@ -320,6 +320,11 @@ impl App {
         self.connection == Connection::Up
     }
 
+    /// Whether it is known which rooms there are, or that nobody can be asked now.
+    pub fn is_settled(&self) -> bool {
+        self.listed_once || matches!(self.connection, Connection::Down { .. })
+    }
+
     fn say(&mut self, text: impl Into<String>) {
         self.said = Some(Said { text: text.into(), is_error: false, until: self.now.plus_ms(SAID_MS) });
     }

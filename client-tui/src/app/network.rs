@@ -124,6 +124,7 @@ impl App {
                 self.forget(room);
             }
             NoticeBody::Read { room, seq } => self.read_elsewhere(room, seq),
+            NoticeBody::Unread { room, seq } => self.unread_again(room, seq),
             NoticeBody::Mentioned { .. } | NoticeBody::Devices => {}
         }
     }
@@ -138,6 +139,17 @@ impl App {
             let target = room.summary.target.clone();
             self.ask(Request::Open { target });
         }
+    }
+
+    /// A device of the account, this one or another, marked a message as unread.
+    fn unread_again(&mut self, id: RoomId, seq: Seq) {
+        let Some(room) = self.rooms.get_mut(id) else { return };
+        room.unread_from(seq);
+        let target = room.summary.target.clone();
+        // Else what is seen would be marked at once.
+        self.peeking |= self.rooms.current_id() == Some(id);
+        // How many there are is the server's to count.
+        self.ask(Request::Open { target });
     }
 
     fn reset(&mut self, id: RoomId, keep: Cursor) {

@@ -165,6 +165,14 @@ impl Room {
         }
     }
 
+    /// Takes note that from the message `seq` on nothing counts as read.
+    pub fn unread_from(&mut self, seq: Seq) {
+        let before = Seq(seq.0.saturating_sub(1));
+        self.summary.read = self.summary.read.min(before);
+        self.marked = self.marked.min(before);
+        self.unread_line = Some(before);
+    }
+
     /// Which page is missing at the newer end, if one is.
     pub fn missing(&self) -> Option<PageFrom> {
         const FAR: u64 = 1_000;

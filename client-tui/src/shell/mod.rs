@@ -212,7 +212,7 @@ impl Shell {
             }
             let next_frame = self.drawn_at + FRAME;
             let woken = tokio::select! {
-                woken = typed.next(), if self.over_at.is_none() => woken,
+                woken = typed.next(), if self.takes_input() => woken,
                 input = outside::ended(&mut self.outside) => self.back(input),
                 event = next(&mut self.client, self.over) => {
                     self.over = event.is_none();
@@ -243,6 +243,14 @@ impl Shell {
             }
         }
         Ok(())
+    }
+
+    /// Lines may come from a file, all at once: each is taken when it is known where the one before has led.
+    fn takes_input(&self) -> bool {
+        match self.face {
+            Face::Screen(_) => true,
+            Face::Lines(_) => self.over_at.is_none() && self.network.is_idle() && self.app.is_settled(),
+        }
     }
 
     /// Shows what lies on the disk, before the server is asked anything.

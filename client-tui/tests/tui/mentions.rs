@@ -2,6 +2,7 @@
 
 use quip::app::mentions::Mention;
 use quip::app::{Effect, Input};
+use quip_protocol::frame::Request;
 use quip_protocol::*;
 
 use crate::harness::*;
@@ -114,4 +115,27 @@ fn going_to_a_room_or_writing_there_reads_it() {
         world.pass(5_000);
         assert!(marked(&world).contains(&2), "{keys}");
     }
+}
+
+#[test]
+fn a_message_is_made_unread_again() {
+    let mut world = talking();
+    world.keys("<A-2>");
+    world.pass(5_000);
+    assert_eq!(world.app.rooms().get(RoomId(2)).unwrap().summary.unread, 0);
+    world.keys("<A-k><A-k><A-k>/unread<Enter>");
+    let request = Request::MarkUnread { room: RoomId(2), seq: Seq(118) };
+    assert!(world.wanted.contains(&Effect::Ask(request)));
+    // The server tells all devices, this one too, and counts.
+    world.unread(2, 117, 3, 0);
+    world.wanted.clear();
+    let body = NoticeBody::Unread { room: RoomId(2), seq: Seq(118) };
+    world.input(Input::Notice(Notice { seq: Seq(1), epoch: Epoch::FIRST, at: world.now, body }));
+    world.pass(5_000);
+    let summary = &world.app.rooms().get(RoomId(2)).unwrap().summary;
+    assert_eq!((summary.read, summary.unread, marked(&world)), (Seq(117), 3, vec![]));
+    assert!(world.screen(80, 24).contains("── new ──"));
+    world.keys("<A-1><A-2>");
+    world.pass(5_000);
+    assert!(marked(&world).contains(&2));
 }

@@ -86,7 +86,7 @@ fn help() {
         let mut world = opened();
         world.keys("<F1>");
         insta::assert_snapshot!(format!("help_{columns}x{rows}"), world.screen(columns, rows));
-        world.keys(&"<PgDn>".repeat(20));
+        world.keys(&"<PgDn>".repeat(40));
         insta::assert_snapshot!(format!("help_end_{columns}x{rows}"), world.screen(columns, rows));
     }
 }

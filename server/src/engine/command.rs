@@ -266,4 +266,11 @@ pub enum CommandBody {
         /// In which room; none is in every room.
         target: Option<Target>,
     },
+    /// A message is unread again.
+    MarkUnread {
+        /// Where.
+        room: RoomId,
+        /// The message.
+        seq: Seq,
+    },
 }
