@@ -161,7 +161,9 @@ fn a_message_made_unread_is_unread_on_all_devices_and_stays_so() {
     terminal.press(&["M-k", "M-k"]);
     terminal.say("/unread");
     terminal.shows("#general stays unread");
-    quip_tests::eventually("two are unread", || bob.run(&["unread"]).ok().starts_with("#general 2").then_some(()));
+    quip_tests::eventually("two are unread", || {
+        bob.run(&["unread"]).ok().starts_with("#general 2").then_some(())
+    });
     terminal.press(&["Escape"]);
     quip_tests::eventually("it is read again", || bob.run(&["unread"]).ok().is_empty().then_some(()));
 }

@@ -140,7 +140,8 @@ impl FirstRunScreen {
     fn type_in(&mut self, key: Key) -> Option<FirstRun> {
         let is_text = matches!((key.code, key.ctrl, key.alt), (Code::Char(_), false, false));
         let deletes = matches!(key.code, Code::Backspace | Code::Delete);
-        if (is_text || deletes) && self.write_over() && deletes {
+        let wrote_over = (is_text || deletes) && self.write_over();
+        if wrote_over && deletes {
             return None;
         }
         // Any other key takes what is offered to be changed.

@@ -33,7 +33,8 @@ impl App {
         if let Kind::Sure(..) = prompt.kind {
             let answer = text.chars().next().map_or(Code::Enter, Code::Char);
             self.key(Key::plain(answer));
-        } else if let Some(number) = text.parse::<usize>().ok().filter(|number| (1..=count).contains(number)) {
+        } else if let Some(number) = text.parse::<usize>().ok().filter(|number| (1..=count).contains(number))
+        {
             prompt.selected = number - 1;
             self.key(Key::plain(Code::Enter));
         } else {

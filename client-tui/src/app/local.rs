@@ -33,10 +33,10 @@ impl App {
         }
         for delivery in loaded.deliveries {
             // What was written to somebody for the first time has no room yet to be seen in.
-            if delivery.is_post() && self.rooms.find(&delivery.target).is_none() {
-                if let Target::Direct(_) = delivery.target {
-                    self.rooms.hold(delivery.target.clone(), delivery.at);
-                }
+            if let (Target::Direct(_), true, None) =
+                (&delivery.target, delivery.is_post(), self.rooms.find(&delivery.target))
+            {
+                self.rooms.hold(delivery.target.clone(), delivery.at);
             }
             self.outbox.push(delivery);
         }

@@ -32,7 +32,10 @@ pub struct Mention {
 impl Mention {
     /// Of an event of the room called `target`, if it is one.
     pub fn of(event: &Event, target: &Target, me: &AccountName) -> Option<Mention> {
-        let text = event.message().filter(|_| names(event, me)).map(|message| words::start(message.text(), WORDS))?;
+        let text = event
+            .message()
+            .filter(|_| names(event, me))
+            .map(|message| words::start(message.text(), WORDS))?;
         let (room, seq, at, author) = (event.room, event.seq, event.at, event.author.clone());
         Some(Mention { room, target: target.clone(), seq, at, author, text })
     }
@@ -110,7 +113,9 @@ impl App {
             Line::Pair(summary.target.to_string(), unread)
         };
         let mut lines: Vec<Line> = self.rooms.listed().map(|(_, room)| line(room)).collect();
-        lines.push(Line::Text("/join #room or /msg @user goes there, /next to the one that needs you".to_owned()));
+        lines.push(Line::Text(
+            "/join #room or /msg @user goes there, /next to the one that needs you".to_owned(),
+        ));
         self.sheet = Some(Sheet::new("Your rooms", lines));
     }
 }

@@ -18,9 +18,9 @@ mod keys;
 mod line;
 pub mod list;
 pub mod local;
+pub mod mentions;
 mod mouse;
 mod network;
-pub mod mentions;
 mod noise;
 pub mod outbox;
 pub mod panes;
@@ -242,7 +242,12 @@ impl App {
         self.changed |= input != Input::Tick || counting || shown != self.said.is_some();
         let looks_above = matches!(
             input,
-            Input::Key(_) | Input::Line(_) | Input::Mouse { .. } | Input::Resize { .. } | Input::Page { .. } | Input::Tick
+            Input::Key(_)
+                | Input::Line(_)
+                | Input::Mouse { .. }
+                | Input::Resize { .. }
+                | Input::Page { .. }
+                | Input::Tick
         );
         match input {
             Input::Key(key) => self.key(key),

@@ -145,6 +145,7 @@ impl App {
     fn unread_again(&mut self, id: RoomId, seq: Seq) {
         let Some(room) = self.rooms.get_mut(id) else { return };
         room.unread_from(seq);
+        room.selected = None;
         let target = room.summary.target.clone();
         // Else what is seen would be marked at once.
         self.peeking |= self.rooms.current_id() == Some(id);

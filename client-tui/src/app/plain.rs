@@ -144,7 +144,8 @@ fn happened(room: &Room, event: &Event) -> Option<String> {
     let author = &event.author;
     let about = |seq: &Seq| {
         let said = room.timeline.message(*seq).map(|(_, message)| words::start(message.text(), 5));
-        said.filter(|said| !said.is_empty()).map_or_else(|| "an earlier message".to_owned(), |said| format!("“{said}”"))
+        said.filter(|said| !said.is_empty())
+            .map_or_else(|| "an earlier message".to_owned(), |said| format!("“{said}”"))
     };
     Some(match &event.body {
         EventBody::Message(message) if message.deleted => format!("{author}: (deleted)"),
@@ -164,4 +165,3 @@ fn happened(room: &Room, event: &Event) -> Option<String> {
         _ => format!("* {}", words::happening(event)?.1),
     })
 }
-

@@ -289,7 +289,10 @@ mod tests {
         let server: ServerLink = "quip://h:9".parse().unwrap();
         let token = Env { token: Some("quip_x".into()), ..Env::default() };
         let said = explained(&token, refused(), &server).to_string();
-        assert!(said.contains("token was revoked at quip://h:9") && said.contains("quip token new"), "{said}");
+        assert!(
+            said.contains("token was revoked at quip://h:9") && said.contains("quip token new"),
+            "{said}"
+        );
         let device = explained(&Env::default(), refused(), &server).to_string();
         assert_eq!(device, "this device was revoked");
     }

@@ -2,9 +2,9 @@
 
 use clap::{Args, Subcommand};
 use jiff::tz::TimeZone;
-use quip_protocol::{DeviceKey, ErrorCode};
 use quip_protocol::frame::Request;
 use quip_protocol::room::DeviceSummary;
+use quip_protocol::{DeviceKey, ErrorCode};
 
 use super::connect::{Connection, Stay, connect, open};
 use super::env::Env;
@@ -74,12 +74,7 @@ async fn list(connection: &Connection, out: &mut Out) -> Result<(), CliError> {
     Ok(())
 }
 
-async fn revoke(
-    env: &Env,
-    connection: &Connection,
-    device: &str,
-    out: &mut Out,
-) -> Result<(), CliError> {
+async fn revoke(env: &Env, connection: &Connection, device: &str, out: &mut Out) -> Result<(), CliError> {
     let devices = replies::devices(&connection.handle).await?;
     let key = find(&devices, device)?;
     let request = Request::RevokeDevice { key };

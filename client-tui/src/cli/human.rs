@@ -263,7 +263,10 @@ mod tests {
                 online,
                 created_at: Timestamp(0),
             };
-            assert_eq!(super::account(&account, &TimeZone::UTC), format!("bob  {word}  since 1970-01-01 00:00"));
+            assert_eq!(
+                super::account(&account, &TimeZone::UTC),
+                format!("bob  {word}  since 1970-01-01 00:00")
+            );
         }
     }
 

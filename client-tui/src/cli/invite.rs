@@ -125,7 +125,10 @@ mod tests {
         let table = [(None, "listen on another one"), (Some("10.0.0.7"), "quip://10.0.0.7:5#AAEC")];
         for (lan, advice) in table {
             let said = only_here(&link, lan.map(|ip| ip.parse().unwrap()));
-            assert!(said.starts_with("this link works only on this machine") && said.contains(advice), "{said}");
+            assert!(
+                said.starts_with("this link works only on this machine") && said.contains(advice),
+                "{said}"
+            );
         }
     }
 

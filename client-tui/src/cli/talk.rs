@@ -10,7 +10,7 @@ use super::host::{self, HostArgs};
 use super::join::{join, login_name};
 use super::local;
 use super::out::{Out, say};
-use crate::config::settings::{Levels, Settings};
+use crate::config::settings::{Levels, Settings, Theme};
 use crate::shell::{self, FirstRun, Options};
 use crate::view::Look;
 
@@ -61,9 +61,10 @@ pub async fn talk(env: &Env, public: Option<ServerLink>, notice: Vec<String>) ->
     let settings = settings(env)?;
     let levels = env.paths().ok().map(|paths| Levels::of(&paths, &server.address()));
     let Look { color, light } = look(env, &settings);
+    let ask_background = color && settings.theme == Theme::Auto && std::env::var_os("COLORFGBG").is_none();
     let server = public.unwrap_or(server).reveal();
     let (local, plain) = (local::dir(env)?, env.plain);
-    let options = Options { server, notice, local, plain, color, light, settings, levels };
+    let options = Options { server, notice, local, plain, color, light, ask_background, settings, levels };
     match shell::run(client, options).await? {
         0 => {}
         1 => say("1 message is kept, and delivered when quip runs the next time"),

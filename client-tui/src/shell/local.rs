@@ -179,8 +179,12 @@ impl Local {
 
     /// Writes down which rooms there are, and how they are.
     pub fn keep_rooms(&mut self, app: &App) {
-        let now: BTreeMap<RoomId, &RoomSummary> =
-            app.rooms().listed().filter(|(_, room)| !room.held).map(|(id, room)| (id, &room.summary)).collect();
+        let now: BTreeMap<RoomId, &RoomSummary> = app
+            .rooms()
+            .listed()
+            .filter(|(_, room)| !room.held)
+            .map(|(id, room)| (id, &room.summary))
+            .collect();
         let gone: Vec<RoomId> = self.rooms.keys().copied().filter(|id| !now.contains_key(id)).collect();
         let changed: Vec<RoomSummary> = now
             .into_iter()

@@ -1,5 +1,6 @@
 //! The shell around the app: terminal, clock and network in, effects out. Imports everything the client has.
 
+mod background;
 mod face;
 mod local;
 mod mentions;
@@ -24,9 +25,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 pub use crate::app::first_run::FirstRun;
 use crate::app::first_run::FirstRunScreen;
 use crate::app::plain::Narrator;
-use crate::app::{App, Effect, Input, Level, Preferences, Setup};
+use crate::app::{App, Effect, Input, Key, Level, Preferences, Setup};
 use crate::config::settings::{Alerts, Levels, Settings};
 use crate::view::{self, Look};
+use background::{Background, Heard};
 use face::{Face, Typed};
 use local::{Answer, Local};
 use network::Network;
@@ -57,6 +59,8 @@ pub struct Options {
     pub color: bool,
     /// Whether the background is light.
     pub light: bool,
+    /// Whether that is not known, and the terminal is to be asked.
+    pub ask_background: bool,
     /// What `quip.toml` says.
     pub settings: Settings,
     /// Where it is kept which rooms call the user; `None` keeps nothing.
@@ -67,7 +71,9 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum ShellError {
     /// There is no terminal, or it is gone.
-    #[error("the terminal cannot be used: {0}; `quip --plain` needs none, and scripts use `quip send` and `quip tail`")]
+    #[error(
+        "the terminal cannot be used: {0}; `quip --plain` needs none, and scripts use `quip send` and `quip tail`"
+    )]
     Terminal(#[from] io::Error),
 }
 
@@ -125,6 +131,8 @@ struct Shell {
     drawn_at: Instant,
     /// A program that has the terminal; until it ends nothing is painted and no key is ours.
     outside: Option<Outside>,
+    /// The terminal was asked for its background.
+    background: Option<Background>,
     alerts: Alerts,
     levels: Option<Levels>,
     /// The input has ended; what is not delivered is waited for until then.
@@ -183,6 +191,7 @@ impl Shell {
             over: false,
             drawn_at,
             outside: None,
+            background: None,
             alerts,
             levels,
             over_at: None,
@@ -190,6 +199,9 @@ impl Shell {
         };
         if let Some(dir) = options.local {
             shell.open_local(&dir)?;
+        }
+        if options.ask_background && shell.face.screen().is_some() {
+            shell.background = Some(Background::asked(Instant::now()));
         }
         Ok(shell)
     }
@@ -203,6 +215,9 @@ impl Shell {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.draw()?;
+        if let (Some(_), Some(screen)) = (&self.background, self.face.screen()) {
+            screen.ask(background::QUESTION)?;
+        }
         let mut dirty = false;
         while !self.quit {
             dirty |= self.app.take_changed();
@@ -231,6 +246,9 @@ impl Shell {
             };
             match woken {
                 Woken::Heard(Some(input)) => self.hear(input)?,
+                Woken::Input(Some(Input::Key(key))) if self.background.is_some() => {
+                    dirty |= self.typed(key)?
+                }
                 Woken::Input(Some(input)) => self.take(input)?,
                 Woken::Input(None) | Woken::Heard(None) => {}
                 Woken::Draw => {
@@ -243,6 +261,27 @@ impl Shell {
             }
         }
         Ok(())
+    }
+
+    /// A key while the terminal may answer; whether it did, and everything is to be painted anew.
+    fn typed(&mut self, key: Key) -> io::Result<bool> {
+        let Some(background) = &mut self.background else {
+            return self.take(Input::Key(key)).map(|()| false);
+        };
+        let heard = background.take(key);
+        if background.is_over(Instant::now()) {
+            self.background = None;
+        }
+        match heard {
+            Heard::Part => {}
+            Heard::Typed(keys) => keys.into_iter().try_for_each(|key| self.take(Input::Key(key)))?,
+            Heard::Answer(light) => {
+                self.background = None;
+                self.look.light = light.unwrap_or(self.look.light);
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Lines may come from a file, all at once: each is taken when it is known where the one before has led.

@@ -90,6 +90,16 @@ impl Screen {
         out.flush()
     }
 
+    /// Asks the terminal something; the answer comes among the keys.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn ask(&mut self, question: &[u8]) -> io::Result<()> {
+        let mut out = io::stdout();
+        out.write_all(question)?;
+        out.flush()
+    }
+
     /// Puts `text` into the user's clipboard, as OSC 52. Only for what the user asked for by a key.
     ///
     /// # Errors

@@ -93,7 +93,10 @@ fn a_room_that_is_peeked_at_stays_unread() {
         world.says(2, "bob", "while I look");
         world.pass(5_000);
         let screen = world.screen(80, 24);
-        assert!(screen.contains("while I look") && screen.contains("#ops stays unread; Esc reads it"), "{screen}");
+        assert!(
+            screen.contains("while I look") && screen.contains("#ops stays unread; Esc reads it"),
+            "{screen}"
+        );
         assert_eq!((place(&world).as_str(), marked(&world)), ("#ops", vec![]));
         assert!(world.app.rooms().get(RoomId(2)).unwrap().summary.unread > 10);
         world.keys("<Esc>");

@@ -67,7 +67,10 @@ fn commands_work_and_questions_are_answered() {
     assert!(list.contains("#ops") && list.contains("nothing new"), "{list}");
     assert_eq!(told.line("/join #ops"), ["-- #ops"]);
     assert_eq!(told.line("mine"), ["-- Saturday 21 November", "14:30 ann: mine"]);
-    assert_eq!(told.line("/nope")[0], "error: /nope is no command; /help lists them, // begins a message with a slash");
+    assert_eq!(
+        told.line("/nope")[0],
+        "error: /nope is no command; /help lists them, // begins a message with a slash"
+    );
     assert_eq!(told.line("/delete"), ["delete “mine”? (y/n)"]);
     assert_eq!(told.line("no"), ["-- nothing was done"]);
     told.line("/delete");
@@ -94,7 +97,8 @@ fn mentions_are_chosen_by_number() {
 
 #[test]
 fn no_control_character_comes_out() {
-    let hostile: String = (0..0x20u8).map(char::from).chain(['\u{7f}', '\u{9b}', '\u{9d}', '\u{202e}']).collect();
+    let hostile: String =
+        (0..0x20u8).map(char::from).chain(['\u{7f}', '\u{9b}', '\u{9d}', '\u{202e}']).collect();
     let text = format!("a\u{1b}[2J\u{1b}]52;c;aGk=\u{7}{hostile}z\r\nb");
     let mut told = talking();
     let said = Message::new(id(77), MessageKind::Plain, SafeText::new(&text), None);

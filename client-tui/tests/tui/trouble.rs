@@ -34,7 +34,9 @@ fn a_message_to_somebody_new_is_kept_offline_and_delivered_once() {
     world.keys("/msg @dora are you there?<Enter>and more<Enter>half a thou");
     assert_eq!((place(&world).as_str(), said(&world)), ("@dora", ""));
     let screen = world.screen(80, 24);
-    for text in ["are you there?", "and more", "Kept, and sent to @dora when the server answers", "2 to deliver"] {
+    for text in
+        ["are you there?", "and more", "Kept, and sent to @dora when the server answers", "2 to deliver"]
+    {
         assert!(screen.contains(text), "{text}: {screen}");
     }
     // The server makes the room when it is asked for; it has its own id for it.
@@ -115,9 +117,10 @@ fn nothing_is_deleted_without_a_yes() {
         world.input(Input::Paste("y\n".into()));
         world.keys(answer);
         let room = RoomId(1);
-        let found = world.wanted.iter().any(
-            |effect| matches!(effect, Effect::Deliver(Request::Delete { room: at, .. }) if *at == room),
-        );
+        let found = world
+            .wanted
+            .iter()
+            .any(|effect| matches!(effect, Effect::Deliver(Request::Delete { room: at, .. }) if *at == room));
         assert_eq!(found, deleted, "{answer}");
         world.keys("on<Enter>");
         assert_eq!(world.rooms[&room].events.last().unwrap().message().unwrap().text(), "on");

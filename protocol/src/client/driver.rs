@@ -153,7 +153,8 @@ impl Driver {
             let End::Lost(Lost { error, why }) = end else { return None };
             // A connection that was cut does not say whether the device is revoked or its account suspended, which
             // passes: the next attempt is told.
-            let cut = self.served > served && matches!(&error, Error::Refused(r) if r.code == ErrorCode::Revoked);
+            let cut =
+                self.served > served && matches!(&error, Error::Refused(r) if r.code == ErrorCode::Revoked);
             if !self.config.reconnect || (error.is_final() && !cut) {
                 return Some(error);
             }
