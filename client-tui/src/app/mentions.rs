@@ -1,11 +1,12 @@
 //! Messages that name the user, over all rooms: collected from what is in memory and in the local copy, and gone to.
 
+use quip_protocol::frame::PageFrom;
 use quip_protocol::{AccountName, Event, RoomId, Seq, Target, Timestamp};
 
 use super::prompt::{Kind, Prompt};
 use super::rows::names;
 use super::sheet::Line;
-use super::{App, Effect, Sheet, words};
+use super::{App, Effect, LARGE_PAGE, Sheet, words};
 
 /// Most that are collected.
 pub const MOST: usize = 200;
@@ -63,18 +64,44 @@ impl App {
     /// Offers the messages that name the user.
     pub(super) fn open_mentions(&mut self) {
         let Some(me) = self.me.clone() else { return self.say("nobody can name you before you have a name") };
-        let mut all = Vec::new();
-        for (_, room) in self.rooms.listed() {
-            all.extend(room.timeline.events().filter_map(|it| Mention::of(it, &room.summary.target, &me)));
-        }
         self.completion = None;
-        self.prompt = Some(Prompt::mentions(sorted(all)));
+        self.prompt = Some(Prompt::mentions(sorted(self.mentions_at_hand(&me))));
+        self.fetch_mentioning();
         if self.local {
             self.effects.push(Effect::FindMentions(me));
         }
     }
 
-    /// The local copy was looked through.
+    fn mentions_at_hand(&self, me: &AccountName) -> Vec<Mention> {
+        let of = |(_, room)| {
+            let room: &super::room::Room = room;
+            room.timeline.events().filter_map(|event| Mention::of(event, &room.summary.target, me))
+        };
+        self.rooms.listed().flat_map(of).collect()
+    }
+
+    /// Fetches the newest of rooms where the server counts mentions that are not at hand.
+    fn fetch_mentioning(&mut self) {
+        let ids: Vec<RoomId> = self.rooms.listed().map(|(id, _)| id).collect();
+        for id in ids {
+            let Some(room) = self.rooms.get_mut(id) else { continue };
+            if room.summary.mentions > 0 && !room.timeline.is_loaded() && !room.fetching {
+                room.fetching = true;
+                let (target, from) = (room.summary.target.clone(), PageFrom::Latest);
+                self.effects.push(Effect::FetchPage { room: id, target, from, limit: LARGE_PAGE });
+            }
+        }
+    }
+
+    /// A page came: it may have what is being offered.
+    pub(super) fn keep_mentions(&mut self) {
+        if let (Some(Prompt { kind: Kind::Mentions(..), .. }), Some(me)) = (&self.prompt, self.me.clone()) {
+            let found = self.mentions_at_hand(&me);
+            self.mentions_came(found);
+        }
+    }
+
+    /// More was found.
     pub(super) fn mentions_came(&mut self, found: Vec<Mention>) {
         let known = |mention: &Mention| self.rooms.get(mention.room).is_some();
         let found: Vec<Mention> = found.into_iter().filter(known).collect();

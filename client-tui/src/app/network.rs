@@ -213,6 +213,7 @@ impl App {
                 self.scroll_to(seq);
             }
         }
+        self.keep_mentions();
     }
 
     fn page_failed(&mut self, id: RoomId, why: &Failure) {

@@ -64,6 +64,22 @@ fn mentions_of_all_rooms_are_listed_and_gone_to() {
 }
 
 #[test]
+fn a_mention_in_a_room_that_was_never_opened_is_found() {
+    let mut world = World::new();
+    world.host(1, "#general", "");
+    world.host(2, "#ops", "");
+    world.said(1, MIDNIGHT, "bob", "for @ann");
+    world.said(2, MIDNIGHT + HOUR, "carl", "also for @ann");
+    world.unread(1, 0, 1, 1);
+    world.unread(2, 0, 1, 1);
+    world.connect();
+    world.keys("<A-n>");
+    let screen = world.screen(80, 24);
+    assert!(screen.contains("#ops carl     also for @ann"), "{screen}");
+    assert!(!marked(&world).contains(&2), "looking for mentions reads nothing");
+}
+
+#[test]
 fn mentions_are_narrowed_by_typing() {
     let mut world = talking();
     world.keys("/mentions<Enter>");
