@@ -18,12 +18,14 @@ fn a_pipe_talks_and_everything_is_delivered_at_its_end() {
     let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
     let hostile = "\u{1b}[2J\u{1b}]52;c;aGk=\u{7} \u{9b}31m red \u{202e} end";
     ann.pipe(&["send", "#general"], hostile.as_bytes()).ok();
-    let script = format!("/create #ops\nfirst {hostile}\nsecond\n/help\n");
+    let script = format!("/list\n/create #ops\nfirst {hostile}\nsecond\n/help\n");
     let ran = ann.pipe(&["--plain"], script.as_bytes());
     assert_plain(ran.stdout.as_bytes());
     assert_plain(ran.stderr.as_bytes());
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(ran.stdout.contains("connected to"), "{ran:?}");
+    for said in ["connected to", "-- Your rooms", "-- Commands", "/peek #room"] {
+        assert!(ran.stdout.contains(said), "{said}: {ran:?}");
+    }
     let ops = ann.run(&["history", "#ops"]).ok();
     assert!(ops.contains("<ann> first") && ops.contains("<ann> second"), "{ops}");
 }

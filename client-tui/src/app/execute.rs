@@ -250,6 +250,7 @@ impl App {
 
     fn execute(&mut self, command: Command) -> Result<(), Why> {
         match command {
+            Command::Help if self.lines => self.sheet = Some(Sheet::commands()),
             Command::Help => self.sheet = Some(Sheet::help(&self.preferences.keys)),
             Command::Quit => self.quit(),
             Command::Msg(who, text) => self.message_directly(who, text)?,

@@ -10,6 +10,7 @@ use super::prompt::Kind;
 impl App {
     /// Takes a line.
     pub(super) fn line(&mut self, text: &str) {
+        self.lines = true;
         self.said = None;
         self.sheet = None;
         if self.prompt.is_some() {

@@ -18,6 +18,7 @@ mod keys;
 mod line;
 pub mod list;
 pub mod local;
+mod markers;
 pub mod mentions;
 mod mouse;
 mod network;
@@ -167,6 +168,8 @@ pub struct App {
     preferences: Preferences,
     /// The terminal's window is looked at, as far as it says so.
     focused: bool,
+    /// The user types lines, and has no keys.
+    lines: bool,
     /// The room that is seen is looked at without being read.
     pub(crate) peeking: bool,
     pub(crate) said: Option<Said>,
@@ -219,6 +222,7 @@ impl App {
             prefixed: false,
             preferences: Preferences::default(),
             focused: true,
+            lines: false,
             peeking: false,
             said: None,
             quit_asked: false,

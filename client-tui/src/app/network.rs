@@ -3,8 +3,8 @@
 use quip_protocol::frame::{PageFrom, Reply, Request, WatchState, Welcome};
 use quip_protocol::room::{AccountSummary, RoomSummary};
 use quip_protocol::{
-    AccountName, Cursor, Event, EventBody, Notice, NoticeBody, Receipt, Refusal, RoomId, Seq, ServerLink,
-    Target, Timestamp,
+    AccountName, Cursor, Event, EventBody, Notice, NoticeBody, Receipt, Refusal, RoomId, ServerLink, Target,
+    Timestamp,
 };
 
 use super::outbox::What;
@@ -129,30 +129,6 @@ impl App {
         }
     }
 
-    fn read_elsewhere(&mut self, id: RoomId, seq: Seq) {
-        let Some(room) = self.rooms.get_mut(id) else { return };
-        room.marked = room.marked.max(seq);
-        let news = seq > room.summary.read;
-        room.read_to(seq);
-        if news && seq < room.summary.head.seq {
-            // How many are left is the server's to count.
-            let target = room.summary.target.clone();
-            self.ask(Request::Open { target });
-        }
-    }
-
-    /// A device of the account, this one or another, marked a message as unread.
-    fn unread_again(&mut self, id: RoomId, seq: Seq) {
-        let Some(room) = self.rooms.get_mut(id) else { return };
-        room.unread_from(seq);
-        room.selected = None;
-        let target = room.summary.target.clone();
-        // Else what is seen would be marked at once.
-        self.peeking |= self.rooms.current_id() == Some(id);
-        // How many there are is the server's to count.
-        self.ask(Request::Open { target });
-    }
-
     fn reset(&mut self, id: RoomId, keep: Cursor) {
         let Some(room) = self.rooms.get_mut(id) else { return };
         room.timeline.truncate(keep.seq);
@@ -249,14 +225,6 @@ impl App {
             What::Post { .. } => "not sent",
         };
         self.complain(format!("{what}: {refusal}"));
-    }
-
-    fn mark_failed(&mut self, id: RoomId, seq: Seq) {
-        if let Some(room) = self.rooms.get_mut(id)
-            && room.marked == seq
-        {
-            room.marked = Seq(seq.0.saturating_sub(1));
-        }
     }
 
     fn failed(&mut self, request: &Request, why: &Failure) {

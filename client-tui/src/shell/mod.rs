@@ -259,6 +259,10 @@ impl Shell {
                 Woken::End => return Ok(()),
                 Woken::Failed(error) => return Err(error),
             }
+            if self.face.screen().is_none() {
+                // The next line may come at once, and close what this one has opened.
+                self.draw()?;
+            }
         }
         Ok(())
     }
