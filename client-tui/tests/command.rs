@@ -64,7 +64,7 @@ fn mistakes_are_one_line_and_an_exit_code() {
         (&["tail", "#ops"], 2, "quip host"),
         (&["join", &link[..40], "--name", "ann"], 2, "in quotes"),
         (&["join", "quip://127.0.0.1:9", "--name", "a b"], 2, "a name has only"),
-        (&["room", "create", "#x", "--members", "./nowhere"], 65, "cannot read the members"),
+        (&["room", "create", "#x", "--members", "./nowhere"], 65, "there is no file ./nowhere"),
         (&[], 2, "needs a terminal"),
     ];
     let home = home();
@@ -300,4 +300,10 @@ fn the_default_settings_are_printed_and_can_be_used() {
     let printed = done(quip(home.path(), &["default-config"]));
     assert!(printed.contains("theme = \"auto\"") && printed.contains("[keys]"), "{printed}");
     assert_eq!(quip::config::settings::Settings::parse(&printed), Ok(Default::default()));
+}
+
+#[test]
+fn plain_mode_needs_no_terminal_but_a_server() {
+    let (code, error) = failed(&with_input(quip(home().path(), &["--plain"]), b"hello\n"));
+    assert!(code == 2 && error.contains("quip join"), "{code} {error}");
 }

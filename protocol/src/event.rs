@@ -215,4 +215,11 @@ pub enum NoticeBody {
     },
     /// A device was added to the account, or revoked.
     Devices,
+    /// A device of the account marked this message as unread: what is behind the one before it was not read.
+    Unread {
+        /// The room.
+        room: RoomId,
+        /// The first message that is unread now.
+        seq: Seq,
+    },
 }

@@ -301,6 +301,13 @@ pub enum Request {
         /// In which room; `None` is in every room.
         target: Option<Target>,
     },
+    /// Moves this account's read marker back, so that this message is unread again. → `Done`
+    MarkUnread {
+        /// Where.
+        room: RoomId,
+        /// The message.
+        seq: Seq,
+    },
 }
 
 /// What the server answers.

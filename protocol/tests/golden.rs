@@ -69,6 +69,7 @@ fn notices() -> Vec<NoticeBody> {
         NoticeBody::Mentioned { room, seq: Seq(5), by },
         NoticeBody::Read { room, seq: Seq(5) },
         NoticeBody::Devices,
+        NoticeBody::Unread { room, seq: Seq(5) },
     ]
 }
 
@@ -156,6 +157,8 @@ impl Golden {
         let inbox = Request::WatchInbox { from: Some(cursor) };
         self.line(FrameKind::Request, Labelled { label: 7, body: inbox });
         self.line(FrameKind::Reply, Labelled { label: 7, body: Reply::Inbox { head: cursor } });
+        let unread = Request::MarkUnread { room: ROOM, seq: Seq(5) };
+        self.line(FrameKind::Request, Labelled { label: 8, body: unread });
     }
 }
 

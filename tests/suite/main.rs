@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod background;
 mod client_killed;
 mod commands;
 mod crash;
@@ -12,7 +13,9 @@ mod doors;
 mod full_disk;
 mod hostile_text;
 mod load;
+mod newcomer;
 mod offline;
+mod plain;
 mod refusals;
 mod roaming;
 mod running;

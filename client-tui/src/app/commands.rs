@@ -1,6 +1,6 @@
 //! Slash commands: one table, from which parser, completion and help come. Imports types of the protocol alone.
 
-use quip_protocol::{AccountName, Role, RoomName, SafeLine, SafeText};
+use quip_protocol::{AccountName, Role, RoomName, SafeLine, SafeText, Target};
 
 use super::alerts::Level;
 
@@ -39,6 +39,16 @@ pub enum Command {
     Edits,
     /// Make a room.
     Create(RoomName, bool, SafeLine),
+    /// Show which messages name the user.
+    Mentions,
+    /// Go to the next room that needs the user.
+    Next,
+    /// Show the rooms the user is in, and what is unread there.
+    List,
+    /// Look at a room without reading it.
+    Peek(Target),
+    /// The selected or the last message of someone else is unread again.
+    Unread,
     /// Show the members.
     Members,
     /// Show what is known of an account.
@@ -129,6 +139,17 @@ pub const TABLE: &[Entry] = &[
         entry("members", "", "list the members", Words::Nothing, |w| none(w, Command::Members)),
     ),
     entry("whois", "@user", "show an account", Words::Accounts, |w| one(w, "@user").map(Command::WhoIs)),
+    entry("list", "", "list your rooms and what is unread", Words::Nothing, |w| none(w, Command::List)),
+    entry("next", "", "go to the next room that needs you", Words::Nothing, |w| none(w, Command::Next)),
+    entry("peek", "#room", "look at a room of yours, which stays unread", Words::Rooms, |w| {
+        one(w, "#room or @user").map(Command::Peek)
+    }),
+    entry("unread", "", "make the selected message and those below unread", Words::Nothing, |w| {
+        none(w, Command::Unread)
+    }),
+    entry("mentions", "", "messages that name you, in all rooms", Words::Nothing, |w| {
+        none(w, Command::Mentions)
+    }),
     entry("me", "text", "say what you do", Words::Nothing, |w| said(w).map(Command::Me)),
     with_alias(
         "r",
@@ -262,6 +283,8 @@ mod tests {
             ("/react :+1:", Ok(Command::React(SafeLine::new("👍")))),
             ("/topic", Ok(Command::Topic(None))),
             ("/who", Ok(Command::Members)),
+            ("/peek #ops", Ok(Command::Peek("#ops".parse().unwrap()))),
+            ("/peek", Err("#room or @user is missing: /peek #room")),
             ("/?", Ok(Command::Help)),
             ("/me", Err("a text is missing: /me text")),
             ("/join", Err("#room is missing: /join #room")),

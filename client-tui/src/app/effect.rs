@@ -35,6 +35,8 @@ pub enum Effect {
         /// The last event read.
         seq: Seq,
     },
+    /// Look for messages that name this account in the local copy: [`super::Input::Mentions`].
+    FindMentions(quip_protocol::AccountName),
     /// Ring.
     Bell,
     /// Call the user, who does not look: ring, and tell the desktop.

@@ -5,12 +5,17 @@ use quip_protocol::limits::MAX_EMOJI;
 use quip_protocol::{MessageId, MessageKind, RoomName, SafeLine, SafeText, Seq, Target};
 
 use super::commands::{self, Command};
+use super::keymap::Action;
 use super::outbox::Delivery;
+use super::prompt::{Deed, Prompt};
 use super::room::Room;
 use super::{About, App, Effect, Sheet};
 
 /// How long an invite link is good, in seconds.
 const INVITE_TTL_S: u32 = 24 * 3600;
+
+/// Why a command that only the server can carry out is not.
+const OFFLINE: &str = "not connected; try again when the connection is back";
 
 /// Why something cannot be done, in one line for the user.
 type Why = String;
@@ -60,7 +65,7 @@ impl App {
     }
 
     fn fits(&self, text: &SafeText) -> Result<(), Why> {
-        let limit = self.limits.as_ref().map_or(quip_protocol::limits::MAX_TEXT, |l| l.text_bytes as usize);
+        let limit = self.text_limit();
         match text.len() {
             0 => Err("there is nothing to send".to_owned()),
             len if len > limit => Err(format!(
@@ -68,6 +73,11 @@ impl App {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// The most bytes that a message has.
+    pub(super) fn text_limit(&self) -> usize {
+        self.limits.as_ref().map_or(quip_protocol::limits::MAX_TEXT, |limits| limits.text_bytes as usize)
     }
 
     fn new_id(&mut self) -> MessageId {
@@ -99,6 +109,7 @@ impl App {
         if let Some(room) = self.rooms.current_mut().filter(|room| room.summary.target == target) {
             room.selected = None;
             if matches!(request, Request::Post { .. }) {
+                self.peeking = false;
                 room.to_bottom();
             }
         }
@@ -126,7 +137,7 @@ impl App {
         let me = self.me.as_ref();
         let newest =
             || room.timeline.newest(|event, _| Some(&event.author) != me).map(|(event, _)| event.seq);
-        room.selected.or_else(newest).ok_or_else(|| "there is no message to answer here".to_owned())
+        room.selected.or_else(newest).ok_or_else(|| "there is no message of anybody else here".to_owned())
     }
 
     /// Takes the selected or last own message into the composer.
@@ -160,17 +171,40 @@ impl App {
         self.edit_message(seq, &SafeText::new(&text.as_str().replacen(old, new, 1)))
     }
 
-    fn delete(&mut self) -> Result<(), Why> {
+    /// Asks whether the selected or the last own message is to be deleted.
+    fn ask_to_delete(&mut self) -> Result<(), Why> {
         let room = self.current()?;
         // A moderator may delete what others wrote: the server knows.
         let seq = match room.selected {
             Some(seq) => seq,
             None => self.own_message()?.0,
         };
-        let (room, target) = (room.summary.id, room.summary.target.clone());
-        let id = self.new_id();
-        self.deliver(target, Request::Delete { room, target: seq, id });
+        let (_, message) = room.timeline.message(seq).ok_or("there is no message to delete")?;
+        let deed = Deed::Delete { room: room.summary.id, target: room.summary.target.clone(), seq };
+        self.prompt = Some(Prompt::sure(deed, message.text()));
         Ok(())
+    }
+
+    /// Asks whether the room is to be archived.
+    fn ask_to_archive(&mut self) -> Result<(), Why> {
+        let room = self.named_room()?;
+        if !self.is_up() {
+            return Err(OFFLINE.to_owned());
+        }
+        self.prompt = Some(Prompt::sure(Deed::Archive(room), ""));
+        Ok(())
+    }
+
+    /// Does what the user was asked about, and said yes to.
+    pub(super) fn perform(&mut self, deed: Deed) {
+        match deed {
+            Deed::Delete { room, target, seq } => {
+                let id = self.new_id();
+                self.deliver(target, Request::Delete { room, target: seq, id });
+            }
+            Deed::Archive(room) if self.is_up() => self.ask(Request::Archive { room }),
+            Deed::Archive(_) => self.complain(OFFLINE),
+        }
     }
 
     fn react(&mut self, emoji: SafeLine) -> Result<(), Why> {
@@ -202,6 +236,10 @@ impl App {
         let target = Target::Direct(who);
         match self.rooms.find(&target) {
             Some(id) => self.show(id),
+            None if !self.is_up() => {
+                let id = self.rooms.hold(target.clone(), self.now);
+                self.show(id);
+            }
             None => {
                 self.going = Some(target.clone());
                 self.ask(Request::Open { target: target.clone() });
@@ -212,6 +250,7 @@ impl App {
 
     fn execute(&mut self, command: Command) -> Result<(), Why> {
         match command {
+            Command::Help if self.lines => self.sheet = Some(Sheet::commands()),
             Command::Help => self.sheet = Some(Sheet::help(&self.preferences.keys)),
             Command::Quit => self.quit(),
             Command::Msg(who, text) => self.message_directly(who, text)?,
@@ -221,12 +260,20 @@ impl App {
                 let (seq, _) = self.own_message()?;
                 self.edit_message(seq, &text)?;
             }
-            Command::Delete => self.delete()?,
+            Command::Delete => self.ask_to_delete()?,
+            Command::Archive => self.ask_to_archive()?,
             Command::React(emoji) => self.react(emoji)?,
             Command::Reply(text) => self.reply(&text)?,
             Command::Notify(level) => self.notify(level)?,
             Command::Thread => self.thread()?,
             Command::Edits => self.edits()?,
+            Command::Mentions => self.open_mentions(),
+            Command::Next => drop(self.move_in_rooms(Action::RoomNeedy)),
+            Command::List => self.list_rooms(),
+            Command::Peek(target) => {
+                let id = self.rooms.find(&target).ok_or_else(|| format!("you are not in {target}"))?;
+                self.peek(id);
+            }
             Command::Topic(None) => {
                 let topic = self.current()?.summary.topic.as_str().to_owned();
                 self.say(if topic.is_empty() { "there is no topic".to_owned() } else { topic });
@@ -239,7 +286,7 @@ impl App {
             other => {
                 let request = self.request(other)?;
                 if !self.is_up() {
-                    return Err("not connected; try again when the connection is back".to_owned());
+                    return Err(OFFLINE.to_owned());
                 }
                 self.ask(request);
             }
@@ -271,9 +318,12 @@ impl App {
                 self.asked_members = Some(id);
                 Request::Members { target, after: None }
             }
+            Command::Unread => {
+                let seq = self.others_message()?;
+                Request::MarkUnread { room: self.current()?.summary.id, seq }
+            }
             Command::WhoIs(name) => Request::WhoIs { name },
             Command::Rooms => Request::PublicRooms { after: None },
-            Command::Archive => Request::Archive { room: self.named_room()? },
             _ => return Err("that is no request".to_owned()),
         })
     }

@@ -52,19 +52,22 @@ pub struct FirstRunScreen {
     pub field: Composer,
     /// What was wrong with it.
     pub error: Option<String>,
-    default_name: String,
+    login: String,
+    /// What is in the field was not typed: the first key writes over it.
+    pub chosen: bool,
     link: Option<ServerLink>,
 }
 
 impl FirstRunScreen {
-    /// The screen, which offers `default_name`.
-    pub fn new(default_name: &AccountName) -> FirstRunScreen {
+    /// The screen, which offers the name of the login.
+    pub fn new(login: Option<&AccountName>) -> FirstRunScreen {
         FirstRunScreen {
             step: Step::Choose,
             choice: 0,
             field: Composer::default(),
             error: None,
-            default_name: default_name.as_str().to_owned(),
+            login: login.map_or_else(String::new, |name| name.as_str().to_owned()),
+            chosen: false,
             link: None,
         }
     }
@@ -89,6 +92,7 @@ impl FirstRunScreen {
             self.choice = 1;
             self.step = Step::Link;
         }
+        self.write_over();
         if self.step != Step::Choose && self.field.insert(text.trim()).is_err() {
             self.error = Some("that is far too long for a link".to_owned());
         }
@@ -120,10 +124,28 @@ impl FirstRunScreen {
 
     fn ask_name(&mut self) {
         self.step = Step::Name;
-        self.field.set(&self.default_name);
+        self.field.set(&self.login);
+        self.chosen = !self.login.is_empty();
+    }
+
+    /// Empties the field of what is chosen in it; whether there was something.
+    fn write_over(&mut self) -> bool {
+        let chosen = std::mem::take(&mut self.chosen);
+        if chosen {
+            self.field.set("");
+        }
+        chosen
     }
 
     fn type_in(&mut self, key: Key) -> Option<FirstRun> {
+        let is_text = matches!((key.code, key.ctrl, key.alt), (Code::Char(_), false, false));
+        let deletes = matches!(key.code, Code::Backspace | Code::Delete);
+        let wrote_over = (is_text || deletes) && self.write_over();
+        if wrote_over && deletes {
+            return None;
+        }
+        // Any other key takes what is offered to be changed.
+        self.chosen = false;
         match (key.code, key.ctrl, key.alt) {
             (Code::Enter, ..) => return self.entered(),
             (Code::Esc, ..) => {

@@ -31,6 +31,10 @@ pub enum Code {
     Up,
     /// Arrow down.
     Down,
+    /// Arrow up with Shift, where Alt is pressed as well.
+    ShiftUp,
+    /// Arrow down with Shift, where Alt is pressed as well.
+    ShiftDown,
     /// Home.
     Home,
     /// End.
@@ -92,6 +96,8 @@ const NAMED: &[(&str, Code)] = &[
     ("right", Code::Right),
     ("up", Code::Up),
     ("down", Code::Down),
+    ("shift-up", Code::ShiftUp),
+    ("shift-down", Code::ShiftDown),
     ("home", Code::Home),
     ("end", Code::End),
     ("pageup", Code::PageUp),
@@ -169,6 +175,8 @@ pub enum Input {
     Key(Key),
     /// A bracketed paste.
     Paste(String),
+    /// A line was typed, where there are no keys.
+    Line(String),
     /// The mouse did something at a cell.
     Mouse {
         /// What.
@@ -277,6 +285,8 @@ pub enum Input {
         /// Up to where.
         seq: Seq,
     },
+    /// Messages of the local copy that name the account.
+    Mentions(Vec<super::mentions::Mention>),
     /// The read marker could not be moved.
     MarkFailed {
         /// The room.

@@ -1,6 +1,6 @@
 //! What keys and pastes do. The table of keys is `keymap`.
 
-use quip_protocol::Seq;
+use quip_protocol::{RoomId, Seq};
 
 use super::complete::Completion;
 use super::composer::{Composer, TooMuch};
@@ -90,6 +90,7 @@ impl App {
             Action::Prefix => self.prefixed = true,
             Action::Editor => self.edit_outside(),
             Action::Switch | Action::Find | Action::Recall => self.open_prompt(action),
+            Action::Mentions => self.open_mentions(),
             Action::Redraw => self.effects.push(Effect::Redraw),
             Action::Suspend => self.effects.push(Effect::Suspend),
             Action::Quit => self.quit(),
@@ -152,11 +153,12 @@ impl App {
         if let Some(room) = self.rooms.current_mut()
             && room.selected.take().is_none()
         {
+            self.peeking = false;
             room.to_bottom();
         }
     }
 
-    fn move_in_rooms(&mut self, action: Action) -> bool {
+    pub(super) fn move_in_rooms(&mut self, action: Action) -> bool {
         let count = self.rooms.listed().len();
         let place = self.rooms.place();
         let to = match action {
@@ -173,12 +175,33 @@ impl App {
             }
             Action::RoomDown if count > 0 => self.rooms.at(place.map_or(0, |at| (at + 1) % count)),
             Action::RoomUp | Action::RoomDown => None,
+            Action::Peek(place) => return self.peek_at(self.rooms.at(usize::from(place))),
+            Action::PeekUp | Action::PeekDown if count > 0 => {
+                let step = if action == Action::PeekUp { count - 1 } else { 1 };
+                return self.peek_at(self.rooms.at(place.map_or(0, |at| (at + step) % count)));
+            }
             _ => return false,
         };
         if let Some(id) = to {
             self.show(id);
         }
         true
+    }
+
+    /// Looks at a room without reading it. Always `true`: the key meant that.
+    fn peek_at(&mut self, room: Option<RoomId>) -> bool {
+        if let Some(id) = room {
+            self.peek(id);
+        }
+        true
+    }
+
+    /// Shows a room; it stays unread until it is shown otherwise, written to, or left by Esc.
+    pub(super) fn peek(&mut self, id: RoomId) {
+        if self.rooms.current_id() != Some(id) {
+            self.show(id);
+            self.peeking = true;
+        }
     }
 
     pub(super) fn move_in_timeline(&mut self, action: Action) -> bool {

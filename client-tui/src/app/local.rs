@@ -1,6 +1,6 @@
 //! What the client knows before it has asked anyone: its rooms, and what it has yet to deliver.
 
-use quip_protocol::{AccountName, Cursor, SafeLine};
+use quip_protocol::{AccountName, Cursor, SafeLine, Target};
 
 use super::App;
 use super::outbox::Delivery;
@@ -31,7 +31,15 @@ impl App {
                 room.caught = cursor;
             }
         }
-        loaded.deliveries.into_iter().for_each(|delivery| self.outbox.push(delivery));
+        for delivery in loaded.deliveries {
+            // What was written to somebody for the first time has no room yet to be seen in.
+            if let (Target::Direct(_), true, None) =
+                (&delivery.target, delivery.is_post(), self.rooms.find(&delivery.target))
+            {
+                self.rooms.hold(delivery.target.clone(), delivery.at);
+            }
+            self.outbox.push(delivery);
+        }
         if let Some(first) = self.rooms.next_needy().or_else(|| self.rooms.at(0)) {
             self.show(first);
         }

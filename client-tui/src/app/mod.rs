@@ -15,14 +15,18 @@ mod fuzzy;
 pub mod input;
 pub mod keymap;
 mod keys;
+mod line;
 pub mod list;
 pub mod local;
 mod lost;
+mod markers;
+pub mod mentions;
 mod mouse;
 mod network;
 mod noise;
 pub mod outbox;
 pub mod panes;
+pub mod plain;
 pub mod prompt;
 mod prompting;
 pub mod room;
@@ -31,6 +35,7 @@ mod said;
 pub mod scroll;
 mod selected;
 pub mod sheet;
+pub mod status;
 pub mod text;
 pub mod timeline;
 pub mod words;
@@ -164,6 +169,10 @@ pub struct App {
     preferences: Preferences,
     /// The terminal's window is looked at, as far as it says so.
     focused: bool,
+    /// The user types lines, and has no keys.
+    lines: bool,
+    /// The room that is seen is looked at without being read.
+    pub(crate) peeking: bool,
     pub(crate) said: Option<Said>,
     quit_asked: bool,
     rang_at: Timestamp,
@@ -214,6 +223,8 @@ impl App {
             prefixed: false,
             preferences: Preferences::default(),
             focused: true,
+            lines: false,
+            peeking: false,
             said: None,
             quit_asked: false,
             rang_at: Timestamp::default(),
@@ -236,11 +247,17 @@ impl App {
         self.changed |= input != Input::Tick || counting || shown != self.said.is_some();
         let looks_above = matches!(
             input,
-            Input::Key(_) | Input::Mouse { .. } | Input::Resize { .. } | Input::Page { .. } | Input::Tick
+            Input::Key(_)
+                | Input::Line(_)
+                | Input::Mouse { .. }
+                | Input::Resize { .. }
+                | Input::Page { .. }
+                | Input::Tick
         );
         match input {
             Input::Key(key) => self.key(key),
             Input::Paste(text) => self.paste(&text),
+            Input::Line(text) => self.line(&text),
             Input::Resize { columns, rows } => self.size = (columns, rows),
             Input::Tick => {}
             Input::Mouse { what, x, y } => self.mouse(what, x, y),
@@ -263,9 +280,13 @@ impl App {
         let (columns, rows) = self.size;
         let lines = text::wrap(self.composer.text(), panes::composer_width(columns)).len();
         let lines = if self.prompt.is_some() { 1 } else { lines };
-        let members = self.rooms.current().is_some_and(|room| !room.is_direct());
-        let banner = self.composer.about != About::New && self.prompt.is_none();
-        panes::divide(columns, rows, u16::try_from(lines).unwrap_or(u16::MAX), banner, members)
+        let wish = panes::Wish {
+            composer: u16::try_from(lines).unwrap_or(u16::MAX),
+            status: u16::try_from(self.status_rows()).unwrap_or(u16::MAX),
+            banner: self.composer.about != About::New && self.prompt.is_none(),
+            members: self.rooms.current().is_some_and(|room| !room.is_direct()),
+        };
+        panes::divide(columns, rows, wish)
     }
 
     /// The current room's timeline at the width of its pane.
@@ -309,6 +330,11 @@ impl App {
         self.connection == Connection::Up
     }
 
+    /// Whether it is known which rooms there are, or that nobody can be asked now.
+    pub fn is_settled(&self) -> bool {
+        self.listed_once || matches!(self.connection, Connection::Down { .. })
+    }
+
     fn say(&mut self, text: impl Into<String>) {
         self.said = Some(Said { text: text.into(), is_error: false, until: self.now.plus_ms(SAID_MS) });
     }
@@ -326,6 +352,7 @@ impl App {
         if self.rooms.current_id() == Some(id) || self.rooms.get(id).is_none() {
             return;
         }
+        self.peeking = false;
         let mut composer = std::mem::take(&mut self.composer);
         if let Some(room) = self.rooms.current_mut() {
             room.draft = std::mem::take(&mut composer);
@@ -365,7 +392,7 @@ impl App {
     fn fetch_newer(&mut self) {
         let now = self.now;
         let Some(room) = self.rooms.current_mut() else { return };
-        if room.fetching || now < room.retry_at {
+        if room.fetching || now < room.retry_at || room.held {
             return;
         }
         if let Some(from) = room.missing() {
@@ -404,7 +431,7 @@ impl App {
         let Some(room) = self.rooms.current_mut() else { return };
         let seen = room.timeline.last();
         let at_bottom = room.scroll == Scroll::Bottom && room.timeline.is_loaded();
-        if !at_bottom || !self.focused || seen < room.summary.head.seq {
+        if !at_bottom || !self.focused || self.peeking || seen < room.summary.head.seq {
             return;
         }
         room.read_to(seen);

@@ -3,8 +3,8 @@
 use quip_protocol::frame::{PageFrom, Reply, Request, WatchState, Welcome};
 use quip_protocol::room::{AccountSummary, RoomSummary};
 use quip_protocol::{
-    AccountName, Cursor, Event, EventBody, Notice, NoticeBody, Receipt, Refusal, RoomId, Seq, ServerLink,
-    Target, Timestamp,
+    AccountName, Cursor, Event, EventBody, Notice, NoticeBody, Receipt, Refusal, RoomId, ServerLink, Target,
+    Timestamp,
 };
 
 use super::outbox::What;
@@ -32,6 +32,7 @@ impl App {
             Input::Refused { id, refusal } => self.refused(id, &refusal),
             Input::MarkFailed { room, seq } => self.mark_failed(room, seq),
             Input::Local(loaded) => self.local(loaded),
+            Input::Mentions(found) => self.mentions_came(found),
             Input::Marked { .. } => {}
             Input::Answer { request, answer: Ok(reply) } => self.answer(request, reply),
             Input::Answer { request, answer: Err(why) } => self.failed(&request, &why),
@@ -39,12 +40,16 @@ impl App {
                 let lines = lines.iter().map(|line| shown_line(line.as_str())).collect();
                 self.sheet = Some(Sheet::new(title.as_str(), lines));
             }
-            Input::Key(_) | Input::Paste(_) | Input::Resize { .. } | Input::Tick => {}
+            Input::Key(_) | Input::Paste(_) | Input::Line(_) | Input::Resize { .. } | Input::Tick => {}
             Input::Focus(_) | Input::Mouse { .. } | Input::Composed(_) => {}
         }
     }
 
     fn up_again(&mut self, welcome: Welcome) {
+        // What did not work without a connection is no news any more.
+        if self.connection != Connection::Up && self.said.as_ref().is_some_and(|said| said.is_error) {
+            self.said = None;
+        }
         self.connection = Connection::Up;
         self.server = welcome.server;
         self.limits = Some(welcome.limits);
@@ -120,19 +125,8 @@ impl App {
                 self.forget(room);
             }
             NoticeBody::Read { room, seq } => self.read_elsewhere(room, seq),
+            NoticeBody::Unread { room, seq } => self.unread_again(room, seq),
             NoticeBody::Mentioned { .. } | NoticeBody::Devices => {}
-        }
-    }
-
-    fn read_elsewhere(&mut self, id: RoomId, seq: Seq) {
-        let Some(room) = self.rooms.get_mut(id) else { return };
-        room.marked = room.marked.max(seq);
-        let news = seq > room.summary.read;
-        room.read_to(seq);
-        if news && seq < room.summary.head.seq {
-            // How many are left is the server's to count.
-            let target = room.summary.target.clone();
-            self.ask(Request::Open { target });
         }
     }
 
@@ -197,6 +191,7 @@ impl App {
                 self.scroll_to(seq);
             }
         }
+        self.keep_mentions();
     }
 
     fn page_failed(&mut self, id: RoomId, why: &Failure) {
@@ -234,14 +229,6 @@ impl App {
         self.complain(format!("{what}: {refusal}"));
     }
 
-    fn mark_failed(&mut self, id: RoomId, seq: Seq) {
-        if let Some(room) = self.rooms.get_mut(id)
-            && room.marked == seq
-        {
-            room.marked = Seq(seq.0.saturating_sub(1));
-        }
-    }
-
     fn failed(&mut self, request: &Request, why: &Failure) {
         match request {
             Request::WatchInbox { .. } => self.ask(Request::Rooms { after: None }),
@@ -253,11 +240,24 @@ impl App {
                     }
                 }
             }
+            Request::Open { target } => {
+                self.complain(why.text());
+                self.let_go(target, why);
+            }
             // Asked by itself, and again when the time comes.
             Request::Members { .. } if self.asked_members.is_none() => {}
             _ => self.complain(why.text()),
         }
         self.asked_members = None;
+    }
+
+    /// A room that the server does not make is forgotten, unless there is something to be taken back from it.
+    fn let_go(&mut self, target: &Target, why: &Failure) {
+        let held = self.rooms.find(target).filter(|id| self.rooms.get(*id).is_some_and(|room| room.held));
+        let written = self.outbox.posts(target).next().is_some();
+        if let (Some(id), Failure::Refused(_), false) = (held, why, written) {
+            self.forget(id);
+        }
     }
 
     fn answer(&mut self, request: Request, reply: Reply) {
@@ -317,6 +317,7 @@ impl App {
             .listed()
             .map(|(id, _)| id)
             .filter(|id| listing.iter().all(|room| room.id != *id))
+            .filter(|id| self.rooms.get(*id).is_none_or(|room| !room.held))
             .collect();
         gone.into_iter().for_each(|id| self.forget(id));
         for room in listing {
@@ -329,6 +330,8 @@ impl App {
             room.unread_line = Some(room.summary.read);
         }
         self.watch();
+        let held: Vec<Target> = self.rooms.held().cloned().collect();
+        held.into_iter().for_each(|target| self.ask(Request::Open { target }));
         if self.rooms.current_id().is_none()
             && let Some(first) = self.rooms.next_needy().or_else(|| self.rooms.at(0))
         {
@@ -349,7 +352,7 @@ impl App {
         for ids in [seen, others] {
             let mut new = Vec::new();
             for id in ids {
-                if let Some(room) = self.rooms.get_mut(id).filter(|room| !room.watched) {
+                if let Some(room) = self.rooms.get_mut(id).filter(|room| !room.watched && !room.held) {
                     room.watched = true;
                     room.caught.get_or_insert(room.summary.head);
                     new.push((id, room.caught));
@@ -378,7 +381,8 @@ impl App {
             if rest > 0 {
                 lines.push(Line::Text(format!("… and {rest} more")));
             }
-            let title = format!("{target}: {} members, {} online", found.total, found.online);
+            let members = super::words::counted(found.total.into(), "member");
+            let title = format!("{target}: {members}, {} online", found.online);
             self.sheet = Some(Sheet::new(title, lines));
         }
         if let Some(room) = self.rooms.get_mut(id) {
@@ -391,8 +395,7 @@ impl App {
         let mut lines: Vec<Line> = rooms
             .iter()
             .map(|room| {
-                let people =
-                    if room.members == 1 { "1 member" } else { &format!("{} members", room.members) };
+                let people = super::words::counted(room.members.into(), "member");
                 let about = if room.topic.is_empty() { "" } else { " · " };
                 Line::Pair(room.target.to_string(), format!("{people}{about}{}", room.topic))
             })

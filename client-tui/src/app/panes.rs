@@ -32,7 +32,7 @@ pub struct Panes {
     pub banner: Option<Pane>,
     /// Where the user types.
     pub composer: Pane,
-    /// Connection and hints.
+    /// Connection, hints, and what is said to the user.
     pub status: Option<Pane>,
 }
 
@@ -45,7 +45,7 @@ const ROOMS_FROM: u16 = 64;
 /// From here on the member list is shown.
 const MEMBERS_FROM: u16 = 100;
 /// From here on lines separate the panes.
-const RULES_FROM: u16 = 14;
+pub const RULES_FROM: u16 = 14;
 /// The composer grows up to here, and to a third of the screen.
 const COMPOSER_MAX: u16 = 6;
 
@@ -57,8 +57,27 @@ pub fn composer_width(columns: u16) -> usize {
     usize::from(columns.saturating_sub(PROMPT_WIDTH + 1)).max(1)
 }
 
-/// Divides `columns` × `rows`; the composer would like `composer_rows`.
-pub fn divide(columns: u16, rows: u16, composer_rows: u16, banner: bool, members: bool) -> Panes {
+/// Cells across that the status has: behind its sign, and one less than the screen.
+pub fn status_width(columns: u16) -> usize {
+    usize::from(columns.saturating_sub(3)).max(1)
+}
+
+/// What the panes would like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// Rows of the composer.
+    pub composer: u16,
+    /// Rows of the status.
+    pub status: u16,
+    /// Whether there is a banner.
+    pub banner: bool,
+    /// Whether there are members to show.
+    pub members: bool,
+}
+
+/// Divides `columns` × `rows`.
+pub fn divide(columns: u16, rows: u16, wish: Wish) -> Panes {
+    let Wish { composer: composer_rows, status: status_rows, banner, members } = wish;
     let composer_max = (rows / 3).clamp(1, COMPOSER_MAX);
     let composer_rows = composer_rows.clamp(1, composer_max).min(rows);
     let rules = rows >= RULES_FROM;
@@ -73,6 +92,7 @@ pub fn divide(columns: u16, rows: u16, composer_rows: u16, banner: bool, members
     let banner = take(banner, 2);
     let upper = take(rules && top, 2);
     let lower = take(rules, 2);
+    let status_rows = 1 + (1..status_rows).filter(|_| take(status, 3)).count() as u16;
 
     let body_y = u16::from(top) + u16::from(upper);
     let rooms_width = if columns >= ROOMS_FROM { ROOMS_WIDTH } else { 0 };
@@ -92,7 +112,7 @@ pub fn divide(columns: u16, rows: u16, composer_rows: u16, banner: bool, members
         lower_rule: lower.then_some(body_y + free),
         banner: banner.then(|| line(below)),
         composer: Pane { x: 0, y: composer_y, width: columns, height: composer_rows },
-        status: status.then(|| line(composer_y + composer_rows)),
+        status: status.then(|| Pane { height: status_rows, ..line(composer_y + composer_rows) }),
     }
 }
 
@@ -120,9 +140,12 @@ mod tests {
     fn panes_fill_the_screen_and_never_leave_it() {
         for columns in 0..130 {
             for rows in 0..45 {
-                for wish in [1, 3, 9] {
-                    let panes = divide(columns, rows, wish, wish == 3, true);
-                    let lines = [panes.top, panes.banner, panes.status].into_iter().flatten().count() as u16
+                for composer in [1, 3, 9] {
+                    let wish =
+                        Wish { composer, status: composer.min(3), banner: composer == 3, members: true };
+                    let panes = divide(columns, rows, wish);
+                    let lines = panes.status.map_or(0, |pane| pane.height)
+                        + [panes.top, panes.banner].into_iter().flatten().count() as u16
                         + [panes.upper_rule, panes.lower_rule].into_iter().flatten().count() as u16;
                     assert_eq!(lines + panes.timeline.height + panes.composer.height, rows);
                     for pane in [Some(panes.timeline), Some(panes.composer), panes.rooms, panes.members] {

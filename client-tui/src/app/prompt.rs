@@ -1,13 +1,14 @@
 //! A question in the composer's place: which room, which words, which earlier line. Typing narrows what is found.
 //! Imports the rooms and the composer.
 
-use quip_protocol::{RoomId, Seq};
+use quip_protocol::{RoomId, RoomName, Seq, Target};
 
 use super::complete::Candidate;
 use super::composer::{Composer, History};
+use super::mentions::Mention;
 use super::room::{Room, Rooms};
 use super::scroll::Scroll;
-use super::{fuzzy, words};
+use super::{fuzzy, text, words};
 
 /// Most that is offered.
 const MOST: usize = 50;
@@ -21,6 +22,26 @@ pub enum Kind {
     Find(Found),
     /// A line written before.
     Recall,
+    /// A message that names the user: all, and which of them are offered.
+    Mentions(Vec<Mention>, Vec<usize>),
+    /// Whether this is to be done; and the question.
+    Sure(Deed, String),
+}
+
+/// What cannot be taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deed {
+    /// A message is deleted.
+    Delete {
+        /// Where.
+        room: RoomId,
+        /// What that is called.
+        target: Target,
+        /// Which.
+        seq: Seq,
+    },
+    /// Nobody writes in the room any more.
+    Archive(RoomName),
 }
 
 /// Messages that hold the words.
@@ -75,6 +96,27 @@ impl Prompt {
         Prompt::new(Kind::Find(found))
     }
 
+    /// Asks for one of these mentions.
+    pub fn mentions(all: Vec<Mention>) -> Prompt {
+        let mut prompt = Prompt::new(Kind::Mentions(all, Vec::new()));
+        prompt.offer_mentions();
+        prompt
+    }
+
+    /// The mentions that hold what is typed, newest first.
+    fn offer_mentions(&mut self) {
+        let query = self.query.text().trim().to_lowercase();
+        let Kind::Mentions(all, offered) = &mut self.kind else { return };
+        let fits = |mention: &Mention| query.is_empty() || mention.line().to_lowercase().contains(&query);
+        *offered = (0..all.len()).filter(|at| fits(&all[*at])).take(MOST).collect();
+        self.items = offered
+            .iter()
+            .map(|at| &all[*at])
+            .map(|it| Candidate { insert: it.place(), hint: it.text.clone() })
+            .collect();
+        self.selected = self.selected.min(self.items.len().saturating_sub(1));
+    }
+
     /// Asks for a line written before.
     pub fn recall(history: &History) -> Prompt {
         let mut prompt = Prompt::new(Kind::Recall);
@@ -82,12 +124,29 @@ impl Prompt {
         prompt
     }
 
+    /// Asks whether this is to be done, to a message of this text.
+    pub fn sure(deed: Deed, about: &str) -> Prompt {
+        const WORDS: usize = 18;
+        let words: Vec<&str> = about.split_whitespace().take(WORDS).collect();
+        let question = match &deed {
+            Deed::Delete { .. } => {
+                format!("delete “{}”? (y/n) ", text::ellipsis(&words.join(" "), WORDS))
+            }
+            Deed::Archive(room) => {
+                format!("archive {} for good? (y/n) ", text::ellipsis(&format!("#{room}"), WORDS))
+            }
+        };
+        Prompt::new(Kind::Sure(deed, question))
+    }
+
     /// The words before what is typed.
-    pub fn label(&self) -> &'static str {
-        match self.kind {
+    pub fn label(&self) -> &str {
+        match &self.kind {
+            Kind::Sure(_, question) => question,
             Kind::Switch(_) => "go to: ",
             Kind::Find(_) => "find: ",
             Kind::Recall => "wrote: ",
+            Kind::Mentions(..) => "names you: ",
         }
     }
 
@@ -99,6 +158,8 @@ impl Prompt {
                 (0, _) => "not in the messages at hand".to_owned(),
                 (count, at) => format!("{} of {count} · ↑↓ Enter Esc", at.map_or(count, |at| count - at)),
             },
+            Kind::Sure(..) => String::new(),
+            Kind::Mentions(all, _) if all.is_empty() => "nobody named you in what is at hand".to_owned(),
             _ if self.items.is_empty() => "nothing".to_owned(),
             _ => "↑↓ Enter Esc".to_owned(),
         }
@@ -119,7 +180,8 @@ impl Prompt {
         match self.kind {
             Kind::Switch(_) => self.offer_rooms(rooms),
             Kind::Recall => self.offer_lines(history),
-            Kind::Find(_) => {}
+            Kind::Mentions(..) => self.offer_mentions(),
+            Kind::Find(_) | Kind::Sure(..) => {}
         }
     }
 

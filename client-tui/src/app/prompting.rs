@@ -4,7 +4,7 @@ use quip_protocol::Seq;
 
 use super::keymap::Action;
 use super::keys::edit_line;
-use super::prompt::{Kind, Prompt};
+use super::prompt::{Deed, Kind, Prompt};
 use super::rows::{Ink, Layout, Row};
 use super::scroll::Scroll;
 use super::{App, scroll};
@@ -32,6 +32,10 @@ impl App {
     /// What a key does; `false` lets it through.
     pub(super) fn prompt_key(&mut self, action: Option<Action>, written: Option<char>) -> bool {
         let Some(prompt) = &mut self.prompt else { return false };
+        if let Kind::Sure(deed, _) = &prompt.kind {
+            let deed = deed.clone();
+            return self.sure_key(deed, action, written);
+        }
         match action {
             None => {
                 if let Some(c) = written {
@@ -48,6 +52,7 @@ impl App {
             }
             // Pressed again it goes on.
             Some(Action::Find) if matches!(prompt.kind, Kind::Find(_)) => self.step(true),
+            Some(Action::Mentions) if matches!(prompt.kind, Kind::Mentions(..)) => self.step(false),
             Some(Action::Recall) if matches!(prompt.kind, Kind::Recall) => self.step(false),
             Some(Action::Switch) if matches!(prompt.kind, Kind::Switch(_)) => self.step(false),
             Some(Action::Quit | Action::Redraw | Action::Suspend | Action::Help) => return false,
@@ -65,9 +70,30 @@ impl App {
         true
     }
 
+    /// Only `y` does it: Enter may still be the one that sent the command.
+    fn sure_key(&mut self, deed: Deed, action: Option<Action>, written: Option<char>) -> bool {
+        match (action, written) {
+            (_, Some('y' | 'Y')) => {
+                self.prompt = None;
+                self.perform(deed);
+            }
+            (Some(Action::Escape | Action::Interrupt), _) | (_, Some('n' | 'N')) => {
+                self.prompt = None;
+                self.say("nothing was done");
+            }
+            (Some(Action::Quit | Action::Redraw | Action::Suspend | Action::Help), _) => return false,
+            _ => self.say("y does it, n leaves it"),
+        }
+        true
+    }
+
     /// Types into the question.
     pub(super) fn ask_for(&mut self, text: &str) {
         let Some(prompt) = &mut self.prompt else { return };
+        if matches!(prompt.kind, Kind::Sure(..)) {
+            // A paste is no answer.
+            return;
+        }
         let line = text.replace(['\n', '\r', '\t'], " ");
         if prompt.query.insert(&line).is_err() {
             return self.complain("that is too long to look for");
@@ -99,7 +125,8 @@ impl App {
                 self.show_match();
             }
             // The list of lines and rooms stands above, its best at the top.
-            Kind::Switch(_) | Kind::Recall => prompt.step(back),
+            Kind::Switch(_) | Kind::Recall | Kind::Mentions(..) => prompt.step(back),
+            Kind::Sure(..) => {}
         }
     }
 
@@ -146,13 +173,18 @@ impl App {
                     self.show(*id);
                 }
             }
+            Kind::Mentions(all, offered) => {
+                if let Some(mention) = offered.get(prompt.selected).and_then(|at| all.get(*at)) {
+                    self.jump(mention.room, mention.seq);
+                }
+            }
             Kind::Recall => {
                 if let Some(line) = prompt.items.get(prompt.selected) {
                     self.composer.set(&line.insert);
                 }
             }
             // Where it is, for commands about it.
-            Kind::Find(_) => {}
+            Kind::Find(_) | Kind::Sure(..) => {}
         }
     }
 }

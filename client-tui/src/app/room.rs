@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use quip_protocol::frame::PageFrom;
 use quip_protocol::limits::MAX_UNREAD_MENTIONS;
 use quip_protocol::room::{MemberSummary, RoomSummary};
-use quip_protocol::{AccountName, Cursor, Event, EventBody, RoomId, Seq, Target, Timestamp};
+use quip_protocol::{
+    AccountName, Cursor, Event, EventBody, RoomId, RoomKind, SafeLine, Seq, Target, Timestamp,
+};
 
 use super::composer::Composer;
 use super::scroll::Scroll;
@@ -33,6 +35,8 @@ pub struct Room {
     pub timeline: Timeline,
     /// Messages that the server lost, by their old places.
     pub lost: Vec<Event>,
+    /// The server does not know of it yet: a direct room that was opened without a connection.
+    pub held: bool,
     /// Its events come.
     pub watched: bool,
     /// Up to here no event is missing in the local copy; what is behind it is on its way.
@@ -69,6 +73,7 @@ impl Room {
             summary,
             timeline: Timeline::default(),
             lost: Vec::new(),
+            held: false,
             watched: false,
             caught: None,
             scroll: Scroll::Bottom,
@@ -163,6 +168,14 @@ impl Room {
         }
     }
 
+    /// Takes note that from the message `seq` on nothing counts as read.
+    pub fn unread_from(&mut self, seq: Seq) {
+        let before = Seq(seq.0.saturating_sub(1));
+        self.summary.read = self.summary.read.min(before);
+        self.marked = self.marked.min(before);
+        self.unread_line = Some(before);
+    }
+
     /// Which page is missing at the newer end, if one is.
     pub fn missing(&self) -> Option<PageFrom> {
         const FAR: u64 = 1_000;
@@ -247,11 +260,49 @@ impl Rooms {
             room.refresh(summary);
             return false;
         }
-        self.rooms.insert(id, Room::new(summary));
+        let held = self.find(&summary.target).filter(|other| self.rooms[other].held);
+        let shown = held.is_some() && self.current == held;
+        let draft = held.and_then(|held| self.remove(held)).map(|room| room.draft);
+        self.insert(Room { draft: draft.unwrap_or_default(), ..Room::new(summary) });
+        if shown {
+            self.current = Some(id);
+        }
+        true
+    }
+
+    /// A direct room that the server is yet to be asked for: it has an id that no server gives.
+    pub fn hold(&mut self, target: Target, now: Timestamp) -> RoomId {
+        let number = self.rooms.values().filter(|room| room.held).map(|room| room.summary.id.0).min();
+        let id = RoomId(number.unwrap_or(u64::MAX) - 1);
+        let summary = RoomSummary {
+            id,
+            target,
+            kind: RoomKind::Direct,
+            topic: SafeLine::default(),
+            archived: false,
+            role: None,
+            members: 2,
+            head: Cursor::default(),
+            active_at: now,
+            read: Seq::ZERO,
+            unread: 0,
+            mentions: 0,
+        };
+        self.insert(Room { held: true, ..Room::new(summary) });
+        id
+    }
+
+    /// Direct rooms that the server is yet to be asked for.
+    pub fn held(&self) -> impl Iterator<Item = &Target> {
+        self.rooms.values().filter(|room| room.held).map(|room| &room.summary.target)
+    }
+
+    fn insert(&mut self, room: Room) {
+        let id = room.summary.id;
+        self.rooms.insert(id, room);
         let key = |id: &RoomId| self.rooms[id].summary.target.clone();
         let at = self.order.partition_point(|other| key(other) < key(&id));
         self.order.insert(at, id);
-        true
     }
 
     /// Forgets a room; returns it.

@@ -149,7 +149,9 @@ impl<'a> Layout<'a> {
 
     fn head_rows(&self) -> Vec<Row> {
         let room = &self.room.summary;
-        let line = if self.room.timeline.has_beginning() {
+        let line = if self.room.held {
+            format!("Kept, and sent to {} when the server answers.", room.target)
+        } else if self.room.timeline.has_beginning() {
             match room.target {
                 quip_protocol::Target::Room(_) => format!("This is the beginning of {}.", room.target),
                 quip_protocol::Target::Direct(_) => {
@@ -382,7 +384,7 @@ impl<'a> Layout<'a> {
 }
 
 /// Whether the message names `me`, and is someone else's.
-fn names(event: &Event, me: &AccountName) -> bool {
+pub(super) fn names(event: &Event, me: &AccountName) -> bool {
     let message = event.message().filter(|message| !message.deleted && &event.author != me);
     message.is_some_and(|message| {
         message.text().contains('@') && quip_protocol::message::mentions(message.text()).contains(me)

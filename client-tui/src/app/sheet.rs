@@ -39,10 +39,6 @@ impl Sheet {
 
     /// Keys and commands, from their tables, and the keys that the user changed.
     pub fn help(keymap: &Keymap) -> Sheet {
-        let commands = commands::TABLE.iter().map(|entry| {
-            let term = format!("/{} {}", entry.name, entry.words);
-            Line::Pair(term.trim_end().to_owned(), entry.help.to_owned())
-        });
         let keys = keymap::TABLE
             .iter()
             .filter(|binding| !binding.help.is_empty())
@@ -54,9 +50,18 @@ impl Sheet {
         }
         lines.push(Line::Text(String::new()));
         lines.push(Line::Head("Commands".to_owned()));
-        lines.extend(commands);
-        lines.push(Line::Pair("s/old/new/".to_owned(), "mend your last message".to_owned()));
+        lines.extend(Sheet::commands().lines);
         Sheet::new("Help", lines)
+    }
+
+    /// Commands alone, for where there are no keys.
+    pub fn commands() -> Sheet {
+        let commands = commands::TABLE.iter().map(|entry| {
+            let term = format!("/{} {}", entry.name, entry.words);
+            Line::Pair(term.trim_end().to_owned(), entry.help.to_owned())
+        });
+        let mend = Line::Pair("s/old/new/".to_owned(), "mend your last message".to_owned());
+        Sheet::new("Commands", commands.chain([mend]).collect())
     }
 
     /// Whether there is text to be copied in it.

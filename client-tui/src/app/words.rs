@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use quip_protocol::{AccountName, Event, EventBody};
+use quip_protocol::{AccountName, Event, EventBody, Role};
 
 use super::rows::{Ink, Span};
 use super::{blocks, text};
@@ -53,11 +53,28 @@ pub fn happening(event: &Event) -> Option<(&'static str, String)> {
         EventBody::Invited { who, count } => ("→", format!("{author} invited {}", names(who, *count))),
         EventBody::Kicked { who, reason } if reason.is_empty() => ("←", format!("{author} removed {who}")),
         EventBody::Kicked { who, reason } => ("←", format!("{author} removed {who}: {reason}")),
-        EventBody::RoleSet { who, role } => ("•", format!("{author} made {who} {role}")),
+        EventBody::RoleSet { who, role } => ("•", format!("{author} made {who} {}", with_article(*role))),
         EventBody::Topic { topic } if topic.is_empty() => ("•", format!("{author} cleared the topic")),
         EventBody::Topic { topic } => ("•", format!("{author} set the topic: {topic}")),
         EventBody::Archived => ("•", format!("{author} archived the room; it can be read, not written")),
     })
+}
+
+/// The first `count` words of a text, on one line.
+pub fn start(text: &str, count: usize) -> String {
+    let mut words = text.split_whitespace();
+    let start: Vec<&str> = words.by_ref().take(count).collect();
+    format!("{}{}", start.join(" "), if words.next().is_some() { "…" } else { "" })
+}
+
+/// `1 member`, `2 members`.
+pub fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// `a moderator`, `an owner`.
+pub fn with_article(role: Role) -> String {
+    format!("{} {role}", if role == Role::Owner { "an" } else { "a" })
 }
 
 /// Pieces of a text and their inks, in their order, none over another.

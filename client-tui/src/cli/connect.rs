@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quip_protocol::client::{self, Client, Config, Handle, Trust};
-use quip_protocol::{AccountName, DeviceKey, Fingerprint, Identity, ServerLink};
+use quip_protocol::{AccountName, DeviceKey, ErrorCode, Fingerprint, Identity, ServerLink};
 
 use super::ask;
 use super::env::Env;
@@ -61,7 +61,10 @@ pub async fn connect(env: &Env, stay: Stay) -> Result<Connection, CliError> {
 fn stranger(env: &Env, server: &ServerLink) -> CliError {
     let address = server.address();
     CliError::Denied(match env.token {
-        Some(_) => format!("{address} does not know this token; make another with `quip token new NAME`"),
+        Some(_) => format!(
+            "{address} does not know this token: it is another server's, or mistyped; \
+             somebody with an account there makes one with `quip token new NAME`"
+        ),
         None => format!("{address} does not know this device; join it with `quip join LINK --name NAME`"),
     })
 }
@@ -84,7 +87,7 @@ pub async fn open(
         }
         other => other,
     };
-    let client = dialled.map_err(|error| explained(error, &server))?;
+    let client = dialled.map_err(|error| explained(env, error, &server))?;
     let handle = client.handle();
     let account = handle.welcome().and_then(|welcome| welcome.account.clone());
     server.code = None;
@@ -128,19 +131,45 @@ fn trust(env: &Env, server: &ServerLink, fingerprint: Fingerprint) -> Result<(),
     Ok(())
 }
 
-fn explained(error: client::Error, server: &ServerLink) -> CliError {
+fn explained(env: &Env, error: client::Error, server: &ServerLink) -> CliError {
+    let address = server.address();
     match error {
         client::Error::WrongServer { found, expected, .. } => {
-            CliError::Denied(changed(&server.address(), &expected, &found))
+            let known = env.known().ok().and_then(|known| known.at(&address).map(|known| known.fingerprint));
+            let is_known = known == Some(expected);
+            CliError::Denied(if is_known { changed } else { not_the_links }(&address, &expected, &found))
+        }
+        client::Error::Refused(refusal) if env.token.is_some() && refusal.code == ErrorCode::Revoked => {
+            CliError::Denied(format!(
+                "this token was revoked at {address}; its owner makes another with `quip token new NAME`"
+            ))
         }
         other => other.into(),
     }
 }
 
+/// The server is known, and shows another key now.
 fn changed(address: &str, known: &Fingerprint, found: &Fingerprint) -> String {
     format!(
         "the key of {address} is {found}, and not {known} as expected: it may be another server in between; \
          if its operator changed the key, remove it from known_servers.toml and join again"
+    )
+}
+
+/// Only the link says which key the server should have.
+fn not_the_links(address: &str, link: &Fingerprint, found: &Fingerprint) -> String {
+    format!(
+        "the server at {address} has the key {found}, and the link says {link}: the link is wrong or old, or this \
+         is another server; nothing was sent, ask whoever gave you the link for a new one"
+    )
+}
+
+/// The link speaks of another key than the one that is known.
+fn contradicted(address: &str, known: &Fingerprint, link: &Fingerprint) -> String {
+    format!(
+        "the link says that {address} has the key {link}, but the server that is known there has {known}: the link \
+         is wrong or of another server; ask for a new one, and only if its operator changed the key, remove it \
+         from known_servers.toml"
     )
 }
 
@@ -170,7 +199,7 @@ pub fn resolve(named: Option<ServerLink>, known: &KnownServers) -> Result<Server
     let kept = known.at(&link.address()).map(|server| server.fingerprint);
     match (link.fingerprint, kept) {
         (Some(given), Some(kept)) if given != kept => {
-            Err(CliError::Denied(changed(&link.address(), &kept, &given)))
+            Err(CliError::Denied(contradicted(&link.address(), &kept, &given)))
         }
         (given, kept) => Ok(ServerLink { fingerprint: given.or(kept), ..link }),
     }
@@ -193,6 +222,7 @@ fn no_server() -> CliError {
 mod tests {
     use super::*;
     use crate::cli::exit::Exit;
+    use quip_protocol::Refusal;
 
     fn known() -> KnownServers {
         let mut known = KnownServers::default();
@@ -232,6 +262,39 @@ mod tests {
         for byte in [2, 3] {
             assert!(error.contains(&Fingerprint([byte; 32]).to_string()), "{error}");
         }
+    }
+
+    #[test]
+    fn a_wrong_fingerprint_is_the_links_fault_or_the_servers() {
+        let home = tempfile::tempdir().unwrap();
+        let env = Env { home: Some(home.path().into()), ..Env::default() };
+        known().save(&env.paths().unwrap()).unwrap();
+        let found = Fingerprint([9; 32]);
+        let of = |host: &str, byte: u8| {
+            let server: ServerLink = format!("quip://{host}:7847").parse().unwrap();
+            let (address, expected) = (server.address(), Fingerprint([byte; 32]));
+            let error = client::Error::WrongServer { address, expected, found };
+            explained(&env, error, &server).to_string()
+        };
+        assert!(of("b", 2).contains("known_servers.toml"), "{}", of("b", 2));
+        for (host, byte) in [("b", 3), ("c", 3)] {
+            let said = of(host, byte);
+            assert!(said.contains("the link is wrong") && !said.contains("known_servers"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_revoked_token_says_what_to_do() {
+        let refused = || client::Error::Refused(Refusal::new(ErrorCode::Revoked, "this device was revoked"));
+        let server: ServerLink = "quip://h:9".parse().unwrap();
+        let token = Env { token: Some("quip_x".into()), ..Env::default() };
+        let said = explained(&token, refused(), &server).to_string();
+        assert!(
+            said.contains("token was revoked at quip://h:9") && said.contains("quip token new"),
+            "{said}"
+        );
+        let device = explained(&Env::default(), refused(), &server).to_string();
+        assert_eq!(device, "this device was revoked");
     }
 
     #[test]

@@ -57,10 +57,7 @@ pub async fn run(args: ConsumerArgs, env: &Env, out: &mut Out) -> Result<(), Cli
             _ => return Err(replies::unexpected()),
         },
         ConsumerCommand::Remove { name, target } => {
-            replies::done(&connection.handle, Request::DropConsumer { name, target }).await?;
-            if out.is_json() {
-                out.object(&Line::Done)?;
-            }
+            replies::did(&connection.handle, Request::DropConsumer { name, target }, out).await?;
         }
     }
     connection.close().await;

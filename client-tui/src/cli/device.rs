@@ -2,17 +2,17 @@
 
 use clap::{Args, Subcommand};
 use jiff::tz::TimeZone;
-use quip_protocol::DeviceKey;
 use quip_protocol::frame::Request;
 use quip_protocol::room::DeviceSummary;
+use quip_protocol::{DeviceKey, ErrorCode};
 
-use super::connect::{Connection, Stay, connect};
+use super::connect::{Connection, Stay, connect, open};
 use super::env::Env;
 use super::exit::CliError;
 use super::human;
 use super::invite::hand_out;
 use super::json::Line;
-use super::out::Out;
+use super::out::{Out, say};
 use super::replies;
 
 const EXAMPLES: &str = "Examples:
@@ -57,7 +57,7 @@ pub async fn run(args: DeviceArgs, env: &Env, out: &mut Out) -> Result<(), CliEr
             let (code, expires) = replies::code(&connection.handle, Request::NewDeviceCode).await?;
             hand_out(&connection.server, code, expires, out)?;
         }
-        DeviceCommand::Revoke { device } => revoke(&connection, device, out).await?,
+        DeviceCommand::Revoke { device } => revoke(env, &connection, device, out).await?,
     }
     connection.close().await;
     Ok(())
@@ -74,11 +74,26 @@ async fn list(connection: &Connection, out: &mut Out) -> Result<(), CliError> {
     Ok(())
 }
 
-async fn revoke(connection: &Connection, device: &str, out: &mut Out) -> Result<(), CliError> {
+async fn revoke(env: &Env, connection: &Connection, device: &str, out: &mut Out) -> Result<(), CliError> {
     let devices = replies::devices(&connection.handle).await?;
     let key = find(&devices, device)?;
-    replies::done(&connection.handle, Request::RevokeDevice { key }).await?;
-    if out.is_json() { out.object(&Line::Done) } else { Ok(()) }
+    let request = Request::RevokeDevice { key };
+    match replies::done(&connection.handle, request.clone()).await {
+        // The connection that asks ends with its device, often before the answer: whether it was done is seen
+        // by trying to come back.
+        Err(error) if key == connection.key => {
+            let again = open(env, connection.server.clone(), env.identity()?, Stay::Once).await;
+            let refused = again.err().and_then(|error| error.refusal().map(|refusal| refusal.code));
+            if refused != Some(ErrorCode::Revoked) {
+                return Err(error);
+            }
+        }
+        done => done?,
+    }
+    if key == connection.key {
+        say("this was the device you are at: it has no account there any more");
+    }
+    replies::told(&request, out)
 }
 
 /// The one device that is meant.

@@ -26,6 +26,8 @@ pub struct Env {
     pub can_ask: bool,
     /// Whether output may have colour.
     pub color: bool,
+    /// Whether the client talks in lines: it was told to, or the terminal is one that can do nothing else.
+    pub plain: bool,
 }
 
 impl Env {
@@ -45,6 +47,7 @@ impl Env {
             stdout_terminal,
             can_ask: stdin().is_terminal() && stderr().is_terminal(),
             color: stdout_terminal && !dumb,
+            plain: stdout_terminal && var("TERM").as_deref() == Some("dumb"),
         }
     }
 

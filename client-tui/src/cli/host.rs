@@ -16,7 +16,7 @@ use super::connect::{Stay, open};
 use super::env::Env;
 use super::exit::CliError;
 use super::invite::lan_address;
-use super::join::{default_name, join};
+use super::join::{join, login_name};
 use super::json::Line;
 use super::out::{Out, say};
 use super::talk;
@@ -151,7 +151,7 @@ async fn become_owner(
         (None, None) => invite(running, true).await?.code,
     };
     connection.close().await;
-    let name = name.unwrap_or_else(|| default_name(std::env::var("USER").ok().as_deref()));
+    let name = name.or_else(login_name).unwrap_or_else(|| "me".parse().expect("a letter starts a name"));
     join(env, ServerLink { code, ..own.clone() }, Some(name), None).await?;
     Ok(())
 }

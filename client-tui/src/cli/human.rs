@@ -6,6 +6,7 @@ use quip_protocol::{Event, EventBody, Message, MessageKind, Target};
 
 use super::json::kind;
 use super::time::minute;
+use crate::app::words::with_article;
 
 /// How far the further lines of a message are indented, so that none of them looks like a message.
 const INDENT: &str = "\n    ";
@@ -40,7 +41,7 @@ fn said(event: &Event) -> String {
         EventBody::Invited { who, count } => format!("* {author} invited {}", names(who, *count)),
         EventBody::Kicked { who, reason } if reason.is_empty() => format!("* {author} removed {who}"),
         EventBody::Kicked { who, reason } => format!("* {author} removed {who}: {reason}"),
-        EventBody::RoleSet { who, role } => format!("* {author} made {who} {role}"),
+        EventBody::RoleSet { who, role } => format!("* {author} made {who} {}", with_article(*role)),
         EventBody::Topic { topic } if topic.is_empty() => format!("* {author} took the topic away"),
         EventBody::Topic { topic } => format!("* {author} set the topic: {topic}"),
         EventBody::Archived => format!("* {author} archived the room"),
@@ -105,7 +106,7 @@ fn mentions(count: u32) -> String {
 
 /// `ann  owner  online`.
 pub fn member(member: &MemberSummary) -> String {
-    let online = if member.online { "online" } else { "away" };
+    let online = if member.online { "online" } else { "offline" };
     let bot = if member.bot { "  bot" } else { "" };
     format!("{:<24} {:<9}  {online}{bot}", member.name, member.role)
 }
@@ -122,7 +123,7 @@ pub fn account(account: &AccountSummary, zone: &TimeZone) -> String {
     if account.suspended {
         line += "  suspended";
     }
-    line += if account.online { "  online" } else { "  away" };
+    line += if account.online { "  online" } else { "  offline" };
     line + &format!("  since {}", minute(account.created_at, zone))
 }
 
@@ -213,7 +214,8 @@ mod tests {
             (EventBody::Invited { who: vec![name("bob")], count: 9 }, "* ann invited bob and 8 more"),
             (kicked(""), "* ann removed bob"),
             (kicked("spam"), "* ann removed bob: spam"),
-            (EventBody::RoleSet { who: name("bob"), role: Role::Moderator }, "* ann made bob moderator"),
+            (EventBody::RoleSet { who: name("bob"), role: Role::Moderator }, "* ann made bob a moderator"),
+            (EventBody::RoleSet { who: name("bob"), role: Role::Owner }, "* ann made bob an owner"),
             (EventBody::Topic { topic: "runs".into() }, "* ann set the topic: runs"),
             (EventBody::Topic { topic: SafeLine::default() }, "* ann took the topic away"),
             (EventBody::Archived, "* ann archived the room"),
@@ -250,6 +252,27 @@ mod tests {
         assert!(super::room(&room).contains("not in it  archived"));
         room.mentions = 0;
         assert_eq!(unread(&room), "#ops 12");
+    }
+
+    #[test]
+    fn who_is_there_and_who_is_not() {
+        for (online, word) in [(true, "online"), (false, "offline")] {
+            let member = MemberSummary { name: name("bob"), role: Role::Owner, online, bot: false };
+            assert!(super::member(&member).ends_with(word), "{word}");
+            let account = AccountSummary {
+                name: name("bob"),
+                bot: false,
+                owner: None,
+                admin: false,
+                suspended: false,
+                online,
+                created_at: Timestamp(0),
+            };
+            assert_eq!(
+                super::account(&account, &TimeZone::UTC),
+                format!("bob  {word}  since 1970-01-01 00:00")
+            );
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub struct InviteArgs {
     #[arg(long, value_name = "ROOM")]
     room: Option<RoomName>,
     /// For so many colleagues
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     uses: u32,
     /// For how long it is good: 90s, 10m, 24h, 7d
     #[arg(long, default_value = "24h")]
@@ -74,12 +74,19 @@ pub fn hand_out(
     let link = ServerLink { code: Some(code), ..server.clone() };
     let text = link.reveal();
     out.show(&Line::Link { link: &text, expires }, || text.clone())?;
-    if is_loopback(&link.host)
-        && let Some(ip) = lan_address()
-    {
-        say(&format!("on another machine, if the server listens there: {}", at(&link, ip).reveal()));
+    if is_loopback(&link.host) {
+        say(&only_here(&link, lan_address()));
     }
     Ok(())
+}
+
+/// What is said of a link to a loopback address.
+fn only_here(link: &ServerLink, lan: Option<IpAddr>) -> String {
+    let here = format!("this link works only on this machine: {} is an address of its own", link.host);
+    match lan {
+        Some(ip) => format!("{here}; elsewhere, if the server listens there too: {}", at(link, ip).reveal()),
+        None => format!("{here}; let the server listen on another one for others to join"),
+    }
 }
 
 /// The same server by another address.
@@ -109,6 +116,19 @@ mod tests {
         let table = [("127.0.0.1", true), ("127.8.0.1", true), ("::1", true), ("localhost", true)];
         for (host, loopback) in table.into_iter().chain([("10.0.0.1", false), ("chat.example", false)]) {
             assert_eq!(is_loopback(host), loopback, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_link_that_works_only_here_says_so() {
+        let link: ServerLink = "quip://127.0.0.1:5#AAECAwQFBgcICQoLDA0ODw".parse().unwrap();
+        let table = [(None, "listen on another one"), (Some("10.0.0.7"), "quip://10.0.0.7:5#AAEC")];
+        for (lan, advice) in table {
+            let said = only_here(&link, lan.map(|ip| ip.parse().unwrap()));
+            assert!(
+                said.starts_with("this link works only on this machine") && said.contains(advice),
+                "{said}"
+            );
         }
     }
 

@@ -166,18 +166,27 @@ fn remember(env: &Env, server: &ServerLink, account: &AccountSummary) -> Result<
 
 /// What this machine is called: `uname -n` is on every system that Quip runs on.
 fn host_name() -> SafeLine {
-    let output = Command::new("uname").arg("-n").stdin(Stdio::null()).stderr(Stdio::null()).output();
-    let name = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    let name: String = name.trim().chars().take(MAX_LABEL).collect();
+    let name: String = printed("uname", "-n").unwrap_or_default().chars().take(MAX_LABEL).collect();
     SafeLine::new(if name.is_empty() { "device" } else { &name })
 }
 
-/// A valid name for the user that `$USER` says, for whoever did not choose one.
-pub fn default_name(user: Option<&str>) -> AccountName {
+/// What a small program of the system prints.
+fn printed(program: &str, arg: &str) -> Option<String> {
+    let output = Command::new(program).arg(arg).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// The name by which the user logged in here, if an account can be called like that.
+pub fn login_name() -> Option<AccountName> {
+    let said = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+    as_name(&said.or_else(|| printed("id", "-un")).unwrap_or_default())
+}
+
+/// What is valid of a login name.
+fn as_name(login: &str) -> Option<AccountName> {
     let valid = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let name: String = user.unwrap_or_default().chars().filter(valid).take(32).collect();
-    let name = name.trim_start_matches(['-', '_', '.']);
-    name.parse().unwrap_or_else(|_| "me".parse().expect("a letter starts a name"))
+    let name: String = login.chars().filter(valid).take(32).collect();
+    name.trim_start_matches(['-', '_', '.']).parse().ok()
 }
 
 #[cfg(test)]
@@ -187,17 +196,16 @@ mod tests {
     #[test]
     fn names_for_whoever_did_not_choose_one() {
         let table = [
-            (Some("ann"), "ann"),
-            (Some("Ann Lee"), "annlee"),
-            (Some("_www"), "www"),
-            (Some("DOMAIN\\ann"), "domainann"),
-            (Some("анна"), "me"),
-            (Some(""), "me"),
-            (None, "me"),
-            (Some("abcdefghijklmnopqrstuvwxyz0123456789"), "abcdefghijklmnopqrstuvwxyz012345"),
+            ("ann", Some("ann")),
+            ("Ann Lee", Some("annlee")),
+            ("_www", Some("www")),
+            ("DOMAIN\\ann", Some("domainann")),
+            ("анна", None),
+            ("", None),
+            ("abcdefghijklmnopqrstuvwxyz0123456789", Some("abcdefghijklmnopqrstuvwxyz012345")),
         ];
-        for (user, name) in table {
-            assert_eq!(default_name(user).as_str(), name, "{user:?}");
+        for (login, name) in table {
+            assert_eq!(as_name(login).as_ref().map(AccountName::as_str), name, "{login:?}");
         }
     }
 

@@ -11,6 +11,7 @@ use quip_protocol::{
 use serde::{Serialize, Serializer};
 
 use super::time::rfc3339;
+pub use deed::Deed;
 
 fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
@@ -219,8 +220,16 @@ pub enum Line<'a> {
         /// The server, with its fingerprint.
         link: &'a str,
     },
-    /// It was done, and there is nothing else to say.
-    Done,
+    /// A room that was marked as read.
+    Read {
+        /// Where.
+        #[serde(serialize_with = "shown")]
+        room: &'a Target,
+        /// The last event that is read now.
+        seq: Seq,
+        /// How many messages were unread before.
+        was_unread: u64,
+    },
 }
 
 /// A message, as it is now.
@@ -442,5 +451,6 @@ pub fn kind(kind: RoomKind) -> &'static str {
     }
 }
 
+mod deed;
 #[cfg(test)]
 mod tests;

@@ -43,15 +43,21 @@ pub fn completions(args: &CompletionsArgs, out: &mut Out) -> Result<(), CliError
 /// When the output takes no more, or the directory cannot be written.
 pub fn man(args: ManArgs, out: &mut Out) -> Result<(), CliError> {
     match args.dir {
-        Some(dir) => clap_mangen::generate_to(Cli::command(), &dir)
+        Some(dir) => std::fs::create_dir_all(&dir)
+            .and_then(|()| clap_mangen::generate_to(definitions(), &dir))
             .map_err(|source| CliError::Config(ConfigError::Write { path: dir, source })),
         None => out.bytes(&page().map_err(CliError::Output)?),
     }
 }
 
+/// Without `quip help`, which would have a page for each page.
+fn definitions() -> clap::Command {
+    Cli::command().disable_help_subcommand(true)
+}
+
 fn page() -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    clap_mangen::Man::new(definitions()).render(&mut page)?;
     Ok(page)
 }
 
@@ -79,9 +85,13 @@ mod tests {
     fn a_page_for_each_subcommand() {
         let dir = tempfile::tempdir().unwrap();
         let mut out = Out::to(io::sink(), false);
-        man(ManArgs { dir: Some(dir.path().into()) }, &mut out).unwrap();
+        let missing = dir.path().join("man/man1");
+        man(ManArgs { dir: Some(missing.clone()) }, &mut out).unwrap();
         for name in ["quip.1", "quip-send.1", "quip-room-create.1"] {
-            assert!(dir.path().join(name).is_file(), "{name}");
+            assert!(missing.join(name).is_file(), "{name}");
         }
+        let helps = std::fs::read_dir(&missing).unwrap().flatten();
+        let helps = helps.filter(|page| page.file_name().to_string_lossy().contains("help"));
+        assert_eq!(helps.count(), 0, "help has no pages of its own");
     }
 }

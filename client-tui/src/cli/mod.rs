@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
 pub mod ask;
+pub mod backlog;
 pub mod connect;
 pub mod consumer;
 pub mod consumers;
@@ -27,6 +28,7 @@ pub mod local;
 pub mod manual;
 pub mod out;
 pub mod pages;
+pub mod read;
 pub mod render;
 pub mod replies;
 pub mod room;
@@ -50,6 +52,7 @@ const EXAMPLES: &str = "Examples:
   quip                                   open the terminal client
   quip host                              start a server here and talk
   quip join 'LINK' --name ann            join a colleague's server
+  quip --plain                           the client in lines, for screen readers; TERM=dumb chooses it
   quip send '#ops' deploy is done
   quip tail '#ops' --follow --json
   quip send --stream '#ci' --status -- make -j8
@@ -65,11 +68,14 @@ Exit codes: 0 acknowledged, 2 usage, 65 input refused, 69 server unreachable, 75
 
 /// Terminal-first chat: a terminal client, and a command for scripts.
 #[derive(Debug, Parser)]
-#[command(name = "quip", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(name = "quip", version, after_help = EXAMPLES)]
 pub struct Cli {
     /// One JSON object a line
     #[arg(long, global = true)]
     json: bool,
+    /// The client in lines, for screen readers and dumb terminals: reads lines, prints lines
+    #[arg(long)]
+    plain: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -88,6 +94,7 @@ enum Command {
     Rooms(rooms::RoomsArgs),
     Room(room::RoomArgs),
     Unread(rooms::UnreadArgs),
+    Read(read::ReadArgs),
     Who(who::WhoArgs),
     Whoami(who::WhoAmIArgs),
     Device(device::DeviceArgs),
@@ -95,9 +102,7 @@ enum Command {
     /// Print quip.toml, the terminal client's settings, with all defaults.
     #[command(after_help = "Example: quip default-config > ~/.config/quip/quip.toml")]
     DefaultConfig,
-    #[command(hide = true)]
     Completions(manual::CompletionsArgs),
-    #[command(hide = true)]
     Man(manual::ManArgs),
 }
 
@@ -127,7 +132,8 @@ fn ended(result: Result<(), CliError>) -> u8 {
 }
 
 fn perform(cli: Cli) -> Result<(), CliError> {
-    let env = Env::of_process();
+    let mut env = Env::of_process();
+    env.plain |= cli.plain;
     let mut out = Out::stdout(cli.is_json());
     let runtime = runtime(&cli).map_err(|error| CliError::Host(format!("cannot start: {error}")))?;
     let performed = runtime.block_on(cli.run(&env, &mut out));
@@ -171,6 +177,7 @@ impl Cli {
             Command::Rooms(args) => rooms::run(args, env, out).await,
             Command::Room(args) => room::run(args, env, out).await,
             Command::Unread(args) => rooms::unread(args, env, out).await,
+            Command::Read(args) => read::run(args, env, out).await,
             Command::Who(args) => who::run(args, env, out).await,
             Command::Whoami(args) => who::whoami(args, env, out).await,
             Command::Device(args) => device::run(args, env, out).await,

@@ -6,6 +6,8 @@ use quip_protocol::room::{AccountSummary, BotSummary, DeviceSummary, RoomSummary
 use quip_protocol::{InviteCode, SafeLine, Timestamp};
 
 use super::exit::CliError;
+use super::json::Deed;
+use super::out::Out;
 
 /// The answer is of another kind than asked.
 pub fn unexpected() -> CliError {
@@ -20,6 +22,26 @@ pub async fn done(handle: &Handle, request: Request) -> Result<(), CliError> {
     match handle.request(request).await? {
         Reply::Done => Ok(()),
         _ => Err(unexpected()),
+    }
+}
+
+/// It is durable, and a program is told what was done.
+///
+/// # Errors
+/// When it is refused, the connection breaks, or the output takes no more.
+pub async fn did(handle: &Handle, request: Request, out: &mut Out) -> Result<(), CliError> {
+    done(handle, request.clone()).await?;
+    told(&request, out)
+}
+
+/// Tells a program what `request` did.
+///
+/// # Errors
+/// When the output takes no more.
+pub fn told(request: &Request, out: &mut Out) -> Result<(), CliError> {
+    match Deed::of(request) {
+        Some(deed) if out.is_json() => out.object(&deed),
+        _ => Ok(()),
     }
 }
 

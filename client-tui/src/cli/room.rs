@@ -1,7 +1,7 @@
 //! `quip room …`: making a room, and what its members do to it.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
 use clap::{Args, Subcommand};
@@ -134,8 +134,7 @@ async fn ask(handle: &Handle, request: Request, out: &mut Out) -> Result<(), Cli
         let room = replies::room(handle, request).await?;
         return out.show(&Line::room(&room), || human::room(&room));
     }
-    replies::done(handle, request).await?;
-    if out.is_json() { out.object(&Line::Done) } else { Ok(()) }
+    replies::did(handle, request, out).await
 }
 
 impl RoomCommand {
@@ -179,7 +178,8 @@ fn line(what: &str, text: &str) -> Result<SafeLine, CliError> {
 /// A file of that name goes before a list: no account has a name with a `/`, and few a file's.
 fn members(given: &str) -> Result<Vec<AccountName>, CliError> {
     let path = Path::new(given);
-    let names = if path.is_file() || given.contains('/') { of_file(path)? } else { names(given, ',')? };
+    let is_file = path.is_file() || given.contains('/') || is_called_like_a_file(given);
+    let names = if is_file { of_file(path)? } else { names(given, ',')? };
     if names.len() > MAX_NAMES {
         let count = names.len();
         return Err(CliError::Input(format!(
@@ -189,11 +189,24 @@ fn members(given: &str) -> Result<Vec<AccountName>, CliError> {
     Ok(names)
 }
 
+/// Lists are kept in such files; an account with such a name can be written with its @.
+fn is_called_like_a_file(given: &str) -> bool {
+    const ENDS: [&str; 6] = [".txt", ".csv", ".list", ".lst", ".md", ".tmp"];
+    let name = given.to_ascii_lowercase();
+    !given.contains([',', '@']) && ENDS.iter().any(|end| name.ends_with(end))
+}
+
 fn of_file(path: &Path) -> Result<Vec<AccountName>, CliError> {
     let failed =
         |why: String| CliError::Input(format!("cannot read the members from {}: {why}", path.display()));
     let mut text = String::new();
-    let file = File::open(path).map_err(|error| failed(error.to_string()))?;
+    let file = File::open(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => CliError::Input(format!(
+            "there is no file {}; --members takes a file with a name a line, or names with commas between them",
+            path.display()
+        )),
+        _ => failed(error.to_string()),
+    })?;
     file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(|error| failed(error.to_string()))?;
     if text.len() as u64 > MAX_FILE {
         return Err(failed(format!("it is longer than {MAX_NAMES} names")));
@@ -230,7 +243,12 @@ mod tests {
             ("@ann, Bob ,,ann", Ok("ann bob")),
             ("", Ok("")),
             ("ann;bob", Err("is no member")),
-            ("./missing.txt", Err("cannot read")),
+            ("./missing.txt", Err("there is no file ./missing.txt")),
+            ("nofile.txt", Err("there is no file nofile.txt")),
+            ("Team.CSV", Err("there is no file Team.CSV")),
+            ("@ann.txt", Ok("ann.txt")),
+            ("ann.lee", Ok("ann.lee")),
+            ("no file", Err("is no member")),
         ];
         for (given, expected) in table {
             match (listed(given), expected) {

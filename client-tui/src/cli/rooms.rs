@@ -31,7 +31,7 @@ pub struct RoomsArgs {
 
 /// Lists the rooms with something you have not read.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  quip unread\n  quip unread --json")]
+#[command(after_help = "Examples:\n  quip unread\n  quip unread --json\n\n`quip read` marks rooms as read.")]
 pub struct UnreadArgs {}
 
 /// Runs `quip rooms`.

@@ -1,19 +1,19 @@
-//! `quip tail`: the newest messages of rooms, and with `--follow` what comes, without a gap and without a double.
+//! `quip tail`: the newest messages of rooms, merged by time, and with `--follow` what comes, without a gap and without a double.
 
 use std::collections::HashMap;
 
 use clap::Args;
 use quip_protocol::client::{Client, Event as Happened, Handle};
-use quip_protocol::frame::{PageFrom, WatchState};
+use quip_protocol::frame::WatchState;
 use quip_protocol::{ConsumerName, Cursor, Event, Refusal, RoomId, Seq, Target};
 
+use super::backlog::{self, Backlog};
 use super::connect::{Stay, connect};
 use super::consumer;
 use super::env::Env;
 use super::exit::CliError;
 use super::json::Line;
 use super::out::{Out, say};
-use super::pages::{self, PAGE};
 use super::render::Render;
 
 const EXAMPLES: &str = "Examples:
@@ -59,81 +59,30 @@ pub async fn run(args: TailArgs, env: &Env, out: &mut Out) -> Result<(), CliErro
     }
     let stay = if args.follow { Stay::Reconnect } else { Stay::Once };
     let mut connection = connect(env, stay).await?;
-    let mut rooms = Rooms::new();
-    let mut cursors = Vec::new();
-    for target in &args.targets {
-        let mut render = Render::new(target.clone(), args.since.map(Seq)).with_room(args.targets.len() > 1);
-        let (room, cursor) = print_past(&connection.handle, &mut render, &args, out).await?;
-        if rooms.insert(room, render).is_none() {
-            cursors.push((room, Some(cursor)));
-        }
+    let handle = connection.handle.clone();
+    let fetch = async |target: &Target, from, limit| handle.page(target, from, limit).await;
+    let mut pasts = Vec::new();
+    for target in distinct(&args.targets) {
+        let render = Render::new(target.clone(), args.since.map(Seq)).with_room(args.targets.len() > 1);
+        pasts.push(match args.since {
+            Some(since) => Backlog::since(render, Seq(since), &fetch).await?,
+            None => Backlog::newest(render, args.count, &fetch).await?,
+        });
     }
-    out.flush()?;
+    backlog::print(&mut pasts, fetch, out).await?;
     if args.follow {
-        watch(&connection.handle, cursors, &mut rooms).await?;
+        let cursors = pasts.iter().map(|past| (past.room, Some(past.place))).collect();
+        let mut rooms: Rooms = pasts.into_iter().map(|past| (past.room, past.render)).collect();
+        watch(&handle, cursors, &mut rooms).await?;
         follow(&mut connection.client, &mut rooms, out).await?;
     }
     connection.close().await;
     Ok(())
 }
 
-/// Prints what there is, and returns the place from which what comes follows.
-async fn print_past(
-    handle: &Handle,
-    render: &mut Render,
-    args: &TailArgs,
-    out: &mut Out,
-) -> Result<(RoomId, Cursor), CliError> {
-    let target = render.target().clone();
-    match args.since {
-        Some(since) => print_since(handle, &target, Seq(since), render, out).await,
-        None => print_newest(handle, &target, args.count, render, out).await,
-    }
-}
-
-async fn print_newest(
-    handle: &Handle,
-    target: &Target,
-    count: usize,
-    render: &mut Render,
-    out: &mut Out,
-) -> Result<(RoomId, Cursor), CliError> {
-    // One event even if no message is wanted: the room's id and the place to go on from.
-    let newest = handle.page(target, PageFrom::Latest, 1).await?;
-    let place = |event: &Event| Cursor { epoch: event.epoch, seq: event.seq };
-    let mut cursor = newest.events.last().map_or(newest.head, place);
-    let fetch = async |from, limit| handle.page(target, from, limit).await;
-    for event in pages::newest(fetch, None, Seq::ZERO, count).await? {
-        render.event(&event, out)?;
-        cursor = place(&event);
-    }
-    Ok((newest.room, cursor))
-}
-
-async fn print_since(
-    handle: &Handle,
-    target: &Target,
-    since: Seq,
-    render: &mut Render,
-    out: &mut Out,
-) -> Result<(RoomId, Cursor), CliError> {
-    let mut cursor = None;
-    let mut last = since;
-    loop {
-        let page = handle.page(target, PageFrom::After(last), PAGE).await?;
-        for event in &page.events {
-            render.event(event, out)?;
-            last = event.seq;
-            cursor = Some(Cursor { epoch: event.epoch, seq: event.seq });
-        }
-        out.flush()?;
-        if page.events.is_empty() || last >= page.head.seq {
-            if since > page.head.seq {
-                say(&format!("{target} is at {}: nothing is behind {since} yet", page.head.seq));
-            }
-            return Ok((page.room, cursor.unwrap_or(page.head)));
-        }
-    }
+/// A room that is named twice is followed once.
+fn distinct(targets: &[Target]) -> impl Iterator<Item = &Target> {
+    targets.iter().enumerate().filter(|(at, target)| !targets[..*at].contains(target)).map(|(_, it)| it)
 }
 
 async fn watch(

@@ -7,10 +7,10 @@ use super::connect::{self, Stay, connect};
 use super::env::Env;
 use super::exit::CliError;
 use super::host::{self, HostArgs};
-use super::join::{default_name, join};
+use super::join::{join, login_name};
 use super::local;
 use super::out::{Out, say};
-use crate::config::settings::{Levels, Settings};
+use crate::config::settings::{Levels, Settings, Theme};
 use crate::shell::{self, FirstRun, Options};
 use crate::view::Look;
 
@@ -19,16 +19,17 @@ use crate::view::Look;
 /// # Errors
 /// See [`CliError`].
 pub async fn run(env: &Env, out: &mut Out) -> Result<(), CliError> {
-    if !env.stdin_terminal || !env.stdout_terminal || out.is_json() {
+    let terminal = env.stdin_terminal && env.stdout_terminal;
+    if !(terminal || env.plain) || out.is_json() {
         return Err(CliError::Usage(
-            "the client needs a terminal; for scripts there are `quip send`, `quip tail` and others".into(),
+            "the client needs a terminal, or --plain; for scripts there are `quip send`, `quip tail` and others"
+                .into(),
         ));
     }
-    if is_known(env)? {
+    if env.plain || is_known(env)? {
         return talk(env, None, Vec::new()).await;
     }
-    let name = default_name(std::env::var("USER").ok().as_deref());
-    match shell::first_run(name, look(env, &settings(env)?)).await? {
+    match shell::first_run(login_name(), look(env, &settings(env)?)).await? {
         FirstRun::Host { name } => host::run(HostArgs::named(name), env, out).await,
         FirstRun::Join { link, name } => {
             join(env, link, name, None).await?;
@@ -60,8 +61,10 @@ pub async fn talk(env: &Env, public: Option<ServerLink>, notice: Vec<String>) ->
     let settings = settings(env)?;
     let levels = env.paths().ok().map(|paths| Levels::of(&paths, &server.address()));
     let Look { color, light } = look(env, &settings);
+    let ask_background = color && settings.theme == Theme::Auto && std::env::var_os("COLORFGBG").is_none();
     let server = public.unwrap_or(server).reveal();
-    let options = Options { server, notice, local: local::dir(env)?, color, light, settings, levels };
+    let (local, plain) = (local::dir(env)?, env.plain);
+    let options = Options { server, notice, local, plain, color, light, ask_background, settings, levels };
     match shell::run(client, options).await? {
         0 => {}
         1 => say("1 message is kept, and delivered when quip runs the next time"),

@@ -59,10 +59,7 @@ pub async fn run(args: TokenArgs, env: &Env, out: &mut Out) -> Result<(), CliErr
         TokenCommand::New { name, label } => make(&connection, name, &label, out).await?,
         TokenCommand::List => list(&connection, out).await?,
         TokenCommand::Revoke { name } => {
-            replies::done(&connection.handle, Request::RevokeToken { name }).await?;
-            if out.is_json() {
-                out.object(&Line::Done)?;
-            }
+            replies::did(&connection.handle, Request::RevokeToken { name }, out).await?;
         }
     }
     connection.close().await;

@@ -19,7 +19,7 @@ pub const DEFAULT: &str = include_str!("default_quip.toml");
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Theme {
-    /// As `COLORFGBG` says, else dark.
+    /// As `COLORFGBG` says, else as the terminal answers, else dark.
     #[default]
     Auto,
     /// A dark one.

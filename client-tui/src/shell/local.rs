@@ -17,6 +17,7 @@ use quip_storage::outbox::{self, Entry, Kept};
 use quip_storage::{Copied, DataDir, Outbox, Replica, ReplicaError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::mentions;
 use crate::app::outbox::{Delivery, State};
 use crate::app::{App, Effect, Failure, Input, Loaded};
 
@@ -57,6 +58,7 @@ enum Job {
     Rooms(Vec<RoomSummary>),
     Remove(RoomId),
     Fetch(Effect),
+    Mentions(AccountName),
     /// Do not wait until there is nothing else to do.
     Sync,
     End,
@@ -150,6 +152,10 @@ impl Local {
                 self.job(Job::Fetch(effect));
                 Ok(None)
             }
+            Effect::FindMentions(me) => {
+                self.job(Job::Mentions(me));
+                Ok(None)
+            }
             other => Ok(Some(other)),
         }
     }
@@ -183,8 +189,12 @@ impl Local {
 
     /// Writes down which rooms there are, and how they are.
     pub fn keep_rooms(&mut self, app: &App) {
-        let now: BTreeMap<RoomId, &RoomSummary> =
-            app.rooms().listed().map(|(id, room)| (id, &room.summary)).collect();
+        let now: BTreeMap<RoomId, &RoomSummary> = app
+            .rooms()
+            .listed()
+            .filter(|(_, room)| !room.held)
+            .map(|(id, room)| (id, &room.summary))
+            .collect();
         let gone: Vec<RoomId> = self.rooms.keys().copied().filter(|id| !now.contains_key(id)).collect();
         let changed: Vec<RoomSummary> = now
             .into_iter()
@@ -316,6 +326,11 @@ fn perform(replica: &Replica, job: Job, found: &UnboundedSender<Answer>) -> Resu
         Job::Rooms(rooms) => replica.put_rooms(&rooms),
         Job::Remove(room) => replica.remove(room),
         Job::Fetch(asked) => fetch(replica, asked, found),
+        Job::Mentions(me) => {
+            // A client that has ended needs no answer.
+            let _ = found.send(Answer::Found(Input::Mentions(mentions::find(replica, &me)?)));
+            Ok(())
+        }
         Job::Sync => replica.sync(),
         Job::Event(_) | Job::Merge(_) | Job::End => Ok(()),
     }

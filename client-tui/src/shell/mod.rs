@@ -1,6 +1,9 @@
 //! The shell around the app: terminal, clock and network in, effects out. Imports everything the client has.
 
+mod background;
+mod face;
 mod local;
+mod mentions;
 mod merges;
 mod network;
 mod outside;
@@ -22,9 +25,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 pub use crate::app::first_run::FirstRun;
 use crate::app::first_run::FirstRunScreen;
-use crate::app::{App, Effect, Input, Level, Preferences, Setup};
+use crate::app::plain::Narrator;
+use crate::app::{App, Effect, Input, Key, Level, Preferences, Setup};
 use crate::config::settings::{Alerts, Levels, Settings};
 use crate::view::{self, Look};
+use background::{Background, Heard};
+use face::{Face, Typed};
 use local::{Answer, Local};
 use network::Network;
 use outside::Outside;
@@ -34,6 +40,8 @@ use terminal::Screen;
 const FRAME: Duration = Duration::from_millis(16);
 /// How often texts that depend on the time are looked at.
 const TICK: Duration = Duration::from_millis(500);
+/// How long plain mode waits at the end of its input for what is not delivered yet.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long saying goodbye to the server may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -46,10 +54,14 @@ pub struct Options {
     pub notice: Vec<String>,
     /// Where the replica and the outbox lie; `None` keeps nothing.
     pub local: Option<PathBuf>,
+    /// Lines in, lines out, instead of a screen.
+    pub plain: bool,
     /// Whether to use colours.
     pub color: bool,
     /// Whether the background is light.
     pub light: bool,
+    /// Whether that is not known, and the terminal is to be asked.
+    pub ask_background: bool,
     /// What `quip.toml` says.
     pub settings: Settings,
     /// Where it is kept which rooms call the user; `None` keeps nothing.
@@ -60,7 +72,9 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum ShellError {
     /// There is no terminal, or it is gone.
-    #[error("the terminal cannot be used: {0}; in scripts use `quip send` and `quip tail`")]
+    #[error(
+        "the terminal cannot be used: {0}; `quip --plain` needs none, and scripts use `quip send` and `quip tail`"
+    )]
     Terminal(#[from] io::Error),
 }
 
@@ -71,8 +85,8 @@ pub enum ShellError {
 pub async fn run(client: Client, options: Options) -> Result<usize, ShellError> {
     let mut shell = Shell::new(client, options)?;
     let end = shell.run().await;
-    let Shell { screen, client, local, app, .. } = shell;
-    drop(screen);
+    let Shell { face, client, local, app, .. } = shell;
+    drop(face);
     let kept = if local.is_some() { app.waiting() } else { 0 };
     if let Some(local) = local {
         local.close(&app);
@@ -86,9 +100,9 @@ pub async fn run(client: Client, options: Options) -> Result<usize, ShellError> 
 ///
 /// # Errors
 /// When the terminal cannot be used.
-pub async fn first_run(default_name: AccountName, look: Look) -> Result<FirstRun, ShellError> {
+pub async fn first_run(login: Option<AccountName>, look: Look) -> Result<FirstRun, ShellError> {
     let mut screen = Screen::enter()?;
-    let mut state = FirstRunScreen::new(&default_name);
+    let mut state = FirstRunScreen::new(login.as_ref());
     let mut keys = EventStream::new();
     loop {
         screen.draw(|frame| view::first_run::draw(frame, &state, look))?;
@@ -108,7 +122,7 @@ pub async fn first_run(default_name: AccountName, look: Look) -> Result<FirstRun
 struct Shell {
     app: App,
     look: Look,
-    screen: Screen,
+    face: Face,
     client: Client,
     network: Network,
     /// The replica and the outbox.
@@ -118,8 +132,12 @@ struct Shell {
     drawn_at: Instant,
     /// A program that has the terminal; until it ends nothing is painted and no key is ours.
     outside: Option<Outside>,
+    /// The terminal was asked for its background.
+    background: Option<Background>,
     alerts: Alerts,
     levels: Option<Levels>,
+    /// The input has ended; what is not delivered is waited for until then.
+    over_at: Option<Instant>,
     quit: bool,
 }
 
@@ -129,13 +147,18 @@ enum Woken {
     /// From the server.
     Heard(Option<Input>),
     Draw,
+    /// There is no more input.
+    Over,
     End,
     Failed(io::Error),
 }
 
 impl Shell {
     fn new(client: Client, options: Options) -> io::Result<Shell> {
-        let mut screen = Screen::enter()?;
+        let mut face = match options.plain {
+            true => Face::Lines(Narrator::default()),
+            false => Face::Screen(Screen::enter()?),
+        };
         let setup =
             Setup { server: options.server, zone: TimeZone::system(), new_id: Box::new(MessageId::generate) };
         let mut app = App::new(setup, Timestamp::now());
@@ -145,10 +168,10 @@ impl Shell {
             levels: options.levels.as_ref().map(Levels::load).unwrap_or_default(),
             mouse: options.settings.mouse,
         });
-        if options.settings.mouse {
+        if let (true, Some(screen)) = (options.settings.mouse, face.screen()) {
             screen.mouse(true)?;
         }
-        let (columns, rows) = screen.size()?;
+        let (columns, rows) = face.size()?;
         app.handle(Input::Resize { columns, rows }, Timestamp::now());
         if !options.notice.is_empty() {
             let lines = options.notice.iter().map(|line| SafeLine::new(line)).collect();
@@ -162,25 +185,30 @@ impl Shell {
         let mut shell = Shell {
             app,
             look,
-            screen,
+            face,
             client,
             network,
             local,
             over: false,
             drawn_at,
             outside: None,
+            background: None,
             alerts,
             levels,
+            over_at: None,
             quit: false,
         };
         if let Some(dir) = options.local {
             shell.open_local(&dir)?;
         }
+        if options.ask_background && shell.face.screen().is_some() {
+            shell.background = Some(Background::asked(Instant::now()));
+        }
         Ok(shell)
     }
 
     async fn run(&mut self) -> io::Result<()> {
-        let mut keys = None;
+        let mut typed = Typed::at(&self.face);
         // Ctrl+C in an editor or a pager is for that program; it must not end this one.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -188,17 +216,19 @@ impl Shell {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.draw()?;
+        if let (Some(_), Some(screen)) = (&self.background, self.face.screen()) {
+            screen.ask(background::QUESTION)?;
+        }
         let mut dirty = false;
         while !self.quit {
             dirty |= self.app.take_changed();
-            match self.outside {
-                // Its thread reads what is typed: only where that is for us.
-                Some(_) => keys = None,
-                None => drop(keys.get_or_insert_with(EventStream::new)),
+            typed.take(self.outside.is_none());
+            if self.over_at.is_some_and(|at| self.app.waiting() == 0 || at <= Instant::now()) {
+                return self.draw();
             }
             let next_frame = self.drawn_at + FRAME;
             let woken = tokio::select! {
-                event = next_key(&mut keys) => terminal_input(event),
+                woken = typed.next(), if self.takes_input() => woken,
                 input = outside::ended(&mut self.outside) => self.back(input),
                 event = next(&mut self.client, self.over) => {
                     self.over = event.is_none();
@@ -208,23 +238,63 @@ impl Shell {
                 answer = answer(&mut self.local) => self.found(answer),
                 () = sleep_until(next_frame), if dirty && self.outside.is_none() => Woken::Draw,
                 _ = ticks.tick() => Woken::Input(Some(Input::Tick)),
-                _ = interrupt.recv() => Woken::Input(None),
+                _ = interrupt.recv() => match self.face {
+                    Face::Screen(_) => Woken::Input(None),
+                    Face::Lines(_) => Woken::End,
+                },
                 _ = terminate.recv() => Woken::End,
                 _ = hang_up.recv() => Woken::End,
             };
             match woken {
                 Woken::Heard(Some(input)) => self.hear(input)?,
+                Woken::Input(Some(Input::Key(key))) if self.background.is_some() => {
+                    dirty |= self.typed(key)?
+                }
                 Woken::Input(Some(input)) => self.take(input)?,
                 Woken::Input(None) | Woken::Heard(None) => {}
                 Woken::Draw => {
                     self.draw()?;
                     dirty = false;
                 }
+                Woken::Over => self.over_at = Some(Instant::now() + LAST_WORDS),
                 Woken::End => return Ok(()),
                 Woken::Failed(error) => return Err(error),
             }
+            if self.face.screen().is_none() {
+                // The next line may come at once, and close what this one has opened.
+                self.draw()?;
+            }
         }
         Ok(())
+    }
+
+    /// A key while the terminal may answer; whether it did, and everything is to be painted anew.
+    fn typed(&mut self, key: Key) -> io::Result<bool> {
+        let Some(background) = &mut self.background else {
+            return self.take(Input::Key(key)).map(|()| false);
+        };
+        let heard = background.take(key);
+        if background.is_over(Instant::now()) {
+            self.background = None;
+        }
+        match heard {
+            Heard::Part => {}
+            Heard::Typed(keys) => keys.into_iter().try_for_each(|key| self.take(Input::Key(key)))?,
+            Heard::Answer(light) => {
+                self.background = None;
+                self.look.light = light.unwrap_or(self.look.light);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Lines may come from a file, all at once: each is taken when it is known where the one before has led.
+    fn takes_input(&self) -> bool {
+        match self.face {
+            Face::Screen(_) => true,
+            Face::Lines(_) => self.over_at.is_none() && self.network.is_idle() && self.app.is_settled(),
+        }
     }
 
     /// Shows what lies on the disk, before the server is asked anything.
@@ -283,31 +353,40 @@ impl Shell {
             };
             let Some(effect) = self.network.perform(effect) else { continue };
             match effect {
-                Effect::Bell => self.screen.ring()?,
-                Effect::Suspend => {
-                    self.screen.suspend()?;
-                    // The window may have another size now, and nobody said so.
-                    let (columns, rows) = self.screen.size()?;
-                    self.app.handle(Input::Resize { columns, rows }, Timestamp::now());
-                }
                 Effect::KeepLevels(levels) => self.keep_levels(&levels),
-                Effect::Mouse(ours) => self.screen.mouse(ours)?,
-                Effect::Copy(text) => self.screen.copy(&text)?,
                 Effect::Alert { title, text } if self.outside.is_none() => {
-                    self.screen.alert(self.alerts, &title, &text)?
+                    self.face.alert(self.alerts, &title, &text)?
                 }
-                Effect::Alert { .. } => {}
-                Effect::Show(text) => self.lend(outside::show(text)),
-                Effect::Compose(text) => self.lend(outside::compose(text)),
-                Effect::Redraw => self.screen.forget()?,
                 Effect::Quit => self.quit = true,
-                // There is nothing to forget it from.
-                Effect::Forget(_) => {}
-                // Performed by the network.
-                Effect::Deliver(_) | Effect::Ask(_) | Effect::FetchPage { .. } | Effect::Mark { .. } => {}
+                effect => self.on_screen(effect)?,
             }
         }
         Ok(())
+    }
+
+    /// Performs what only a screen can do.
+    fn on_screen(&mut self, effect: Effect) -> io::Result<()> {
+        let Some(screen) = self.face.screen() else { return Ok(()) };
+        match effect {
+            Effect::Bell => screen.ring(),
+            Effect::Suspend => {
+                screen.suspend()?;
+                // The window may have another size now, and nobody said so.
+                let (columns, rows) = screen.size()?;
+                self.app.handle(Input::Resize { columns, rows }, Timestamp::now());
+                Ok(())
+            }
+            Effect::Mouse(ours) => screen.mouse(ours),
+            Effect::Copy(text) => screen.copy(&text),
+            Effect::Redraw => screen.forget(),
+            Effect::Show(text) => self.lend(outside::show(text)),
+            Effect::Compose(text) => self.lend(outside::compose(text)),
+            Effect::Alert { .. } | Effect::KeepLevels(_) | Effect::Quit => Ok(()),
+            // There is no local copy to forget it from, or to look into.
+            Effect::Forget(_) | Effect::FindMentions(_) => Ok(()),
+            // Performed by the network.
+            Effect::Deliver(_) | Effect::Ask(_) | Effect::FetchPage { .. } | Effect::Mark { .. } => Ok(()),
+        }
     }
 
     fn keep_levels(&mut self, levels: &BTreeMap<Target, Level>) {
@@ -318,14 +397,18 @@ impl Shell {
     }
 
     /// Lets a program have the terminal.
-    fn lend(&mut self, outside: Outside) {
-        self.screen.lend();
-        self.outside = Some(outside);
+    fn lend(&mut self, outside: Outside) -> io::Result<()> {
+        if let Some(screen) = self.face.screen() {
+            screen.lend();
+            self.outside = Some(outside);
+        }
+        Ok(())
     }
 
     /// It has ended.
     fn back(&mut self, input: Input) -> Woken {
-        let size = self.screen.reclaim().and_then(|()| self.screen.size());
+        let reclaimed = self.face.screen().map_or(Ok(()), Screen::reclaim);
+        let size = reclaimed.and_then(|()| self.face.size());
         match size {
             Ok((columns, rows)) => {
                 self.app.handle(Input::Resize { columns, rows }, Timestamp::now());
@@ -336,8 +419,7 @@ impl Shell {
     }
 
     fn draw(&mut self) -> io::Result<()> {
-        let (app, look) = (&self.app, self.look);
-        self.screen.draw(|frame| view::draw(frame, app, look))?;
+        self.face.draw(&self.app, self.look)?;
         self.drawn_at = Instant::now();
         Ok(())
     }
@@ -355,14 +437,6 @@ async fn next(
 async fn answer(local: &mut Option<Local>) -> Answer {
     match local {
         Some(local) => local.next().await,
-        None => pending().await,
-    }
-}
-
-/// What the terminal says next; nothing while another program has it.
-async fn next_key(keys: &mut Option<EventStream>) -> Option<io::Result<TerminalEvent>> {
-    match keys {
-        Some(keys) => keys.next().await,
         None => pending().await,
     }
 }

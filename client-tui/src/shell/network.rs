@@ -50,6 +50,11 @@ impl Network {
         None
     }
 
+    /// Whether every question was answered. Deliveries are none.
+    pub fn is_idle(&self) -> bool {
+        self.asked.is_empty()
+    }
+
     /// The next answer. Dropping the future loses none.
     pub async fn next(&mut self) -> Input {
         loop {

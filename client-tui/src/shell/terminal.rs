@@ -90,6 +90,16 @@ impl Screen {
         out.flush()
     }
 
+    /// Asks the terminal something; the answer comes among the keys.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn ask(&mut self, question: &[u8]) -> io::Result<()> {
+        let mut out = io::stdout();
+        out.write_all(question)?;
+        out.flush()
+    }
+
     /// Puts `text` into the user's clipboard, as OSC 52. Only for what the user asked for by a key.
     ///
     /// # Errors
@@ -253,6 +263,8 @@ pub fn key(event: KeyEvent) -> Option<Key> {
         KeyCode::Delete => Code::Delete,
         KeyCode::Left => Code::Left,
         KeyCode::Right => Code::Right,
+        KeyCode::Up if alt && has(KeyModifiers::SHIFT) => Code::ShiftUp,
+        KeyCode::Down if alt && has(KeyModifiers::SHIFT) => Code::ShiftDown,
         KeyCode::Up => Code::Up,
         KeyCode::Down => Code::Down,
         KeyCode::Home => Code::Home,

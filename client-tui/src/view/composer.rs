@@ -5,6 +5,7 @@ use ratatui::layout::Position;
 use super::canvas::Canvas;
 use crate::app::complete::Candidate;
 use crate::app::panes::{PROMPT_WIDTH, Pane, composer_width};
+use crate::app::prompt::Kind;
 use crate::app::{About, App, Completion, Prompt, text};
 
 /// Most candidates that are seen at once.
@@ -22,6 +23,7 @@ pub fn draw(canvas: &mut Canvas<'_>, app: &App, pane: Pane) -> Position {
     canvas.text(pane.x, pane.y, 1, "›", look.accent());
     if composer.is_empty() {
         let hint = match app.rooms.current() {
+            Some(room) if app.peeking => format!("{} stays unread; Esc reads it", room.summary.target),
             Some(room) => format!("Message {}", room.summary.target),
             None => "/join #room".to_owned(),
         };
@@ -68,7 +70,11 @@ pub fn draw_banner(canvas: &mut Canvas<'_>, app: &App, pane: Pane) {
 pub fn draw_prompt(canvas: &mut Canvas<'_>, prompt: &Prompt, pane: Pane) -> Position {
     let look = canvas.look;
     let end = pane.x + pane.width.saturating_sub(1);
-    let label = text::fitting(prompt.label(), usize::from(pane.width) / 2);
+    let cells = match prompt.kind {
+        Kind::Sure(..) => pane.width,
+        _ => pane.width / 2,
+    };
+    let label = text::fitting(prompt.label(), usize::from(cells));
     let x = canvas.text(pane.x, pane.y, pane.width, label, look.accent());
     let note = prompt.note();
     let query = prompt.query.text();

@@ -90,6 +90,10 @@ fn draw_field(canvas: &mut Canvas<'_>, screen: &FirstRunScreen, pane: Pane, ques
         let line = text::painted(&screen.field.text()[range.clone()]);
         canvas.text(x, y, pane.width.saturating_sub(4), &line, look.plain());
     }
+    if screen.chosen {
+        let width = u16::try_from(text::width(screen.field.text())).unwrap_or(0).min(pane.width);
+        canvas.tint(Pane { x, y, width, height: 1 }, look.chosen());
+    }
     let row = u16::try_from(row.saturating_sub(top)).unwrap_or(0);
     Position::new(x + u16::try_from(column).unwrap_or(0), y + row)
 }

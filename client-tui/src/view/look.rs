@@ -3,6 +3,7 @@
 use ratatui::style::{Color, Modifier, Style};
 
 use crate::app::rows::Ink;
+use crate::app::status::Mood;
 
 /// How things look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +89,16 @@ impl Look {
     /// What is wrong.
     pub fn bad(self) -> Style {
         self.ink(Color::Red)
+    }
+
+    /// How something is meant.
+    pub fn mood(self, mood: Mood) -> Style {
+        match mood {
+            Mood::Plain => self.plain(),
+            Mood::Good => self.good(),
+            Mood::Waiting => self.waiting(),
+            Mood::Bad => self.bad(),
+        }
     }
 
     /// What is chosen.

@@ -1,8 +1,8 @@
 //! The lines above and below everything: which room, how the connection is, what was said to the user.
 
 use super::canvas::Canvas;
-use crate::app::panes::{Pane, Panes};
-use crate::app::{App, Connection, text};
+use crate::app::panes::{Pane, Panes, status_width};
+use crate::app::{App, text};
 
 /// The server above the room list; room, topic and members above the rest.
 pub fn draw_top(canvas: &mut Canvas<'_>, app: &App, panes: &Panes, pane: Pane) {
@@ -36,53 +36,33 @@ pub fn draw_top(canvas: &mut Canvas<'_>, app: &App, panes: &Panes, pane: Pane) {
 /// How the connection is, what was said to the user, and hints.
 pub fn draw_bottom(canvas: &mut Canvas<'_>, app: &App, pane: Pane) {
     let look = canvas.look;
+    let status = app.status();
     let end = pane.x + pane.width.saturating_sub(1);
-    let (sign, words, style) = connection(app, look);
-    canvas.text(pane.x, pane.y, 1, sign, style);
-    let x = pane.x + 2;
-    if let Some(said) = &app.said {
-        let style = if said.is_error { look.bad() } else { look.plain() };
-        let cells = end.saturating_sub(x);
-        canvas.text(x, pane.y, cells, &text::ellipsis(&said.text, usize::from(cells)), style);
-        return;
+    canvas.text(pane.x, pane.y, 1, status.sign, look.mood(status.sign_mood));
+    let (style, cells) = (look.mood(status.mood), end.saturating_sub(pane.x + 2));
+    let mut words = std::borrow::Cow::from(&status.text);
+    if text::wrap(&words, status_width(pane.width)).len() > usize::from(pane.height) {
+        words = text::ellipsis(&status.text, usize::from(cells) * usize::from(pane.height));
     }
-    let cells = end.saturating_sub(x);
-    let words = text::ellipsis(&words, usize::from(cells)).into_owned();
-    let x = canvas.text(x, pane.y, cells, &words, look.plain());
+    let mut x = pane.x + 2;
+    for (y, row) in (pane.y..pane.y + pane.height).zip(text::wrap(&words, status_width(pane.width))) {
+        x = canvas.text(pane.x + 2, y, cells, &words[row], style);
+    }
     let free = usize::from(end.saturating_sub(x + 2));
-    if let Some((hint, calls)) = hints(app).into_iter().find(|(hint, _)| text::width(hint) <= free) {
+    let hint = hints(app).into_iter().find(|(hint, _)| text::width(hint) <= free);
+    if let (Some((hint, calls)), true) = (hint, status.takes_hints && pane.height == 1) {
         let style = if calls { look.call() } else { look.dim() };
         canvas.right(end, pane.y, pane.width, &hint, style);
-    }
-}
-
-/// Fewer events than this are there before they could be read about.
-const WORTH_SAYING: u64 = 100;
-
-fn connection(app: &App, look: super::Look) -> (&'static str, String, ratatui::style::Style) {
-    let waiting = match app.outbox.waiting() {
-        0 => String::new(),
-        1 => " · 1 to deliver".to_owned(),
-        count => format!(" · {count} to deliver"),
-    };
-    match &app.connection {
-        Connection::Up if app.behind() >= WORTH_SAYING => {
-            ("●", format!("catching up: {} more to come", app.behind()), look.waiting())
-        }
-        Connection::Up => ("●", format!("connected to {}", app.server), look.good()),
-        Connection::Connecting => ("◌", format!("connecting to {}…{waiting}", app.server), look.waiting()),
-        Connection::Down { retry_at: Some(at), .. } => {
-            let seconds = at.0.saturating_sub(app.now.0).div_ceil(1000);
-            let again = if seconds == 0 { "retrying".to_owned() } else { format!("retrying in {seconds} s") };
-            ("○", format!("offline, {again} — messages are kept{waiting}"), look.bad())
-        }
-        Connection::Down { why, retry_at: None } => ("○", format!("offline: {why}{waiting}"), look.bad()),
     }
 }
 
 /// What could stand at the right, best first, and whether it calls the user.
 fn hints(app: &App) -> Vec<(String, bool)> {
     let mut hints = Vec::new();
+    if let Some((length, limit)) = app.length() {
+        hints.push((format!("{length} of {limit} bytes"), true));
+        hints.push((format!("{length}/{limit}"), true));
+    }
     if app.prompt.is_none() && app.rooms.current().is_some_and(|room| room.selected.is_some()) {
         hints.push((
             "Enter thread · y copy · o open · v versions · /reply /react /edit /delete".to_owned(),

@@ -110,7 +110,7 @@ fn a_wrapped_link_is_one_link() {
 #[test]
 fn the_first_screen_shows_pastes_safely() {
     use quip::app::first_run::FirstRunScreen;
-    let mut screen = FirstRunScreen::new(&name("ann"));
+    let mut screen = FirstRunScreen::new(Some(&name("ann")));
     parse_keys("j").into_iter().for_each(|key| drop(screen.key(key)));
     screen.paste("quip://\u{1b}[2J\u{202e}evil");
     parse_keys("<Enter>").into_iter().for_each(|key| drop(screen.key(key)));

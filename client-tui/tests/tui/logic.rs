@@ -162,7 +162,6 @@ fn commands_become_requests() {
                 members: vec![],
             },
         ),
-        ("/archive", Request::Archive { room: general.clone() }),
         ("/part", Request::Leave { room: general }),
     ];
     for (line, request) in table {
@@ -192,7 +191,7 @@ fn commands_about_messages() {
     world.keys("/reply yes<Enter>");
     let Some(Request::Post { reply_to, .. }) = delivered(&world).last() else { panic!() };
     assert_eq!(*reply_to, Some(Seq(1)), "the last message of someone else");
-    world.keys("<A-k><A-k>/delete<Enter>");
+    world.keys("<A-k><A-k>/delete<Enter>y");
     assert_eq!(texts(&world), ["hello", "", "yes"], "the selected one");
     world.keys("//not a command<Enter>");
     assert_eq!(texts(&world).last().unwrap(), "/not a command");

@@ -81,7 +81,7 @@ const KEYS: &[&str] = &[
     "<F1>",
     "<C-l>",
     "/edit<Enter>",
-    "/delete<Enter>",
+    "/delete<Enter>y",
     "/reply<Enter>",
     "/react :+1:<Enter>",
     "/me waves<Enter>",

@@ -87,7 +87,7 @@ fn help() {
         let mut world = opened();
         world.keys("<F1>");
         insta::assert_snapshot!(format!("help_{columns}x{rows}"), world.screen(columns, rows));
-        world.keys(&"<PgDn>".repeat(20));
+        world.keys(&"<PgDn>".repeat(40));
         insta::assert_snapshot!(format!("help_end_{columns}x{rows}"), world.screen(columns, rows));
     }
 }
@@ -203,7 +203,7 @@ fn first_run() {
         terminal.draw(|frame| first_run::draw(frame, screen, Look { color: true, light: false })).unwrap();
         text_of(&terminal)
     };
-    let mut screen = FirstRunScreen::new(&name("ann"));
+    let mut screen = FirstRunScreen::new(Some(&name("ann")));
     for (columns, rows) in [(80, 24), (40, 10), (120, 40), (10, 3)] {
         insta::assert_snapshot!(format!("first_run_{columns}x{rows}"), show(&screen, columns, rows));
     }
@@ -224,8 +224,8 @@ fn first_run() {
         }
         other => panic!("{other:?}"),
     }
-    let mut screen = FirstRunScreen::new(&name("ann"));
+    let mut screen = FirstRunScreen::new(Some(&name("ann")));
     assert_eq!(type_in(&mut screen, "h<Enter>"), Some(FirstRun::Host { name: name("ann") }));
-    let mut screen = FirstRunScreen::new(&name("ann"));
+    let mut screen = FirstRunScreen::new(Some(&name("ann")));
     assert_eq!(type_in(&mut screen, "j<Esc>q"), Some(FirstRun::Quit));
 }

@@ -83,6 +83,8 @@ pub(super) struct Driver {
     hint: Option<Duration>,
     /// Where the server was last.
     server: Option<SocketAddr>,
+    /// Connections that were there, so far.
+    served: u64,
 }
 
 #[derive(Debug)]
@@ -125,6 +127,7 @@ impl Driver {
             backoff: Backoff::default(),
             hint: None,
             server: None,
+            served: 0,
         }
     }
 
@@ -148,12 +151,17 @@ impl Driver {
     /// Connection after connection; `None` if the user ended it.
     async fn live(&mut self, mut first: Option<Connection>) -> Option<Error> {
         loop {
+            let served = self.served;
             let end = match first.take() {
                 Some(connection) => self.serve(connection).await,
                 None => self.connect().await,
             };
             let End::Lost(Lost { error, why }) = end else { return None };
-            if !self.config.reconnect || error.is_final() {
+            // A connection that was cut does not say whether the device is revoked or its account suspended, which
+            // passes: the next attempt is told.
+            let cut =
+                self.served > served && matches!(&error, Error::Refused(r) if r.code == ErrorCode::Revoked);
+            if !self.config.reconnect || (error.is_final() && !cut) {
                 return Some(error);
             }
             if let Error::Refused(Refusal { retry_after_ms: Some(ms), .. }) = error {
@@ -250,6 +258,7 @@ impl Driver {
     async fn serve(&mut self, connection: Connection) -> End {
         let began = Instant::now();
         self.server = Some(connection.server());
+        self.served += 1;
         self.report(Event::Up(connection.welcome.as_ref().clone()));
         self.link.send_replace(Link::new(Some(&connection)));
         let end = match self.events_of(&connection).await {

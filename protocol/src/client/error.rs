@@ -90,11 +90,15 @@ impl Error {
     }
 }
 
-/// Refusals that speak of the server's state, not of what was asked.
+/// Refusals that speak of the server's state, not of what was asked; and an account that its operator may resume.
 fn is_passing(code: ErrorCode) -> bool {
     matches!(
         code,
-        ErrorCode::RateLimited | ErrorCode::Unavailable | ErrorCode::Degraded | ErrorCode::Internal
+        ErrorCode::RateLimited
+            | ErrorCode::Unavailable
+            | ErrorCode::Degraded
+            | ErrorCode::Internal
+            | ErrorCode::Suspended
     )
 }
 

@@ -157,6 +157,7 @@ pub fn notice() -> impl Strategy<Value = Notice> {
         (room(), seq(), name()).prop_map(|(room, seq, by)| NoticeBody::Mentioned { room, seq, by }),
         (room(), seq()).prop_map(|(room, seq)| NoticeBody::Read { room, seq }),
         Just(NoticeBody::Devices),
+        (room(), seq()).prop_map(|(room, seq)| NoticeBody::Unread { room, seq }),
     ];
     (cursor(), at(), body).prop_map(|(Cursor { epoch, seq }, at, body)| Notice { seq, epoch, at, body })
 }
@@ -176,7 +177,10 @@ fn request_about_messages() -> impl Strategy<Value = Request> {
         (room(), seq(), id()).prop_map(|(room, target, id)| Request::Delete { room, target, id }),
         (room(), seq(), id(), line(), any::<bool>())
             .prop_map(|(room, target, id, emoji, on)| Request::React { room, target, id, emoji, on }),
-        (room(), seq()).prop_map(|(room, seq)| Request::Mark { room, seq }),
+        (room(), seq(), any::<bool>()).prop_map(|(room, seq, unread)| match unread {
+            false => Request::Mark { room, seq },
+            true => Request::MarkUnread { room, seq },
+        }),
         vec((room(), of(cursor())), 0..9).prop_map(|rooms| Request::Watch { rooms }),
         room().prop_map(|room| Request::Unwatch { room }),
         of(cursor()).prop_map(|from| Request::WatchInbox { from }),

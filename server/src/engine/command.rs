@@ -294,4 +294,11 @@ pub enum CommandBody {
         /// Where.
         room: RoomName,
     },
+    /// A message is unread again.
+    MarkUnread {
+        /// Where.
+        room: RoomId,
+        /// The message.
+        seq: Seq,
+    },
 }

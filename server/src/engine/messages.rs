@@ -143,6 +143,26 @@ impl Step<'_> {
         Ok(Outcome::Done)
     }
 
+    /// The marker goes back before the message. Of mentions between it and the old marker none becomes unread: which
+    /// they were is not kept.
+    pub(super) fn mark_unread(&mut self, past: &impl Past, by: &By, room: RoomId, seq: Seq) -> Applied {
+        self.state.check_member(by.id, room)?;
+        let mut member = self.state.rooms[&room].people[&by.id].clone();
+        if member.read < seq {
+            return Ok(Outcome::Done);
+        }
+        let event = self.message_at(past, room, seq)?;
+        member.read = Seq(seq.0 - 1);
+        member.read_ordinal = event.ordinal - 1;
+        if event.message().is_some_and(|message| mentions(message.text()).contains(&by.account.name)) {
+            member.mentions.insert(0, seq);
+            member.mentions.truncate(MAX_UNREAD_MENTIONS as usize);
+        }
+        self.put(Change::Member(member));
+        self.notify(by.id, NoticeBody::Unread { room, seq });
+        Ok(Outcome::Done)
+    }
+
     /// The room of a new message, where it may be posted. A direct room is made only when nothing can be refused
     /// any more.
     fn room_to_post(

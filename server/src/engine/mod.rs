@@ -176,6 +176,7 @@ impl Step<'_> {
                 self.react(past, &by, *room, *target, *id, emoji, *on)
             }
             CommandBody::Mark { room, seq } => self.mark(past, &by, *room, *seq),
+            CommandBody::MarkUnread { room, seq } => self.mark_unread(past, &by, *room, *seq),
             CommandBody::OpenDirect { with } => self.open_direct(&by, with).map(Outcome::Room),
             CommandBody::CreateRoom { name, private, topic, members } => {
                 self.create_room(&by, name, *private, topic, members)

@@ -46,6 +46,7 @@ impl Session {
             Request::Delete { room, target, id } => C::Delete { room, target, id },
             Request::React { room, target, id, emoji, on } => C::React { room, target, id, emoji, on },
             Request::Mark { room, seq } => C::Mark { room, seq },
+            Request::MarkUnread { room, seq } => C::MarkUnread { room, seq },
             Request::CreateRoom { name, private, topic, members } => {
                 C::CreateRoom { name, private, topic, members }
             }

@@ -104,6 +104,7 @@ fn messages() -> impl Strategy<Value = CommandBody> {
         3 => (place(), number(), emoji(), any::<bool>())
             .prop_map(|((room, target), id, emoji, on)| CommandBody::React { room, target, id, emoji, on }),
         2 => place().prop_map(|(room, seq)| CommandBody::Mark { room, seq }),
+        1 => place().prop_map(|(room, seq)| CommandBody::MarkUnread { room, seq }),
         2 => (target(), consumer(), prop::option::of((0..14u64).prop_map(Seq)))
             .prop_map(|(target, name, since)| CommandBody::OpenConsumer { name, target, since }),
         1 => (prop::option::of(target()), consumer())

@@ -116,6 +116,25 @@ fn reactions_have_limits() {
 }
 
 #[test]
+fn a_message_is_made_unread_again() {
+    let mut world = ops();
+    let seqs: Vec<u64> = ["one", "two @bob", "three"].iter().map(|it| world.say("ann", "#ops", it)).collect();
+    world.does("bob", mark(seqs[2]));
+    let unmark = |seq: u64| CommandBody::MarkUnread { room: OPS, seq: Seq(seq) };
+    world.does("bob", unmark(seqs[1]));
+    let seen = world.sees("bob", "#ops");
+    assert_eq!((seen.read.0, seen.unread, seen.mentions), (seqs[1] - 1, 2, 1));
+    assert_eq!(world.inbox("bob").last(), Some(&NoticeBody::Unread { room: OPS, seq: Seq(seqs[1]) }));
+    // What is unread already stays so; then the marker goes on as before.
+    world.does("bob", unmark(seqs[2]));
+    assert_eq!(world.sees("bob", "#ops").read.0, seqs[1] - 1);
+    world.does("bob", mark(seqs[2]));
+    let seen = world.sees("bob", "#ops");
+    assert_eq!((seen.unread, seen.mentions), (0, 0));
+    world.refuses("bob", unmark(1), ErrorCode::NoSuchMessage);
+}
+
+#[test]
 fn unread_counts_messages_and_ones_own_post_is_read() {
     let mut world = ops();
     let unread = |world: &World, name| {

@@ -179,5 +179,9 @@ fn devices_tokens_links() {
         r#"{"type":"link","link":"quip://h:1/#c","expires":"1970-01-01T00:00:00.000Z"}"#
     );
     assert_eq!(text(&Line::Ready { link: "quip://h:1" }), r#"{"type":"ready","link":"quip://h:1"}"#);
-    assert_eq!(text(&Line::Done), r#"{"type":"done"}"#);
+    let room = ops();
+    assert_eq!(
+        text(&Line::Read { room: &room, seq: Seq(20), was_unread: 12 }),
+        r##"{"type":"read","room":"#ops","seq":20,"was_unread":12}"##
+    );
 }

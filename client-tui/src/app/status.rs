@@ -1,0 +1,102 @@
+//! What the last rows of the screen say: what was said to the user, what stops them from sending, or how the connection
+//! is. Nothing of it is cut while there are rows: what is to be done often stands at the end.
+
+use super::{App, Connection, panes, text};
+
+/// Fewer events than this are there before they could be read about.
+const WORTH_SAYING: u64 = 100;
+/// From this part of the limit on it is said how long the message is: four fifths.
+const NEAR: (usize, usize) = (4, 5);
+
+/// How something is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    /// Neither good nor bad.
+    Plain,
+    /// All is well.
+    Good,
+    /// Something is about to come.
+    Waiting,
+    /// Something is wrong.
+    Bad,
+}
+
+/// The last rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// How the connection is, in one character.
+    pub sign: &'static str,
+    /// What colour it has.
+    pub sign_mood: Mood,
+    /// The words.
+    pub text: String,
+    /// What colour they have.
+    pub mood: Mood,
+    /// Whether there is room for hints beside them.
+    pub takes_hints: bool,
+}
+
+impl App {
+    /// What the last rows say.
+    pub fn status(&self) -> Status {
+        let (sign, sign_mood, text) = self.link_state();
+        if let Some(said) = &self.said {
+            let mood = if said.is_error { Mood::Bad } else { Mood::Plain };
+            return Status { sign, sign_mood, text: said.text.clone(), mood, takes_hints: false };
+        }
+        match self.length() {
+            Some((length, limit)) if length > limit => {
+                let more = length - limit;
+                let text = format!(
+                    "{more} bytes too long: a message has at most {limit}; shorten or split it, it is kept here"
+                );
+                Status { sign, sign_mood, text, mood: Mood::Bad, takes_hints: false }
+            }
+            _ => Status { sign, sign_mood, text, mood: Mood::Plain, takes_hints: true },
+        }
+    }
+
+    /// The length of what is written and the most that a message has, in bytes, once it is near that.
+    pub fn length(&self) -> Option<(usize, usize)> {
+        let (length, limit) = (self.composer.text().len(), self.text_limit());
+        (self.prompt.is_none() && length * NEAR.1 >= limit * NEAR.0).then_some((length, limit))
+    }
+
+    /// How many rows the words take.
+    pub(super) fn status_rows(&self) -> usize {
+        let (columns, rows) = self.size;
+        let most = if rows < panes::RULES_FROM { 2 } else { 4 };
+        text::wrap(&self.status().text, panes::status_width(columns)).len().clamp(1, most)
+    }
+
+    fn link_state(&self) -> (&'static str, Mood, String) {
+        let waiting = match self.outbox.waiting() {
+            0 => String::new(),
+            1 => " · 1 to deliver".to_owned(),
+            count => format!(" · {count} to deliver"),
+        };
+        let server = &self.server;
+        match &self.connection {
+            Connection::Up if self.behind() >= WORTH_SAYING => {
+                ("●", Mood::Waiting, format!("catching up: {} more to come", self.behind()))
+            }
+            Connection::Up => ("●", Mood::Good, format!("connected to {server}")),
+            Connection::Connecting => ("◌", Mood::Waiting, format!("connecting to {server}…{waiting}")),
+            Connection::Down { why, retry_at } => {
+                let why = reason(why.as_str());
+                let then = match retry_at.map(|at| at.0.saturating_sub(self.now.0).div_ceil(1000)) {
+                    None => String::new(),
+                    Some(0) => " — retrying".to_owned(),
+                    Some(seconds) => format!(" — retrying in {seconds} s"),
+                };
+                let kept = if waiting.is_empty() { " · messages are kept" } else { &waiting };
+                ("○", Mood::Bad, format!("offline from {server}: {why}{then}{kept}"))
+            }
+        }
+    }
+}
+
+/// Without the address, which is said already.
+fn reason(why: &str) -> &str {
+    why.strip_prefix("cannot reach ").and_then(|why| why.split_once(": ")).map_or(why, |(_, why)| why)
+}
