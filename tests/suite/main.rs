@@ -9,6 +9,7 @@ mod load;
 mod offline;
 mod refusals;
 mod scripts;
+mod search;
 mod talk;
 mod terminal;
 mod threats;

@@ -226,6 +226,7 @@ impl App {
             Command::Reply(text) => self.reply(&text)?,
             Command::Notify(level) => self.notify(level)?,
             Command::Thread => self.thread()?,
+            Command::Search(words) => self.search_for(&words),
             Command::Topic(None) => {
                 let topic = self.current()?.summary.topic.as_str().to_owned();
                 self.say(if topic.is_empty() { "there is no topic".to_owned() } else { topic });

@@ -24,10 +24,12 @@ pub mod outbox;
 pub mod panes;
 pub mod prompt;
 mod prompting;
+pub mod query;
 pub mod room;
 pub mod rows;
 mod said;
 pub mod scroll;
+pub mod search;
 mod selected;
 pub mod sheet;
 pub mod text;
@@ -156,6 +158,8 @@ pub struct App {
     pub(crate) sheet: Option<Sheet>,
     /// What is asked in the composer's place.
     pub(crate) prompt: Option<Prompt>,
+    /// A message that was looked for is shown.
+    jump: Option<search::Jump>,
     /// Long messages that are shown whole.
     unfolded: BTreeSet<(RoomId, Seq)>,
     /// Ctrl+X was pressed.
@@ -209,6 +213,7 @@ impl App {
             completion: None,
             sheet: None,
             prompt: None,
+            jump: None,
             unfolded: BTreeSet::new(),
             prefixed: false,
             preferences: Preferences::default(),
@@ -247,7 +252,6 @@ impl App {
             Input::Composed(_) => self.outside(input),
             other => self.network(other),
         }
-        self.keep_prompt();
         self.keep_up(looks_above);
         std::mem::take(&mut self.effects)
     }
@@ -279,7 +283,7 @@ impl App {
             zone: &self.zone,
             now: self.now,
             width: usize::from(self.panes().timeline.width),
-            find: self.finding(),
+            find: self.jump.as_ref().map(|jump| &jump.query),
             unfolded: &self.unfolded,
         })
     }
@@ -344,6 +348,7 @@ impl App {
             self.history.push(composer.text());
         }
         self.completion = None;
+        self.jump = None;
     }
 
     /// What follows from how things are: pages to fetch, markers to move, members to ask for.
@@ -363,6 +368,9 @@ impl App {
 
     fn fetch_newer(&mut self) {
         let now = self.now;
+        if self.rooms.current().is_some_and(|room| room.detached.is_some()) && !self.near_end() {
+            return;
+        }
         let Some(room) = self.rooms.current_mut() else { return };
         if room.fetching || now < room.retry_at {
             return;

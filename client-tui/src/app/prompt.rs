@@ -1,13 +1,13 @@
 //! A question in the composer's place: which room, which words, which earlier line. Typing narrows what is found.
 //! Imports the rooms and the composer.
 
-use quip_protocol::{RoomId, Seq};
+use quip_protocol::{RoomId, Target};
 
 use super::complete::Candidate;
 use super::composer::{Composer, History};
+use super::fuzzy;
 use super::room::{Room, Rooms};
-use super::scroll::Scroll;
-use super::{fuzzy, words};
+use super::search::Search;
 
 /// Most that is offered.
 const MOST: usize = 50;
@@ -17,25 +17,10 @@ const MOST: usize = 50;
 pub enum Kind {
     /// A room to go to; those that are offered.
     Switch(Vec<RoomId>),
-    /// Words in the messages at hand.
-    Find(Found),
+    /// Messages of the local copy.
+    Search(Search),
     /// A line written before.
     Recall,
-}
-
-/// Messages that hold the words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// Where.
-    pub room: RoomId,
-    /// The messages, oldest first.
-    pub matches: Vec<Seq>,
-    /// Which of them is shown.
-    pub at: Option<usize>,
-    /// What was seen before.
-    pub was: Scroll,
-    /// The oldest and the newest event that were looked through.
-    pub looked: (Option<Seq>, Seq),
 }
 
 /// The question.
@@ -63,16 +48,9 @@ impl Prompt {
         prompt
     }
 
-    /// Asks for words of `room`.
-    pub fn find(room: &Room) -> Prompt {
-        let found = Found {
-            room: room.summary.id,
-            matches: Vec::new(),
-            at: None,
-            was: room.scroll,
-            looked: (None, Seq::ZERO),
-        };
-        Prompt::new(Kind::Find(found))
+    /// Asks for messages, of one room or all.
+    pub fn search(scope: Option<Target>) -> Prompt {
+        Prompt::new(Kind::Search(Search::of(scope)))
     }
 
     /// Asks for a line written before.
@@ -83,22 +61,18 @@ impl Prompt {
     }
 
     /// The words before what is typed.
-    pub fn label(&self) -> &'static str {
-        match self.kind {
-            Kind::Switch(_) => "go to: ",
-            Kind::Find(_) => "find: ",
-            Kind::Recall => "wrote: ",
+    pub fn label(&self) -> String {
+        match &self.kind {
+            Kind::Switch(_) => "go to: ".to_owned(),
+            Kind::Search(search) => search.label(),
+            Kind::Recall => "wrote: ".to_owned(),
         }
     }
 
     /// What is said behind it: how much was found, or what to do.
     pub fn note(&self) -> String {
         match &self.kind {
-            Kind::Find(found) => match (found.matches.len(), found.at) {
-                _ if self.query.is_empty() => "in the messages at hand".to_owned(),
-                (0, _) => "not in the messages at hand".to_owned(),
-                (count, at) => format!("{} of {count} · ↑↓ Enter Esc", at.map_or(count, |at| count - at)),
-            },
+            Kind::Search(search) => search.note(self.selected),
             _ if self.items.is_empty() => "nothing".to_owned(),
             _ => "↑↓ Enter Esc".to_owned(),
         }
@@ -106,7 +80,10 @@ impl Prompt {
 
     /// Goes on to what is offered next, or before.
     pub fn step(&mut self, back: bool) {
-        let count = self.items.len();
+        let count = match &self.kind {
+            Kind::Search(search) => search.found.len(),
+            Kind::Switch(_) | Kind::Recall => self.items.len(),
+        };
         if count > 0 {
             self.selected =
                 if back { (self.selected + count - 1) % count } else { (self.selected + 1) % count };
@@ -116,10 +93,10 @@ impl Prompt {
     /// Offers what fits to what is typed now.
     pub fn offer(&mut self, rooms: &Rooms, history: &History) {
         self.selected = 0;
-        match self.kind {
+        match &self.kind {
             Kind::Switch(_) => self.offer_rooms(rooms),
             Kind::Recall => self.offer_lines(history),
-            Kind::Find(_) => {}
+            Kind::Search(_) => {}
         }
     }
 
@@ -145,42 +122,6 @@ impl Prompt {
         let found = history.lines().rev().filter(|line| line.to_lowercase().contains(&query));
         let line = |line: &str| Candidate { insert: line.to_owned(), hint: String::new() };
         self.items = found.take(MOST).map(line).collect();
-    }
-
-    /// Looks for the words in `room` anew; the match that is shown stays, or is the newest.
-    pub fn look(&mut self, room: &Room) {
-        let Kind::Find(found) = &mut self.kind else { return };
-        let shown = found.at.and_then(|at| found.matches.get(at).copied());
-        let query = self.query.text();
-        found.looked = (room.timeline.first(), room.timeline.last());
-        found.matches = room
-            .timeline
-            .events()
-            .filter_map(|event| Some((event.seq, event.message().filter(|message| !message.deleted)?)))
-            .filter(|(_, message)| words::found(message.text(), query).next().is_some())
-            .map(|(seq, _)| seq)
-            .collect();
-        let newest = found.matches.len().checked_sub(1);
-        let kept = shown.and_then(|seq| found.matches.iter().position(|other| *other == seq));
-        found.at = kept.or(newest);
-    }
-}
-
-impl Found {
-    /// The match that is shown.
-    pub fn shown(&self) -> Option<Seq> {
-        self.at.and_then(|at| self.matches.get(at).copied())
-    }
-
-    /// Goes on to the older match, or the newer one; `false` if there is none.
-    pub fn step(&mut self, older: bool) -> bool {
-        let next = match (self.at, older) {
-            (Some(at), true) => at.checked_sub(1),
-            (Some(at), false) => Some(at + 1).filter(|at| *at < self.matches.len()),
-            (None, _) => None,
-        };
-        self.at = next.or(self.at);
-        next.is_some()
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use quip_storage::outbox::{self, Entry, Kept};
 use quip_storage::{Copied, DataDir, Outbox, Replica, ReplicaError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::search::{self, Search};
 use crate::app::outbox::{Delivery, State};
 use crate::app::{App, Effect, Failure, Input, Loaded};
 
@@ -31,6 +33,7 @@ pub struct Local {
     jobs: Sender<Job>,
     answers: UnboundedReceiver<Answer>,
     thread: Option<JoinHandle<()>>,
+    search: Option<Search>,
     /// The rooms as they were written last.
     rooms: BTreeMap<RoomId, RoomSummary>,
     _lock: DataDir,
@@ -84,10 +87,15 @@ impl Local {
         let deliver = waiting.map(|kept| Effect::Deliver(kept.entry.request.clone())).collect();
         let (jobs, queue) = channel();
         let (found, answers) = unbounded_channel();
-        let thread =
-            std::thread::Builder::new().name("replica".into()).spawn(move || work(&replica, &queue, &found));
+        let replica = Arc::new(replica);
+        let search = Search::start(dir, replica.clone(), found.clone())?;
+        let poke = search.poke();
+        let thread = std::thread::Builder::new()
+            .name("replica".into())
+            .spawn(move || work(&replica, &queue, &found, &poke));
         let thread = Some(thread.map_err(|error| format!("cannot start a thread: {error}"))?);
-        Ok((Local { outbox, jobs, answers, thread, rooms, _lock: lock }, loaded, deliver))
+        let search = Some(search);
+        Ok((Local { outbox, jobs, answers, thread, search, rooms, _lock: lock }, loaded, deliver))
     }
 
     /// Writes down what came from the server. Returns what the server is to be told.
@@ -138,6 +146,10 @@ impl Local {
             }
             Effect::FetchPage { from, .. } if matches!(from, PageFrom::Before(_)) || !connected => {
                 self.job(Job::Fetch(effect));
+                Ok(None)
+            }
+            Effect::Search { query, most } => {
+                self.search.iter().for_each(|search| search.ask(query.clone(), most));
                 Ok(None)
             }
             other => Ok(Some(other)),
@@ -199,6 +211,9 @@ impl Local {
     /// Writes everything down and lets go.
     pub fn close(mut self, app: &App) {
         self.keep_rooms(app);
+        if let Some(search) = self.search.take() {
+            search.close();
+        }
         self.job(Job::End);
         if let Some(thread) = self.thread.take() {
             // It has said in the log what went wrong.
@@ -244,7 +259,7 @@ fn target(request: &Request, app: &App) -> Option<Target> {
 }
 
 /// The thread's work, until it is told to end. If the replica fails, the client goes on without.
-fn work(replica: &Replica, queue: &Receiver<Job>, found: &UnboundedSender<Answer>) {
+fn work(replica: &Replica, queue: &Receiver<Job>, found: &UnboundedSender<Answer>, written: &search::Poke) {
     let mut waiting: BTreeMap<RoomId, Vec<Event>> = BTreeMap::new();
     let mut dirty = false;
     let mut failed = false;
@@ -271,6 +286,9 @@ fn work(replica: &Replica, queue: &Receiver<Job>, found: &UnboundedSender<Answer
             _ => write(replica, &mut waiting),
         };
         dirty |= !timed_out || !idle;
+        if !timed_out || !idle {
+            search::poke(written);
+        }
         if let (Err(error), false) = (&done, failed) {
             tracing::error!(%error, "the local copy is not kept up any more");
             failed = true;

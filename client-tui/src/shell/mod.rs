@@ -3,6 +3,7 @@
 mod local;
 mod network;
 mod outside;
+mod search;
 mod terminal;
 
 use std::collections::BTreeMap;
@@ -302,6 +303,11 @@ impl Shell {
                 Effect::Quit => self.quit = true,
                 // There is nothing to forget it from.
                 Effect::Forget(_) => {}
+                Effect::Search { query, .. } => {
+                    let why =
+                        SafeLine::new("nothing is kept on this disk, so that there is nothing to search");
+                    self.take(Input::Found { query, found: Err(why), remaining: 0 })?;
+                }
                 // Performed by the network.
                 Effect::Deliver(_) | Effect::Ask(_) | Effect::FetchPage { .. } | Effect::Mark { .. } => {}
             }

@@ -68,7 +68,8 @@ pub fn draw_banner(canvas: &mut Canvas<'_>, app: &App, pane: Pane) {
 pub fn draw_prompt(canvas: &mut Canvas<'_>, prompt: &Prompt, pane: Pane) -> Position {
     let look = canvas.look;
     let end = pane.x + pane.width.saturating_sub(1);
-    let label = text::fitting(prompt.label(), usize::from(pane.width) / 2);
+    let label = prompt.label();
+    let label = text::fitting(&label, usize::from(pane.width) / 2);
     let x = canvas.text(pane.x, pane.y, pane.width, label, look.accent());
     let note = prompt.note();
     let query = prompt.query.text();

@@ -9,3 +9,4 @@ mod prompts;
 mod random;
 mod reading;
 mod screens;
+mod search;
