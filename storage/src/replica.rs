@@ -291,6 +291,8 @@ impl Replica {
     /// # Errors
     /// When sled or the operating system fails.
     pub fn sync(&self) -> Result<(), ReplicaError> {
+        // sled is not flushed by two threads at once, nor while another one writes.
+        let _turn = self.turn();
         self.marked(self.database.sync())
     }
 
