@@ -3,5 +3,6 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod owner;
 pub mod shell;
 pub mod view;

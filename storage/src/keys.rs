@@ -10,6 +10,8 @@ pub(crate) const POSITION: [u8; 1] = [1];
 
 /// Whose replica it is.
 pub(crate) const OWNER: [u8; 1] = [2];
+/// Which index looks at a replica.
+pub(crate) const INDEX_ID: [u8; 1] = [3];
 
 pub(crate) const ACCOUNT: u8 = b'a';
 pub(crate) const CURSOR: u8 = b'k';
@@ -21,6 +23,8 @@ pub(crate) const LOST: u8 = b'l';
 pub(crate) const MEMBER: u8 = b'm';
 pub(crate) const NOTICE: u8 = b'n';
 pub(crate) const MERGE: u8 = b'g';
+/// What an index has yet to look at.
+pub(crate) const OUTDATED: u8 = b'o';
 /// The progress of a program that reads.
 pub(crate) const CONSUMER: u8 = b'p';
 pub(crate) const ROOM: u8 = b'r';
@@ -79,6 +83,11 @@ pub(crate) fn consumer(account: AccountId, room: RoomId, name: &ConsumerName) ->
 /// The block of a room that starts with `first`.
 pub(crate) fn block(room: RoomId, first: Seq) -> IVec {
     IVec::from(two(BLOCK, room.0, first.0).as_slice())
+}
+
+/// What an index over a replica has yet to look at, from `first` on.
+pub(crate) fn outdated(room: RoomId, first: Seq) -> IVec {
+    IVec::from(two(OUTDATED, room.0, first.0).as_slice())
 }
 
 /// The cursor of a replica's room.
@@ -169,6 +178,7 @@ pub(crate) fn describe(key: &[u8]) -> String {
         Some(MERGE) => format!("the merge of room {id}"),
         Some(LOST) => format!("a lost message of room {id}"),
         Some(AMENDMENT) => format!("an amendment in room {id}"),
+        Some(OUTDATED) => format!("the note on room {} from event {} on", pair.0, pair.1),
         Some(BLOCK) => format!("the block of room {} from event {} on", pair.0, pair.1),
         Some(NOTICE) => format!("notice {} of account {}", pair.1, pair.0),
         Some(CONSUMER) => {

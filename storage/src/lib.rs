@@ -8,6 +8,8 @@ pub mod outbox;
 pub mod problem;
 pub mod record;
 pub mod replica;
+#[cfg(feature = "search")]
+pub mod search;
 pub mod store;
 
 mod check;
@@ -16,6 +18,7 @@ mod draft;
 mod durable;
 mod keys;
 mod message_index;
+mod outdated;
 mod patch;
 mod read;
 mod timeline;
@@ -23,6 +26,7 @@ mod timeline;
 pub use data_dir::{DataDir, DataDirError};
 pub use journal::{Checked, Journal, JournalError, JournalOptions, Replay};
 pub use outbox::{Outbox, OutboxError};
+pub use outdated::{Piece, Stretch};
 pub use problem::Problem;
 pub use replica::{Copied, Replica, ReplicaError};
 pub use store::{Frames, Ids, Opened, Store, StoreError, StoreOptions};

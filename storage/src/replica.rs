@@ -6,6 +6,9 @@
 //! that it does not matter in which order pages and events come.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use quip_protocol::codec::{LENGTH_BYTES, decode_stored_event};
 use quip_protocol::frame::PageFrom;
@@ -63,7 +66,11 @@ pub struct Copied {
 /// A local copy. One writer at a time; its owner holds the lock of the directory that it lies in.
 #[derive(Debug)]
 pub struct Replica {
-    database: Database,
+    pub(crate) database: Database,
+    /// Held while it is changed, and by who reads beside its writer.
+    turn: Mutex<()>,
+    /// The next stamp of a note, see `outdated`. From the clock, so that no start uses those of another one.
+    pub(crate) stamps: AtomicU64,
 }
 
 impl Replica {
@@ -88,7 +95,11 @@ impl Replica {
     fn open_as_it_is(dir: &Path) -> Result<(Replica, Opened), StoreError> {
         let database = Database::open(dir, CACHE_BYTES)?;
         match start(&database) {
-            Ok(opened) => Ok((Replica { database }, opened)),
+            Ok(opened) => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+                let stamps = AtomicU64::new(u64::try_from(now).unwrap_or_default());
+                Ok((Replica { database, turn: Mutex::default(), stamps }, opened))
+            }
             Err(error) => {
                 database.close();
                 Err(error)
@@ -150,6 +161,7 @@ impl Replica {
     /// # Errors
     /// When sled fails.
     pub fn remove(&self, room: RoomId) -> Result<(), ReplicaError> {
+        let _turn = self.turn();
         self.marked(self.try_remove(room))
     }
 
@@ -165,6 +177,7 @@ impl Replica {
         for pair in blocks.chain(self.database.scan(&from, &upto)).chain(lost) {
             batch.remove(pair?.0);
         }
+        self.outdate(&mut batch, room, Seq::ZERO, Seq(u64::MAX))?;
         self.database.apply(batch)
     }
 
@@ -175,8 +188,12 @@ impl Replica {
     /// When a block is damaged or sled fails; then nothing of a run was taken.
     pub fn insert(&self, room: RoomId, events: &[Event], head: Seq) -> Result<(), ReplicaError> {
         for run in events.chunk_by(|a, b| b.seq == a.seq.next()) {
+            let _turn = self.turn();
             let mut patch = Patch::new(&self.database, room);
-            let taken = patch.take(run, head).and_then(|()| patch.finish());
+            let taken = patch.take(run, head).and_then(|()| patch.finish()).and_then(|mut batch| {
+                self.outdate_run(&mut batch, room, run)?;
+                Ok(batch)
+            });
             self.marked(taken.and_then(|batch| self.database.apply(batch)))?;
         }
         Ok(())
@@ -188,8 +205,12 @@ impl Replica {
     /// # Errors
     /// When a block is damaged or sled fails.
     pub fn cut(&self, room: RoomId, keep: Cursor, head: Seq) -> Result<(), ReplicaError> {
+        let _turn = self.turn();
         let mut patch = Patch::new(&self.database, room);
-        let cut = patch.cut(keep, head).and_then(|()| patch.finish());
+        let cut = patch.cut(keep, head).and_then(|()| patch.finish()).and_then(|mut batch| {
+            self.outdate(&mut batch, room, keep.seq.next(), Seq(u64::MAX))?;
+            Ok(batch)
+        });
         self.marked(cut.and_then(|batch| self.database.apply(batch)))
     }
 
@@ -230,6 +251,25 @@ impl Replica {
             PageFrom::Before(seq) => self.backward(room, Seq(seq.0.saturating_sub(1)), limit),
             PageFrom::After(seq) => self.forward(room, seq.next(), limit),
         })
+    }
+
+    /// The event at `seq`, if it is there.
+    ///
+    /// # Errors
+    /// When its block is damaged.
+    pub fn event(&self, room: RoomId, seq: Seq) -> Result<Option<Event>, ReplicaError> {
+        let _turn = self.turn();
+        self.marked(self.read_event(room, seq))
+    }
+
+    fn read_event(&self, room: RoomId, seq: Seq) -> Result<Option<Event>, StoreError> {
+        let Some((key, value)) = block_at(&self.database, room, seq)? else { return Ok(None) };
+        let corrupt = |why: &str| StoreError::corrupt(&key, why);
+        let frame = BlockBytes::parse(&key, &value).and_then(|block| block.frame(seq)).map_err(corrupt)?;
+        let event = |frame: &[u8]| {
+            decode_stored_event(&frame[LENGTH_BYTES..]).map_err(|error| corrupt(&error.to_string()))
+        };
+        frame.map(event).transpose()
     }
 
     /// The newest event.
@@ -282,15 +322,22 @@ impl Replica {
     /// # Errors
     /// When sled or the operating system fails.
     pub fn sync(&self) -> Result<(), ReplicaError> {
+        // sled is not flushed by two threads at once, nor while another one writes.
+        let _turn = self.turn();
         self.marked(self.database.sync())
     }
 
-    fn record<T: serde::de::DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
+    /// So that what is read beside the writer is never half of a change.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn record<T: serde::de::DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
         self.database.get(key)?.map(|value| parse(key, &value)).transpose()
     }
 
     /// Has the next start set a damaged one aside.
-    fn marked<T>(&self, result: Result<T, StoreError>) -> Result<T, ReplicaError> {
+    pub(crate) fn marked<T>(&self, result: Result<T, StoreError>) -> Result<T, ReplicaError> {
         if let Err(error @ StoreError::Corrupt { .. }) = &result {
             self.database.mark_broken(&error.to_string());
         }
@@ -298,7 +345,7 @@ impl Replica {
     }
 }
 
-fn events(key: &[u8], value: &[u8]) -> Result<Vec<Event>, StoreError> {
+pub(crate) fn events(key: &[u8], value: &[u8]) -> Result<Vec<Event>, StoreError> {
     let corrupt = |why: &str| StoreError::corrupt(key, why);
     let block = BlockBytes::parse(key, value).map_err(corrupt)?;
     let decoded = block.frames().map(|frame| {

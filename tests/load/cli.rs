@@ -10,7 +10,7 @@ use crate::stamp::MIN_SIZE;
 #[derive(Debug, Parser)]
 #[command(
     name = "quip-load",
-    after_help = "Examples:\n  quip-load durable --senders 8 --window 64\n  quip-load fanout --receivers 1000 --rate 20\n  quip-load --json idle --connections 5000\n\nWithout --server it starts a quipd of its own, built beside it. Exit code 1: something was lost, doubled or out of order, or the server refused or failed."
+    after_help = "Examples:\n  quip-load durable --senders 8 --window 64\n  quip-load fanout --receivers 1000 --rate 20\n  quip-load --json idle --connections 5000\n  quip-load --json search --messages 1000000\n\nWithout --server it starts a quipd of its own, built beside it. Exit code 1: something was lost, doubled or out of order, or the server refused or failed."
 )]
 pub struct Cli {
     /// Load this server instead: an invite link with as many uses as the run has accounts. Its limits on messages
@@ -22,10 +22,19 @@ pub struct Cli {
     pub json: bool,
     /// What to measure
     #[command(subcommand)]
-    pub scenario: Scenario,
+    pub what: What,
 }
 
 /// What to measure.
+#[derive(Debug, Subcommand)]
+pub enum What {
+    #[command(flatten)]
+    Server(Scenario),
+    /// How fast a client's copy is indexed, and how long it takes to look in it; no server is involved
+    Search(SearchArgs),
+}
+
+/// What to measure of a server.
 #[derive(Debug, Subcommand)]
 pub enum Scenario {
     /// How fast messages are made durable: senders in one room, nobody watching; then the history is read and checked
@@ -100,6 +109,20 @@ pub struct PageArgs {
     pub messages: u64,
     #[command(flatten)]
     pub load: LoadArgs,
+}
+
+/// Flags of `search`.
+#[derive(Debug, Args)]
+pub struct SearchArgs {
+    /// How many messages the copy has
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
+    pub messages: u64,
+    /// In how many rooms
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(10..=10_000))]
+    pub rooms: u64,
+    /// How often each query is repeated
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub repeat: u32,
 }
 
 /// How fast to send.

@@ -20,13 +20,13 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser as _;
 
-use cli::Cli;
+use cli::{Cli, Scenario, What};
 use report::Report;
-use scenario::Run;
+use scenario::{Run, search};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match load(&cli).and_then(|report| print(&cli, &report)) {
+    match load(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // If stderr is gone too, the exit code still says it.
@@ -36,16 +36,26 @@ fn main() -> ExitCode {
     }
 }
 
-fn load(cli: &Cli) -> Result<Report> {
+fn load(cli: &Cli) -> Result<()> {
+    let (json, table) = match &cli.what {
+        What::Server(scenario) => {
+            let report = measure(cli, scenario)?;
+            (serde_json::to_string(&report)?, report.table())
+        }
+        What::Search(args) => {
+            let report = search::run(args)?;
+            (serde_json::to_string(&report)?, report.table())
+        }
+    };
+    let text = if cli.json { json + "\n" } else { table };
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+fn measure(cli: &Cli, scenario: &Scenario) -> Result<Report> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let run = Run::new(cli.server.clone())?;
-        run.scenario(&cli.scenario).await
+        run.scenario(scenario).await
     })
-}
-
-fn print(cli: &Cli, report: &Report) -> Result<()> {
-    let text = if cli.json { serde_json::to_string(report)? + "\n" } else { report.table() };
-    std::io::stdout().write_all(text.as_bytes())?;
-    Ok(())
 }

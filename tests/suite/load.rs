@@ -42,6 +42,20 @@ fn every_scenario_runs() {
 }
 
 #[test]
+fn a_copy_is_indexed_and_searched() {
+    let args = ["--json", "search", "--messages", "2000", "--rooms", "10", "--repeat", "2"];
+    let output = Command::new(binary("quip-load")).args(args).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for field in ["messages", "first_build_s", "index_bytes", "catch_up_100_ms", "rss_kib", "replica_bytes"] {
+        assert!(report[field].is_number(), "{field} in {report}");
+    }
+    let queries = report["queries"].as_array().unwrap();
+    assert!(queries.iter().all(|query| query["p99_ms"].as_f64() >= query["p50_ms"].as_f64()), "{report}");
+    assert!(queries.iter().any(|query| query["found"] == 200), "{report}");
+}
+
+#[test]
 fn wrong_flags_are_a_usage_error() {
     for args in
         [&["fanout", "--rate", "fast"][..], &["durable", "--size", "5"], &["idle", "--connections", "0"], &[]]

@@ -20,6 +20,7 @@ mod refusals;
 mod roaming;
 mod running;
 mod scripts;
+mod search;
 mod storms;
 mod talk;
 mod terminal;

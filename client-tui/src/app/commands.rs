@@ -55,6 +55,8 @@ pub enum Command {
     WhoIs(AccountName),
     /// Show public rooms.
     Rooms,
+    /// Look for messages in all rooms.
+    Search(String),
     /// Archive the room.
     Archive,
     /// Show keys and commands.
@@ -119,6 +121,13 @@ pub const TABLE: &[Entry] = &[
     with_alias("m", entry("msg", "@user [text]", "talk to someone directly", Words::Accounts, msg)),
     entry("create", "#room [--private] [topic]", "make a room", Words::Nothing, create),
     entry("rooms", "", "list public rooms", Words::Nothing, |w| none(w, Command::Rooms)),
+    entry(
+        "search",
+        "words from:@user in:#room after:2d",
+        "find messages of all rooms",
+        Words::Nothing,
+        |w| Ok(Command::Search(w.to_owned())),
+    ),
     entry("topic", "[text]", "show or set the topic", Words::Nothing, |w| {
         Ok(Command::Topic((!w.is_empty()).then(|| SafeLine::new(w))))
     }),
@@ -282,6 +291,8 @@ mod tests {
             ("/invite ann", Ok(Command::Invite(vec![ann]))),
             ("/react :+1:", Ok(Command::React(SafeLine::new("👍")))),
             ("/topic", Ok(Command::Topic(None))),
+            ("/search  it failed", Ok(Command::Search("it failed".to_owned()))),
+            ("/search", Ok(Command::Search(String::new()))),
             ("/who", Ok(Command::Members)),
             ("/peek #ops", Ok(Command::Peek("#ops".parse().unwrap()))),
             ("/peek", Err("#room or @user is missing: /peek #room")),

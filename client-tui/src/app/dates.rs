@@ -51,6 +51,18 @@ pub fn day_label(day: Date, today: Date) -> String {
     format!("{weekday} {} {month}{year}", day.day())
 }
 
+/// `14:02` today, `20 Nov` this year, else `2025-11-20`; right-aligned in the cells of the longest.
+pub fn short(at: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
+    let (then, today) = (day(at, zone), day(now, zone));
+    let month = MONTHS[usize::from(then.month().unsigned_abs()).saturating_sub(1) % MONTHS.len()];
+    let short = match then {
+        then if then == today => clock(at, zone),
+        then if then.year() == today.year() => format!("{} {}", then.day(), &month[..3]),
+        then => then.to_string(),
+    };
+    format!("{short:>10}")
+}
+
 /// `21 November 2026, 14:02`.
 pub fn date_and_time(at: Timestamp, zone: &TimeZone) -> String {
     let time = zoned(at, zone);

@@ -1,9 +1,11 @@
-//! What is to be done for the client: data that the shell performs. Imports types of the protocol alone.
+//! What is to be done for the client: data that the shell performs. Imports types of the
+//! protocol, and the index's query.
 
 use std::collections::BTreeMap;
 
 use quip_protocol::frame::{PageFrom, Request};
 use quip_protocol::{MessageId, RoomId, SafeLine, Seq, Target};
+use quip_storage::search::Query;
 
 use super::alerts::Level;
 
@@ -37,6 +39,13 @@ pub enum Effect {
     },
     /// Look for messages that name this account in the local copy: [`super::Input::Mentions`].
     FindMentions(quip_protocol::AccountName),
+    /// Look in the local copy: [`super::Input::Found`], for the last one at least.
+    Search {
+        /// For what.
+        query: Query,
+        /// How many messages at most.
+        most: u32,
+    },
     /// Ring.
     Bell,
     /// Call the user, who does not look: ring, and tell the desktop.

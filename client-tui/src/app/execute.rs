@@ -274,6 +274,7 @@ impl App {
                 let id = self.rooms.find(&target).ok_or_else(|| format!("you are not in {target}"))?;
                 self.peek(id);
             }
+            Command::Search(words) => self.search_for(&words),
             Command::Topic(None) => {
                 let topic = self.current()?.summary.topic.as_str().to_owned();
                 self.say(if topic.is_empty() { "there is no topic".to_owned() } else { topic });

@@ -3,6 +3,7 @@
 
 use quip_protocol::frame::{Reply, Request, Welcome};
 use quip_protocol::{Cursor, Event, MessageId, Notice, Receipt, Refusal, RoomId, SafeLine, Seq};
+use quip_storage::search::{Found, Query};
 
 /// A key of the keyboard, without its modifiers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -278,6 +279,17 @@ pub enum Input {
     },
     /// What lay on the disk, once, at the start; or why nothing can be kept there.
     Local(Result<super::Loaded, SafeLine>),
+    /// The search index has looked at more of the local copy.
+    Indexed,
+    /// What came of [`super::Effect::Search`].
+    Found {
+        /// What was looked for.
+        query: Query,
+        /// Messages that fit, the newest first; or why it could not be looked for.
+        found: Result<Vec<Found>, SafeLine>,
+        /// How many events the index has yet to look at; `u64::MAX` while that is not known.
+        remaining: u64,
+    },
     /// The server knows that the account has read up to here, or does not want to.
     Marked {
         /// The room.

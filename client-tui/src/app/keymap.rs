@@ -193,7 +193,7 @@ pub const TABLE: &[Binding] = &[
     binding(&[(alt('n'), Action::Mentions)], "Alt+N", "messages that name you, in all rooms"),
     binding(&[(alt('a'), Action::RoomNeedy)], "Alt+A", "next room that needs you"),
     binding(&[(ctrl('k'), Action::Switch)], "Ctrl+K", "go to a room by some letters of its name"),
-    binding(&[(ctrl('f'), Action::Find)], "Ctrl+F", "find words in this room"),
+    binding(&[(ctrl('f'), Action::Find)], "Ctrl+F", "search this room; once more: all rooms"),
     binding(
         &[(plain(Code::PageUp), Action::PageUp), (plain(Code::PageDown), Action::PageDown)],
         "PgUp PgDn",

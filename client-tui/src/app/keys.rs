@@ -150,6 +150,9 @@ impl App {
             self.history.push(&text);
             return;
         }
+        if self.jump_back() {
+            return;
+        }
         if let Some(room) = self.rooms.current_mut()
             && room.selected.take().is_none()
         {

@@ -115,19 +115,6 @@ impl App {
         prompt.offer(&self.rooms, &self.history);
     }
 
-    /// Goes to a message, which is fetched if it is not at hand.
-    pub(super) fn jump(&mut self, id: RoomId, seq: Seq) {
-        self.show(id);
-        let Some(room) = self.rooms.current_mut().filter(|room| room.summary.id == id) else { return };
-        room.selected = Some(seq);
-        if room.timeline.first().is_none_or(|first| first > seq) {
-            // `keep_up` fetches up to there, and the page's arrival scrolls.
-            room.wanted = Some(seq);
-            return;
-        }
-        self.scroll_to(seq);
-    }
-
     /// Shows the rooms the user is in.
     pub(super) fn list_rooms(&mut self) {
         let line = |room: &super::room::Room| {

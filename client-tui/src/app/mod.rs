@@ -29,10 +29,12 @@ pub mod panes;
 pub mod plain;
 pub mod prompt;
 mod prompting;
+pub mod query;
 pub mod room;
 pub mod rows;
 mod said;
 pub mod scroll;
+pub mod search;
 mod selected;
 pub mod sheet;
 pub mod status;
@@ -162,6 +164,8 @@ pub struct App {
     pub(crate) sheet: Option<Sheet>,
     /// What is asked in the composer's place.
     pub(crate) prompt: Option<Prompt>,
+    /// A message that was looked for is shown.
+    jump: Option<search::Jump>,
     /// Long messages that are shown whole.
     unfolded: BTreeSet<(RoomId, Seq)>,
     /// Ctrl+X was pressed.
@@ -219,6 +223,7 @@ impl App {
             completion: None,
             sheet: None,
             prompt: None,
+            jump: None,
             unfolded: BTreeSet::new(),
             prefixed: false,
             preferences: Preferences::default(),
@@ -265,7 +270,6 @@ impl App {
             Input::Composed(_) => self.outside(input),
             other => self.network(other),
         }
-        self.keep_prompt();
         self.keep_up(looks_above);
         std::mem::take(&mut self.effects)
     }
@@ -301,7 +305,7 @@ impl App {
             zone: &self.zone,
             now: self.now,
             width: usize::from(self.panes().timeline.width),
-            find: self.finding(),
+            find: self.jump.as_ref().map(|jump| &jump.query),
             unfolded: &self.unfolded,
         })
     }
@@ -372,6 +376,7 @@ impl App {
             self.history.push(composer.text());
         }
         self.completion = None;
+        self.jump = None;
     }
 
     /// What follows from how things are: pages to fetch, markers to move, members to ask for.
@@ -391,6 +396,9 @@ impl App {
 
     fn fetch_newer(&mut self) {
         let now = self.now;
+        if self.rooms.current().is_some_and(|room| room.detached.is_some()) && !self.near_end() {
+            return;
+        }
         let Some(room) = self.rooms.current_mut() else { return };
         if room.fetching || now < room.retry_at || room.held {
             return;

@@ -34,6 +34,8 @@ impl App {
             Input::Local(loaded) => self.local(loaded),
             Input::Mentions(found) => self.mentions_came(found),
             Input::Marked { .. } => {}
+            Input::Indexed => self.indexed(),
+            Input::Found { query, found, remaining } => self.found(&query, found, remaining),
             Input::Answer { request, answer: Ok(reply) } => self.answer(request, reply),
             Input::Answer { request, answer: Err(why) } => self.failed(&request, &why),
             Input::Show { title, lines } => {
@@ -184,6 +186,14 @@ impl App {
         if before == after && (room.missing().is_some() || from != PageFrom::Latest) {
             room.retry_at = self.now.plus_ms(AGAIN_MS);
         }
+        let sought = room.detached;
+        if room.timeline.last() >= room.summary.head.seq {
+            room.detached = None;
+        }
+        if let (Some(seq), true) = (sought, self.rooms.current_id() == Some(id)) {
+            self.sought(seq);
+        }
+        let Some(room) = self.rooms.get_mut(id) else { return };
         let wanted = room.wanted.filter(|seq| room.timeline.first().is_some_and(|first| first <= *seq));
         if let Some(seq) = wanted {
             room.wanted = None;
@@ -201,6 +211,10 @@ impl App {
             Failure::Unanswered(_) => self.now.plus_ms(AGAIN_MS),
             Failure::Refused(_) => Timestamp(u64::MAX),
         };
+        if room.detached.is_some() && !room.timeline.is_loaded() {
+            room.selected = None;
+            room.to_bottom();
+        }
         if let Failure::Refused(refusal) = why {
             self.complain(refusal.text.as_str());
         }

@@ -7,8 +7,8 @@ use super::complete::Candidate;
 use super::composer::{Composer, History};
 use super::mentions::Mention;
 use super::room::{Room, Rooms};
-use super::scroll::Scroll;
-use super::{fuzzy, text, words};
+use super::search::Search;
+use super::{fuzzy, text};
 
 /// Most that is offered.
 const MOST: usize = 50;
@@ -18,8 +18,8 @@ const MOST: usize = 50;
 pub enum Kind {
     /// A room to go to; those that are offered.
     Switch(Vec<RoomId>),
-    /// Words in the messages at hand.
-    Find(Found),
+    /// Messages of the local copy.
+    Search(Search),
     /// A line written before.
     Recall,
     /// A message that names the user: all, and which of them are offered.
@@ -42,21 +42,6 @@ pub enum Deed {
     },
     /// Nobody writes in the room any more.
     Archive(RoomName),
-}
-
-/// Messages that hold the words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// Where.
-    pub room: RoomId,
-    /// The messages, oldest first.
-    pub matches: Vec<Seq>,
-    /// Which of them is shown.
-    pub at: Option<usize>,
-    /// What was seen before.
-    pub was: Scroll,
-    /// The oldest and the newest event that were looked through.
-    pub looked: (Option<Seq>, Seq),
 }
 
 /// The question.
@@ -84,16 +69,9 @@ impl Prompt {
         prompt
     }
 
-    /// Asks for words of `room`.
-    pub fn find(room: &Room) -> Prompt {
-        let found = Found {
-            room: room.summary.id,
-            matches: Vec::new(),
-            at: None,
-            was: room.scroll,
-            looked: (None, Seq::ZERO),
-        };
-        Prompt::new(Kind::Find(found))
+    /// Asks for messages, of one room or all.
+    pub fn search(scope: Option<Target>) -> Prompt {
+        Prompt::new(Kind::Search(Search::of(scope)))
     }
 
     /// Asks for one of these mentions.
@@ -140,24 +118,20 @@ impl Prompt {
     }
 
     /// The words before what is typed.
-    pub fn label(&self) -> &str {
+    pub fn label(&self) -> String {
         match &self.kind {
-            Kind::Sure(_, question) => question,
-            Kind::Switch(_) => "go to: ",
-            Kind::Find(_) => "find: ",
-            Kind::Recall => "wrote: ",
-            Kind::Mentions(..) => "names you: ",
+            Kind::Sure(_, question) => question.clone(),
+            Kind::Switch(_) => "go to: ".to_owned(),
+            Kind::Search(search) => search.label(),
+            Kind::Recall => "wrote: ".to_owned(),
+            Kind::Mentions(..) => "names you: ".to_owned(),
         }
     }
 
     /// What is said behind it: how much was found, or what to do.
     pub fn note(&self) -> String {
         match &self.kind {
-            Kind::Find(found) => match (found.matches.len(), found.at) {
-                _ if self.query.is_empty() => "in the messages at hand".to_owned(),
-                (0, _) => "not in the messages at hand".to_owned(),
-                (count, at) => format!("{} of {count} · ↑↓ Enter Esc", at.map_or(count, |at| count - at)),
-            },
+            Kind::Search(search) => search.note(self.selected),
             Kind::Sure(..) => String::new(),
             Kind::Mentions(all, _) if all.is_empty() => "nobody named you in what is at hand".to_owned(),
             _ if self.items.is_empty() => "nothing".to_owned(),
@@ -167,7 +141,11 @@ impl Prompt {
 
     /// Goes on to what is offered next, or before.
     pub fn step(&mut self, back: bool) {
-        let count = self.items.len();
+        let count = match &self.kind {
+            Kind::Search(search) => search.found.len(),
+            Kind::Switch(_) | Kind::Recall | Kind::Mentions(..) => self.items.len(),
+            Kind::Sure(..) => 0,
+        };
         if count > 0 {
             self.selected =
                 if back { (self.selected + count - 1) % count } else { (self.selected + 1) % count };
@@ -177,11 +155,11 @@ impl Prompt {
     /// Offers what fits to what is typed now.
     pub fn offer(&mut self, rooms: &Rooms, history: &History) {
         self.selected = 0;
-        match self.kind {
+        match &self.kind {
             Kind::Switch(_) => self.offer_rooms(rooms),
             Kind::Recall => self.offer_lines(history),
             Kind::Mentions(..) => self.offer_mentions(),
-            Kind::Find(_) | Kind::Sure(..) => {}
+            Kind::Search(_) | Kind::Sure(..) => {}
         }
     }
 
@@ -207,42 +185,6 @@ impl Prompt {
         let found = history.lines().rev().filter(|line| line.to_lowercase().contains(&query));
         let line = |line: &str| Candidate { insert: line.to_owned(), hint: String::new() };
         self.items = found.take(MOST).map(line).collect();
-    }
-
-    /// Looks for the words in `room` anew; the match that is shown stays, or is the newest.
-    pub fn look(&mut self, room: &Room) {
-        let Kind::Find(found) = &mut self.kind else { return };
-        let shown = found.at.and_then(|at| found.matches.get(at).copied());
-        let query = self.query.text();
-        found.looked = (room.timeline.first(), room.timeline.last());
-        found.matches = room
-            .timeline
-            .events()
-            .filter_map(|event| Some((event.seq, event.message().filter(|message| !message.deleted)?)))
-            .filter(|(_, message)| words::found(message.text(), query).next().is_some())
-            .map(|(seq, _)| seq)
-            .collect();
-        let newest = found.matches.len().checked_sub(1);
-        let kept = shown.and_then(|seq| found.matches.iter().position(|other| *other == seq));
-        found.at = kept.or(newest);
-    }
-}
-
-impl Found {
-    /// The match that is shown.
-    pub fn shown(&self) -> Option<Seq> {
-        self.at.and_then(|at| self.matches.get(at).copied())
-    }
-
-    /// Goes on to the older match, or the newer one; `false` if there is none.
-    pub fn step(&mut self, older: bool) -> bool {
-        let next = match (self.at, older) {
-            (Some(at), true) => at.checked_sub(1),
-            (Some(at), false) => Some(at + 1).filter(|at| *at < self.matches.len()),
-            (None, _) => None,
-        };
-        self.at = next.or(self.at);
-        next.is_some()
     }
 }
 

@@ -57,6 +57,8 @@ pub struct Room {
     pub retry_at: Timestamp,
     /// Scroll here when it has come.
     pub wanted: Option<Seq>,
+    /// A message far from the newest is read: what lies between them is fetched as it is read, and not all at once.
+    pub detached: Option<Seq>,
     /// Its members.
     pub members: Members,
     /// Up to where the server was told that this account has read.
@@ -84,6 +86,7 @@ impl Room {
             fetching: false,
             retry_at: Timestamp::default(),
             wanted: None,
+            detached: None,
             members: Members::default(),
             marked_at: Timestamp::default(),
         }
@@ -195,6 +198,7 @@ impl Room {
         self.scroll = Scroll::Bottom;
         self.below = 0;
         self.wanted = None;
+        self.detached = None;
     }
 }
 

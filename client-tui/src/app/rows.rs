@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use jiff::tz::TimeZone;
 use quip_protocol::{AccountName, Event, Message, MessageKind, RoomId, Seq, Timestamp};
+use quip_storage::search::Query;
 
 use super::outbox::{Delivery, State, What};
 use super::room::Room;
@@ -104,8 +105,8 @@ pub struct Layout<'a> {
     pub now: Timestamp,
     /// Cells a row has.
     pub width: usize,
-    /// Words that are looked for.
-    pub find: &'a str,
+    /// What was looked for, where that led here.
+    pub find: Option<&'a Query>,
     /// Long messages that are shown whole.
     pub unfolded: &'a BTreeSet<(RoomId, Seq)>,
 }

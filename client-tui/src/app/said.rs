@@ -132,7 +132,8 @@ impl Layout<'_> {
         if let Some(author) = action {
             marks.insert(0, (0..prefix.len(), Ink::Nick(words::nick_colour(author))));
         }
-        let found: Marks = words::found(&whole, self.find).map(|range| (range, Ink::Found)).collect();
+        let found = self.find.map(|query| query.found(&whole)).unwrap_or_default();
+        let found: Marks = found.into_iter().map(|range| (range, Ink::Found)).collect();
         // What was found is seen.
         let folds = said.folds && found.is_empty();
         let mut rows = block_rows(&whole, &words::overlaid(marks, found), said.ink, cells);

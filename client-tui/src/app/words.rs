@@ -109,38 +109,6 @@ pub fn overlaid(lower: Marks, upper: Marks) -> Marks {
     marks
 }
 
-/// Where `text` holds `query`, in whatever case; nothing for an empty one. The pieces do not overlap.
-pub fn found<'a>(text: &'a str, query: &str) -> impl Iterator<Item = Range<usize>> + 'a {
-    let query: Vec<char> = query.trim().chars().flat_map(char::to_lowercase).collect();
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        while at < text.len() && !query.is_empty() {
-            let end = match_end(&text[at..], &query).map(|end| at + end);
-            let start = at;
-            at = end.unwrap_or_else(|| at + text[at..].chars().next().map_or(1, char::len_utf8));
-            if let Some(end) = end {
-                return Some(start..end);
-            }
-        }
-        None
-    })
-}
-
-/// How many bytes of `text`, from its start, are `query`.
-fn match_end(text: &str, query: &[char]) -> Option<usize> {
-    let mut wanted = query.iter();
-    for (at, c) in text.char_indices() {
-        for lower in c.to_lowercase() {
-            match wanted.next() {
-                None => return Some(at),
-                Some(next) if *next == lower => {}
-                Some(_) => return None,
-            }
-        }
-    }
-    wanted.next().is_none().then_some(text.len())
-}
-
 fn linked_words(text: &str, me: Option<&AccountName>) -> Marks {
     let mut marks = Vec::new();
     let mut at = 0;
@@ -215,22 +183,6 @@ pub fn inked(whole: &str, row: Range<usize>, marks: &[(Range<usize>, Ink)], ink:
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_are_found_in_any_case() {
-        let table: &[(&str, &str, &[&str])] = &[
-            ("The Cache, the cache", "the c", &["The C", "the c"]),
-            ("aaaa", "aa", &["aa", "aa"]),
-            ("naïve ÄPFEL", "äpf", &["ÄPF"]),
-            ("x", "", &[]),
-            ("x", "xy", &[]),
-            ("漢字", "字", &["字"]),
-        ];
-        for (text, query, expected) in table {
-            let pieces: Vec<&str> = found(text, query).map(|range| &text[range]).collect();
-            assert_eq!(pieces, *expected, "{query:?} in {text:?}");
-        }
-    }
 
     #[test]
     fn addresses() {

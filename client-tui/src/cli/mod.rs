@@ -33,6 +33,7 @@ pub mod render;
 pub mod replies;
 pub mod room;
 pub mod rooms;
+pub mod search;
 pub mod send;
 pub mod signals;
 pub mod stream;
@@ -91,6 +92,7 @@ enum Command {
     Consumer(consumers::ConsumerArgs),
     History(history::HistoryArgs),
     Export(export::ExportArgs),
+    Search(search::SearchArgs),
     Rooms(rooms::RoomsArgs),
     Room(room::RoomArgs),
     Unread(rooms::UnreadArgs),
@@ -174,6 +176,7 @@ impl Cli {
             Command::Consumer(args) => consumers::run(args, env, out).await,
             Command::History(args) => history::run(args, env, out).await,
             Command::Export(args) => export::run(args, env, out).await,
+            Command::Search(args) => search::run(args, env, out).await,
             Command::Rooms(args) => rooms::run(args, env, out).await,
             Command::Room(args) => room::run(args, env, out).await,
             Command::Unread(args) => rooms::unread(args, env, out).await,

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use quip_storage::{Copied, DataDir, Outbox, Replica, ReplicaError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::mentions;
+use super::search::{self, Search};
 use crate::app::outbox::{Delivery, State};
 use crate::app::{App, Effect, Failure, Input, Loaded};
 
@@ -34,6 +36,7 @@ pub struct Local {
     jobs: Sender<Job>,
     answers: UnboundedReceiver<Answer>,
     thread: Option<JoinHandle<()>>,
+    search: Option<Search>,
     /// The rooms as they were written last.
     rooms: BTreeMap<RoomId, RoomSummary>,
     _lock: DataDir,
@@ -94,10 +97,15 @@ impl Local {
         // The receiver is at hand, so they arrive.
         rooms.keys().for_each(|room| drop(jobs.send(Job::Merge(*room))));
         let (found, answers) = unbounded_channel();
-        let thread =
-            std::thread::Builder::new().name("replica".into()).spawn(move || work(&replica, &queue, &found));
+        let replica = Arc::new(replica);
+        let search = Search::start(dir, replica.clone(), found.clone())?;
+        let poke = search.poke();
+        let thread = std::thread::Builder::new()
+            .name("replica".into())
+            .spawn(move || work(&replica, &queue, &found, &poke));
         let thread = Some(thread.map_err(|error| format!("cannot start a thread: {error}"))?);
-        Ok((Local { outbox, jobs, answers, thread, rooms, _lock: lock }, loaded, deliver))
+        let search = Some(search);
+        Ok((Local { outbox, jobs, answers, thread, search, rooms, _lock: lock }, loaded, deliver))
     }
 
     /// Writes down what came from the server. Returns what the server is to be told.
@@ -154,6 +162,10 @@ impl Local {
             }
             Effect::FindMentions(me) => {
                 self.job(Job::Mentions(me));
+                Ok(None)
+            }
+            Effect::Search { query, most } => {
+                self.search.iter().for_each(|search| search.ask(query.clone(), most));
                 Ok(None)
             }
             other => Ok(Some(other)),
@@ -219,6 +231,9 @@ impl Local {
     /// Writes everything down and lets go.
     pub fn close(mut self, app: &App) {
         self.keep_rooms(app);
+        if let Some(search) = self.search.take() {
+            search.close();
+        }
         self.job(Job::End);
         if let Some(thread) = self.thread.take() {
             // It has said in the log what went wrong.
@@ -264,7 +279,7 @@ fn target(request: &Request, app: &App) -> Option<Target> {
 }
 
 /// The thread's work, until it is told to end. If the replica fails, the client goes on without.
-fn work(replica: &Replica, queue: &Receiver<Job>, found: &UnboundedSender<Answer>) {
+fn work(replica: &Replica, queue: &Receiver<Job>, found: &UnboundedSender<Answer>, written: &search::Poke) {
     let mut waiting: BTreeMap<RoomId, Vec<Event>> = BTreeMap::new();
     let mut dirty = false;
     let mut failed = false;
@@ -296,6 +311,9 @@ fn work(replica: &Replica, queue: &Receiver<Job>, found: &UnboundedSender<Answer
         };
         let done = done.and_then(|()| tell_lost(replica, &mut merges, found));
         dirty |= !timed_out || !idle;
+        if !timed_out || !idle {
+            search::poke(written);
+        }
         if let (Err(error), false) = (&done, failed) {
             tracing::error!(%error, "the local copy is not kept up any more");
             failed = true;

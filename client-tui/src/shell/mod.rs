@@ -7,6 +7,7 @@ mod mentions;
 mod merges;
 mod network;
 mod outside;
+mod search;
 mod terminal;
 
 use std::collections::BTreeMap;
@@ -358,6 +359,11 @@ impl Shell {
                     self.face.alert(self.alerts, &title, &text)?
                 }
                 Effect::Quit => self.quit = true,
+                Effect::Search { query, .. } => {
+                    let why =
+                        SafeLine::new("nothing is kept on this disk, so that there is nothing to search");
+                    self.take(Input::Found { query, found: Err(why), remaining: 0 })?;
+                }
                 effect => self.on_screen(effect)?,
             }
         }
@@ -386,6 +392,8 @@ impl Shell {
             Effect::Forget(_) | Effect::FindMentions(_) => Ok(()),
             // Performed by the network.
             Effect::Deliver(_) | Effect::Ask(_) | Effect::FetchPage { .. } | Effect::Mark { .. } => Ok(()),
+            // Answered before.
+            Effect::Search { .. } => Ok(()),
         }
     }
 

@@ -74,7 +74,8 @@ pub fn draw_prompt(canvas: &mut Canvas<'_>, prompt: &Prompt, pane: Pane) -> Posi
         Kind::Sure(..) => pane.width,
         _ => pane.width / 2,
     };
-    let label = text::fitting(prompt.label(), usize::from(cells));
+    let label = prompt.label();
+    let label = text::fitting(&label, usize::from(cells));
     let x = canvas.text(pane.x, pane.y, pane.width, label, look.accent());
     let note = prompt.note();
     let query = prompt.query.text();

@@ -7,6 +7,7 @@ mod link;
 mod look;
 mod members;
 mod rooms;
+mod search;
 mod sheet;
 mod status;
 mod timeline;
@@ -31,6 +32,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, look: Look) {
     draw_panes(&mut canvas, app, &panes);
     draw_lines(&mut canvas, &panes);
     timeline::draw_below(&mut canvas, app, panes.timeline, below_row(&panes));
+    search::draw(&mut canvas, app, &panes);
     let cursor = match &app.prompt {
         Some(prompt) => composer::draw_prompt(&mut canvas, prompt, panes.composer),
         None => composer::draw(&mut canvas, app, panes.composer),

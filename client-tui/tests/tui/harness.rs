@@ -9,6 +9,7 @@ use quip_protocol::frame::{PageFrom, Reply, Request, WatchState, Welcome};
 use quip_protocol::limits::Limits;
 use quip_protocol::room::{MemberSummary, RoomSummary};
 use quip_protocol::*;
+use quip_storage::search::{Found, Query};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
@@ -47,6 +48,10 @@ pub struct World {
     pub online: bool,
     /// Refuse deliveries with this.
     pub refuse: Option<Refusal>,
+    /// Searches wait for [`World::found`].
+    pub slow: bool,
+    /// How many events the index has yet to look at.
+    pub remaining: u64,
     /// Everything the app wanted, in order.
     pub wanted: Vec<Effect>,
     /// Deliveries that wait for the connection.
@@ -72,6 +77,8 @@ impl World {
             rooms: BTreeMap::new(),
             online: false,
             refuse: None,
+            slow: false,
+            remaining: 0,
             wanted: Vec::new(),
             outbox: VecDeque::new(),
         }
@@ -221,8 +228,23 @@ impl World {
                 let events = page(&hosted.events, from, limit as usize);
                 vec![Input::Page { room, from, events, head: hosted.summary.head }]
             }
+            Effect::Search { query, most } if !self.slow => vec![self.found(query, most as usize)],
             _ => Vec::new(),
         }
+    }
+
+    /// What a scan of everything finds.
+    pub fn found(&self, query: Query, most: usize) -> Input {
+        let in_room =
+            |room: &&Hosted| query.room.as_ref().is_none_or(|target| *target == room.summary.target);
+        let mut found: Vec<Found> = Vec::new();
+        for room in self.rooms.values().filter(in_room) {
+            let fit = room.events.iter().filter(|event| query.fits(event)).cloned();
+            found.extend(fit.map(|event| Found { room: room.summary.target.clone(), event }));
+        }
+        found.sort_by_key(|found| std::cmp::Reverse(found.event.at));
+        found.truncate(most);
+        Input::Found { query, found: Ok(found), remaining: self.remaining }
     }
 
     fn answer(&mut self, request: &Request) -> Option<Reply> {

@@ -11,4 +11,5 @@ mod prompts;
 mod random;
 mod reading;
 mod screens;
+mod search;
 mod trouble;

@@ -1,4 +1,4 @@
-//! Going to rooms by letters, finding words, lines written before, messages selected: keys in, screens and effects out.
+//! Going to rooms by letters, lines written before, messages selected: keys in, screens and effects out.
 
 use quip::app::{Effect, Input};
 use quip_protocol::limits::MAX_EDITS_KEPT;
@@ -17,10 +17,6 @@ fn opened() -> World {
 
 fn room(world: &World) -> String {
     world.app.rooms().current().unwrap().summary.target.to_string()
-}
-
-fn selected(world: &World) -> Option<u64> {
-    world.app.rooms().current().unwrap().selected.map(|seq| seq.0)
 }
 
 fn said(world: &World) -> &str {
@@ -70,44 +66,6 @@ fn a_draft_survives_a_question() {
     let mut world = opened();
     world.keys("half a thought<C-k>x<C-f>y<C-r><Esc>");
     assert_eq!(world.app.composer().text(), "half a thought");
-}
-
-#[test]
-fn finding_words() {
-    for (columns, rows) in SIZES {
-        let mut world = opened();
-        world.keys("<C-k>#gen<Enter><C-f>");
-        insta::assert_snapshot!(format!("find_{columns}x{rows}"), world.screen(columns, rows));
-        world.keys("THE");
-        insta::assert_snapshot!(format!("find_typed_{columns}x{rows}"), world.screen(columns, rows));
-    }
-    let mut world = opened();
-    world.keys("<C-k>#gen<Enter><C-f>THE");
-    let newest = selected(&world);
-    world.keys("<Up>");
-    assert!(selected(&world) < newest && selected(&world).is_some());
-    world.keys("<Up><Up><Up>");
-    assert!(said(&world).contains("no older one"), "{}", said(&world));
-    world.keys("<Down><Down><Down><Down>");
-    assert_eq!(selected(&world), newest);
-    world.keys("<Esc>");
-    assert_eq!(selected(&world), None);
-    world.keys("<C-f>THE<Enter>/react :+1:<Enter>");
-    assert!(world.wanted.iter().any(|effect| matches!(
-        effect,
-        Effect::Deliver(frame::Request::React { target, .. }) if Some(target.0) == newest
-    )));
-}
-
-#[test]
-fn words_are_found_in_what_comes_while_they_are_looked_for() {
-    let mut world = opened();
-    world.keys("<C-k>#gen<Enter><C-f>zebra");
-    assert_eq!(selected(&world), None);
-    let seq = world.says(1, "bob", "a Zebra!");
-    insta::assert_snapshot!("find_came", world.screen(80, 24));
-    world.keys("<Enter>");
-    assert!(seq.0 > 0 && world.app.composer().is_empty());
 }
 
 #[test]
@@ -180,7 +138,7 @@ fn code_and_long_messages() {
         world.keys("z<Esc>");
         let again = world.screen(columns, rows);
         assert!(!again.contains("line 40 of"), "{again}");
-        world.keys("<C-f>LINE 40");
+        world.keys("<C-f>\"LINE 40\"<Enter>");
         let found = world.screen(columns, rows);
         assert!(found.contains("line 40 of the log"), "{found}");
     }

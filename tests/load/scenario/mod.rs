@@ -4,6 +4,7 @@ mod durable;
 mod fanout;
 mod idle;
 mod page;
+pub mod search;
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,335 @@
+//! Messages looked for in the local copy, as one types: what is asked, what was found, and going there and back.
+//! Imports the question in the composer's place and the index's query.
+
+use jiff::tz::TimeZone;
+use quip_protocol::frame::PageFrom;
+use quip_protocol::{RoomId, SafeLine, Seq, Target, Timestamp};
+use quip_storage::search::{Found, Query};
+
+use super::prompt::{Kind, Prompt};
+use super::rows::{Ink, Layout, Row, Span};
+use super::scroll::Scroll;
+use super::words::{self, Marks};
+use super::{App, Effect, PAGE, dates, query, scroll, text};
+
+/// Most messages that are shown.
+const MOST: u32 = 200;
+/// Cells that a room's and an author's name have at most.
+const NAMES: (usize, usize) = (14, 12);
+/// Less than this is too narrow for times.
+const TIMES_FROM: usize = 50;
+/// Of the text before what was found, so many cells are seen.
+const BEFORE: usize = 12;
+
+/// What is looked for, and what was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Search {
+    /// Only in this room.
+    pub scope: Option<Target>,
+    /// What is looked for now.
+    pub query: Query,
+    /// What is wrong with what is written, or with the index.
+    pub wrong: Option<String>,
+    /// What was found, the newest first.
+    pub found: Vec<Found>,
+    /// An answer to `query` has come.
+    pub answered: bool,
+    /// How many events the index has yet to look at.
+    pub remaining: u64,
+}
+
+/// Where a search led to, and where one was before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jump {
+    /// What was looked for: its words are marked.
+    pub query: Query,
+    /// Where one was.
+    was: (RoomId, Scroll),
+    /// Where it led to.
+    to: RoomId,
+}
+
+impl Search {
+    /// In this room, or everywhere.
+    pub fn of(scope: Option<Target>) -> Search {
+        Search { scope, ..Search::default() }
+    }
+
+    /// The words before what is typed.
+    pub fn label(&self) -> String {
+        match &self.scope {
+            Some(room) => format!("search {room}: "),
+            None => "search: ".to_owned(),
+        }
+    }
+
+    /// What is said behind it.
+    pub fn note(&self, selected: usize) -> String {
+        let remaining = match self.remaining {
+            0 => String::new(),
+            u64::MAX => " · opening the index…".to_owned(),
+            count => format!(" · {count} not indexed yet"),
+        };
+        let count = self.found.len();
+        let said = match &self.wrong {
+            Some(wrong) => return wrong.clone(),
+            None if self.query.is_empty() && self.scope.is_some() => "Ctrl+F searches all rooms".to_owned(),
+            None if self.query.is_empty() => "words from:@user in:#room after:2d".to_owned(),
+            None if !self.answered => "…".to_owned(),
+            None if count == 0 => "no match".to_owned(),
+            None if count >= MOST as usize => {
+                format!("{} of the newest {count} · ↑↓ Enter Esc", selected + 1)
+            }
+            None => format!("{} of {count} · ↑↓ Enter Esc", selected + 1),
+        };
+        said + &remaining
+    }
+
+    /// Reads what is typed; whether it is to be looked for.
+    fn read(&mut self, line: &str, now: Timestamp, zone: &TimeZone) -> bool {
+        match query::parse(line, true, now, zone) {
+            Ok(mut query) => {
+                query.room = query.room.or_else(|| self.scope.clone());
+                self.wrong = None;
+                self.answered = false;
+                self.query = query;
+            }
+            Err(wrong) => {
+                self.wrong = Some(wrong);
+                self.query = Query::default();
+            }
+        }
+        if self.query.is_empty() {
+            self.found.clear();
+        }
+        !self.query.is_empty()
+    }
+
+    /// One row a message: when, where, who, what, with what was looked for marked.
+    pub fn rows(&self, width: usize, zone: &TimeZone, now: Timestamp) -> impl Iterator<Item = Row> {
+        let widest =
+            |name: fn(&Found) -> String| self.found.iter().map(|found| text::width(&name(found))).max();
+        let room = widest(|found| found.room.to_string()).unwrap_or(0).min(NAMES.0);
+        let room = if self.query.room.is_some() { 0 } else { room };
+        let author = widest(|found| found.event.author.to_string()).unwrap_or(0).min(NAMES.1);
+        self.found.iter().map(move |found| {
+            let mut spans = vec![Span::new(" ", Ink::Text)];
+            if width >= TIMES_FROM {
+                spans.push(Span::new(dates::short(found.event.at, now, zone) + " ", Ink::Dim));
+            }
+            if room > 0 {
+                spans.push(Span::new(column(&found.room.to_string(), room), Ink::Term));
+            }
+            let ink = Ink::Nick(words::nick_colour(&found.event.author));
+            spans.push(Span::new(column(found.event.author.as_str(), author), ink));
+            let used: usize = spans.iter().map(|span| text::width(&span.text)).sum();
+            spans.extend(self.snippet(found, width.saturating_sub(used)));
+            Row::of(spans)
+        })
+    }
+
+    /// What a message says on one row, so that the first of what was found is seen.
+    fn snippet(&self, found: &Found, cells: usize) -> Vec<Span> {
+        let Some(message) = found.event.message() else { return Vec::new() };
+        let line: String =
+            message.text().chars().map(|c| if matches!(c, '\n' | '\t') { ' ' } else { c }).collect();
+        let marks: Marks = self.query.found(&line).into_iter().map(|range| (range, Ink::Found)).collect();
+        let first = marks.first().map_or(0..0, |(range, _)| range.clone());
+        let mut start = 0;
+        if text::width(&line[..first.end]) > cells {
+            start = first.start;
+            while start > 0 && text::width(&line[start..first.start]) < BEFORE.min(cells / 3) {
+                start = text::word_left(&line, start);
+            }
+        }
+        let lead = if start > 0 { "…" } else { "" };
+        let seen = text::fitting(&line[start..], cells.saturating_sub(text::width(lead)));
+        let mut spans = vec![Span::new(lead, Ink::Dim)];
+        spans.extend(words::inked(&line, start..start + seen.len(), &marks, Ink::Text));
+        spans
+    }
+}
+
+fn column(name: &str, cells: usize) -> String {
+    text::padded(&text::ellipsis(name, cells), cells) + "  "
+}
+
+impl App {
+    /// Looks for words everywhere, as `/search` does.
+    pub(super) fn search_for(&mut self, words: &str) {
+        self.prompt = Some(Prompt::search(None));
+        self.ask_for(words);
+    }
+
+    /// Ctrl+F while one searches: everywhere, or in this room again.
+    pub(super) fn widen_search(&mut self) {
+        let here = self.rooms.current().map(|room| room.summary.target.clone());
+        if let Some(Prompt { kind: Kind::Search(search), .. }) = &mut self.prompt {
+            search.scope = if search.scope.is_some() { None } else { here };
+        }
+        self.search_anew();
+    }
+
+    /// Looks for what is typed now.
+    pub(super) fn search_anew(&mut self) {
+        let Some(Prompt { kind: Kind::Search(search), query, selected, .. }) = &mut self.prompt else {
+            return;
+        };
+        *selected = 0;
+        if search.read(query.text(), self.now, &self.zone) {
+            self.effects.push(Effect::Search { query: search.query.clone(), most: MOST });
+        }
+    }
+
+    /// What was found. What was looked for before something else was typed is not shown.
+    pub(super) fn found(&mut self, asked: &Query, found: Result<Vec<Found>, SafeLine>, remaining: u64) {
+        let Some(Prompt { kind: Kind::Search(search), selected, .. }) = &mut self.prompt else { return };
+        if search.query != *asked {
+            return;
+        }
+        search.answered = true;
+        search.remaining = remaining;
+        match found {
+            Ok(found) => {
+                // The one that is chosen stays, whatever comes above it.
+                let place = |found: &Found| (found.event.room, found.event.seq);
+                let chosen = search.found.get(*selected).filter(|_| *selected > 0).map(place);
+                search.found = found;
+                let at =
+                    chosen.and_then(|chosen| search.found.iter().position(|found| place(found) == chosen));
+                *selected = at.unwrap_or(0);
+            }
+            Err(wrong) => {
+                search.found.clear();
+                search.wrong = Some(wrong.as_str().to_owned());
+            }
+        }
+    }
+
+    /// The index has more now: what is looked for is looked for again.
+    pub(super) fn indexed(&mut self) {
+        if let Some(Prompt { kind: Kind::Search(search), .. }) = &self.prompt
+            && !search.query.is_empty()
+        {
+            self.effects.push(Effect::Search { query: search.query.clone(), most: MOST });
+        }
+    }
+
+    /// Shows a message that was found.
+    pub(super) fn jump(&mut self, search: Search, selected: usize) {
+        let Some(found) = search.found.get(selected) else { return };
+        let (to, seq) = (found.event.room, found.event.seq);
+        if self.rooms.get(to).is_none() {
+            return self.complain(format!("{} is not among your rooms any more", found.room));
+        }
+        let here = self.rooms.current().map(|room| (room.summary.id, room.scroll));
+        let was = self.jump.take().map(|jump| jump.was).or(here);
+        self.go_to(to, seq);
+        if let Some(room) = self.rooms.current_mut() {
+            room.selected = Some(seq);
+        }
+        self.jump = was.map(|was| Jump { query: search.query, was, to });
+        self.reveal(seq);
+    }
+
+    /// Goes to a message, which is fetched if it is not at hand.
+    pub(super) fn visit(&mut self, room: RoomId, seq: Seq) {
+        self.go_to(room, seq);
+        if let Some(room) = self.rooms.current_mut() {
+            room.selected = Some(seq);
+        }
+        self.reveal(seq);
+    }
+
+    /// Back to where one was before the search; `false` if it led nowhere.
+    pub(super) fn jump_back(&mut self) -> bool {
+        let Some(jump) = self.jump.take() else { return false };
+        if self.rooms.current_id() != Some(jump.to) {
+            return false;
+        }
+        if let Some(room) = self.rooms.current_mut() {
+            room.selected = None;
+            room.to_bottom();
+        }
+        match jump.was {
+            (room, Scroll::Bottom) => self.show(room),
+            (room, at @ Scroll::At { key, .. }) => {
+                self.go_to(room, Seq(key));
+                if let Some(room) = self.rooms.current_mut().filter(|room| room.summary.id == jump.was.0) {
+                    room.scroll = at;
+                }
+            }
+        }
+        true
+    }
+
+    /// Shows a room, and has events up to `seq` in memory, in the place of others if it is far from them.
+    fn go_to(&mut self, id: RoomId, seq: Seq) {
+        self.show(id);
+        let Some(room) = self.rooms.current_mut() else { return };
+        if room.timeline.at(seq).is_some() {
+            return;
+        }
+        room.timeline.clear();
+        room.detached = Some(seq);
+        room.scroll = Scroll::At { key: seq.0, line: 0 };
+        room.fetching = true;
+        let (room, target) = (room.summary.id, room.summary.target.clone());
+        self.effects.push(Effect::FetchPage {
+            room,
+            target,
+            from: PageFrom::Before(seq.next()),
+            limit: PAGE,
+        });
+    }
+
+    /// Some of what lies around the message that is gone to has come.
+    pub(super) fn sought(&mut self, seq: Seq) {
+        if self.rooms.current().is_some_and(|room| is_at(room.scroll, seq)) {
+            self.reveal(seq);
+        }
+    }
+
+    /// So that the row of the current room's `seq` that holds what is looked for is in the middle, unless it is seen.
+    fn reveal(&mut self, seq: Seq) {
+        let height = self.height();
+        let Some(layout) = self.layout().filter(|layout| layout.room.timeline.at(seq).is_some()) else {
+            return;
+        };
+        let at = found_row(&layout, seq);
+        if !is_at(layout.room.scroll, seq) && is_seen(&layout, layout.room.scroll, height, at) {
+            return;
+        }
+        let (key, line) = at;
+        let down = scroll::down(&layout, Scroll::At { key, line }, height / 2);
+        // What is newer is yet to come.
+        let early = down == Scroll::Bottom && layout.room.detached.is_some();
+        let to = if early { Scroll::At { key, line } } else { down };
+        if let Some(room) = self.rooms.current_mut() {
+            room.scroll = to;
+        }
+    }
+
+    /// Whether a room whose newest messages are not here is read near the end of what is.
+    pub(super) fn near_end(&self) -> bool {
+        let height = self.height();
+        self.layout()
+            .is_some_and(|layout| scroll::down(&layout, layout.room.scroll, 2 * height) == Scroll::Bottom)
+    }
+}
+
+/// Whether the message is the lowest that is seen: what lies below it was yet to come.
+fn is_at(scroll: Scroll, seq: Seq) -> bool {
+    matches!(scroll, Scroll::At { key, .. } if key == seq.0)
+}
+
+/// The row of `seq` that holds what is looked for.
+fn found_row(layout: &Layout<'_>, seq: Seq) -> (u64, usize) {
+    let rows = layout.rows(seq.0);
+    let holds = |row: &Row| row.spans.iter().any(|span| span.ink == Ink::Found);
+    (seq.0, rows.iter().position(holds).unwrap_or(0))
+}
+
+fn is_seen(layout: &Layout<'_>, at: Scroll, height: usize, row: (u64, usize)) -> bool {
+    scroll::window(layout, at, height).iter().any(|seen| (seen.key, seen.line) == row)
+}
