@@ -148,6 +148,4 @@ pub mod close {
     pub const DEADLINE: u32 = 3;
     /// The device was revoked or its account suspended.
     pub const REVOKED: u32 = 4;
-    /// The server has as many connections as it takes.
-    pub const FULL: u32 = 5;
 }

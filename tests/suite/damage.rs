@@ -6,9 +6,9 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use quip_protocol::client::{Client, Event};
+use quip_protocol::client::{Client, Error, Event};
 use quip_protocol::frame::PageFrom;
-use quip_protocol::{Cursor, Epoch, Notice, NoticeBody, Seq, Target};
+use quip_protocol::{Cursor, Epoch, ErrorCode, Notice, NoticeBody, Seq, Target};
 use quip_tests::person::{config, identity};
 use quip_tests::{Quip, Server, binary, connected, join, within};
 use serde_json::Value;
@@ -162,7 +162,14 @@ impl Reader {
         self.client.watch(vec![(room.id, Some(from))]).await.unwrap();
         let last = self.notices.values().next_back();
         let from = last.map(|notice| Cursor { epoch: notice.epoch, seq: notice.seq }).unwrap_or_default();
-        self.client.watch_inbox(Some(from)).await.unwrap();
+        match self.client.watch_inbox(Some(from)).await {
+            Err(Error::Refused(refusal)) if refusal.code == ErrorCode::BadCursor => {
+                // What an inbox had may be lost: it is read anew.
+                self.notices.clear();
+                self.client.watch_inbox(Some(Cursor::default())).await.unwrap();
+            }
+            watched => drop(watched.unwrap()),
+        }
     }
 
     /// Reads up to the message, and up to the notice of it.

@@ -39,6 +39,8 @@ fn said_edited_and_deleted(ann: &Quip, bob: &Quip) {
         assert!(edited.contains(&format!(r#""{field}":"{text}""#)), "its history is there: {edited}");
     }
     writer.say("/delete");
+    writer.shows("(y/n)");
+    writer.press(&["y"]);
     writer.shows("(deleted)");
     eventually("the server has it", || exported(ann).contains(r#""type":"delete""#).then_some(()));
     writer.say("/quit");

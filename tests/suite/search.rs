@@ -125,6 +125,8 @@ fn a_killed_client_and_a_damaged_index_lose_nothing() {
     found(&ann, &["deploy"], 3);
     found(&ann, &["rolled"], 1);
     terminal.say("/delete");
+    terminal.shows("(y/n)");
+    terminal.press(&["y"]);
     found(&ann, &["rolled"], 0);
 }
 

@@ -396,7 +396,6 @@ fn close_reason(code: u32, reason: SafeLine) -> SafeLine {
         close::STOPPING => "the server is stopping",
         close::PROTOCOL => "the server says that this client broke the protocol; are both up to date?",
         close::DEADLINE => "the server waited too long for this client",
-        close::FULL => "the server is full",
         _ if !reason.is_empty() => return reason,
         _ => "the server closed the connection",
     };
