@@ -13,7 +13,7 @@ pub mod terminal;
 
 pub use command::{Quip, Ran};
 pub use middlebox::Middlebox;
-pub use person::{identity, join};
+pub use person::{identity, join, post_all};
 pub use poll::{connected, eventually, within};
 pub use random::Random;
 pub use server::Server;

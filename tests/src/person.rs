@@ -1,8 +1,9 @@
 //! People on a server: clients of the protocol crate with accounts.
 
-use quip_protocol::client::{Client, Config, Trust};
+use quip_protocol::client::{Client, Config, Error, Post, Trust};
 use quip_protocol::frame::{Reply, Request};
-use quip_protocol::{Identity, SafeLine, ServerLink};
+use quip_protocol::{Identity, Receipt, SafeLine, ServerLink, Target};
+use tokio::task::{JoinError, JoinSet};
 
 use crate::poll::within;
 
@@ -37,4 +38,29 @@ pub async fn join(link: &ServerLink, name: &str) -> Client {
     let reply = within("redeeming", client.request(redeem)).await.expect("the code is good");
     assert!(matches!(reply, Reply::Account(_)), "{reply:?}");
     client
+}
+
+/// Sends all of these, up to 500 at a time: their order is the server's.
+///
+/// # Panics
+/// When one is refused, or it takes too long.
+pub async fn post_all(client: &Client, to: &Target, texts: impl IntoIterator<Item = String>) {
+    let mut posts = JoinSet::new();
+    for text in texts {
+        while posts.len() >= 500 {
+            sent(posts.join_next().await);
+        }
+        let (handle, post) = (client.handle(), Post::new(to.clone(), &text));
+        posts.spawn(async move { handle.post(post).await });
+    }
+    let rest = async {
+        while let Some(post) = posts.join_next().await {
+            sent(Some(post));
+        }
+    };
+    within("all are sent", rest).await;
+}
+
+fn sent(post: Option<Result<Result<Receipt, Error>, JoinError>>) {
+    post.expect("some are on their way").expect("a post does not panic").expect("the server takes it");
 }

@@ -3,10 +3,8 @@
 use std::path::Path;
 
 use quip_protocol::Target;
-use quip_protocol::client::{Client, Post};
 use quip_protocol::frame::PageFrom;
-use quip_tests::{Quip, Server, Terminal, connected, eventually, join, within};
-use tokio::task::JoinSet;
+use quip_tests::{Quip, Server, Terminal, connected, eventually, join, post_all, within};
 
 fn fast() -> Server {
     Server::with_config("[limits]\nmessages_per_second = 100000\nburst_messages = 100000")
@@ -143,7 +141,7 @@ async fn much_that_was_missed_comes_without_a_gap() {
         ann
     });
     let ann = ann.await.unwrap();
-    post(&owner, &general, MISSED).await;
+    post_all(&owner, &general, (0..MISSED).map(|n| format!("message number {n}."))).await;
     // Those were on their way at once, and have no order.
     within("the last one", owner.send(&general, "the very last one")).await.unwrap();
     let head = connected("the head", || owner.page(&general, PageFrom::Latest, 1)).await.head.seq;
@@ -171,18 +169,6 @@ async fn much_that_was_missed_comes_without_a_gap() {
 fn seq(line: &str) -> Option<u64> {
     let rest = line.split("\"seq\":").nth(1)?;
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
-}
-
-async fn post(owner: &Client, to: &Target, count: usize) {
-    let mut posts = JoinSet::new();
-    for n in 0..count {
-        while posts.len() >= 500 {
-            posts.join_next().await.unwrap().unwrap();
-        }
-        let (handle, post) = (owner.handle(), Post::new(to.clone(), &format!("message number {n}.")));
-        posts.spawn(async move { handle.post(post).await.map(|_| ()).unwrap() });
-    }
-    within("all are sent", async { while posts.join_next().await.transpose().unwrap().is_some() {} }).await;
 }
 
 fn copy_dir(from: &Path, to: &Path) {

@@ -2,11 +2,10 @@
 //! that come faster than anyone reads.
 
 use std::io::Write as _;
+use std::ops::Range;
 
 use quip_protocol::Target;
-use quip_protocol::client::Post;
-use quip_tests::{Quip, Random, Server, Terminal, join, within};
-use tokio::task::JoinSet;
+use quip_tests::{Quip, Random, Server, Terminal, join, post_all, within};
 
 #[test]
 fn a_storm_of_sizes() {
@@ -63,18 +62,10 @@ async fn messages_faster_than_anyone_reads() {
     let general: Target = "#general".parse().unwrap();
     let terminal = Terminal::client(&ann, 120, 40);
     terminal.shows("bob joined");
-    let mut posts = JoinSet::new();
-    for n in 0..MESSAGES {
-        while posts.len() >= 1_000 {
-            posts.join_next().await.unwrap().unwrap();
-        }
-        let (handle, post) = (bob.handle(), Post::new(general.clone(), &format!("storm {n}.")));
-        posts.spawn(async move { handle.post(post).await.map(|_| ()).unwrap() });
-        if n == MESSAGES / 2 {
-            terminal.say("in the middle of it");
-        }
-    }
-    within("all are sent", async { while posts.join_next().await.transpose().unwrap().is_some() {} }).await;
+    let storm = |numbers: Range<usize>| numbers.map(|n| format!("storm {n}."));
+    post_all(&bob, &general, storm(0..MESSAGES / 2)).await;
+    terminal.say("in the middle of it");
+    post_all(&bob, &general, storm(MESSAGES / 2..MESSAGES)).await;
     within("the last", bob.send(&general, "and that was all")).await.unwrap();
     terminal.shows("and that was all");
     terminal.shows("connected to");

@@ -1,10 +1,8 @@
 //! The terminal client in a real terminal.
 
-use quip_protocol::client::Post;
 use quip_protocol::frame::Request;
 use quip_protocol::{RoomName, SafeLine};
-use quip_tests::{Quip, Server, Terminal, binary, join, within};
-use tokio::task::JoinSet;
+use quip_tests::{Quip, Server, Terminal, binary, join, post_all, within};
 
 #[test]
 fn two_talk_in_general_and_privately() {
@@ -46,16 +44,8 @@ async fn someone_who_comes_later_scrolls_back_to_the_beginning() {
         members: vec![],
     };
     within("the room", owner.request(create)).await.unwrap();
-    let mut posts = JoinSet::new();
-    for n in 0..MESSAGES {
-        while posts.len() >= 500 {
-            posts.join_next().await.unwrap().unwrap();
-        }
-        let (handle, post) =
-            (owner.handle(), Post::new(name.clone().into(), &format!("message number {n}.")));
-        posts.spawn(async move { handle.post(post).await.map(|_| ()).unwrap() });
-    }
-    within("all are sent", async { while posts.join_next().await.transpose().unwrap().is_some() {} }).await;
+    let numbered = (0..MESSAGES).map(|n| format!("message number {n}."));
+    post_all(&owner, &name.clone().into(), numbered).await;
     let invite = server.invite(&["--room", "#long"]);
     tokio::task::spawn_blocking(move || {
         let late = Quip::joined(&invite, "late");
