@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use quip_tests::process::Process;
 use quip_tests::{Quip, binary};
@@ -75,6 +75,20 @@ impl Screen {
     /// Waits until this is on the screen.
     pub fn shows(&mut self, text: &str) -> Result<()> {
         self.until(text, |screen| screen.contains(text))
+    }
+
+    /// Whether this is on the screen now.
+    pub fn contains(&self, text: &str) -> bool {
+        self.shown.screen().contents().contains(text)
+    }
+
+    /// Waits until the client has ended.
+    pub fn ends(&mut self) -> Result<()> {
+        // The terminal is read to its end, so that the client can write to its own.
+        let until = Instant::now() + DEADLINE;
+        while self.painted.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok() {}
+        ensure!(self.child.wait()?.success(), "the client fails at its end");
+        Ok(())
     }
 
     /// The client's process.
