@@ -41,6 +41,10 @@ pub enum Scenario {
     Durable(DurableArgs),
     /// How fast messages reach everyone who watches a room
     Fanout(FanoutArgs),
+    /// How fast connections that were away get what they missed, all at once, from a server that was just started
+    Catchup(CatchupArgs),
+    /// What it costs to connect
+    Handshake(HandshakeArgs),
     /// What connections cost that do nothing but watch a room
     Idle(IdleArgs),
     /// How fast pages of 50 events come, one after the other, from the newest to the oldest
@@ -85,6 +89,31 @@ pub struct LoadArgs {
     /// Bytes of each message
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(MIN_SIZE as i64..=MAX_TEXT as i64))]
     pub size: u32,
+    /// For how long
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: u64,
+}
+
+/// Flags of `catchup`.
+#[derive(Debug, Args)]
+pub struct CatchupArgs {
+    /// How many accounts were away
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=9_000))]
+    pub receivers: u32,
+    /// How many messages they missed
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub missed: u64,
+    /// Bytes of each message
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(MIN_SIZE as i64..=MAX_TEXT as i64))]
+    pub size: u32,
+}
+
+/// Flags of `handshake`.
+#[derive(Debug, Args)]
+pub struct HandshakeArgs {
+    /// How many connect at the same time
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub clients: u32,
     /// For how long
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,

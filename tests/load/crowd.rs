@@ -65,6 +65,12 @@ impl Crowd {
         self.each(progress, |name, link| async move { connect(&name, &link).await }).await
     }
 
+    /// Connects one account that exists.
+    pub async fn connect_one(&self, at: usize) -> Result<Client> {
+        let (name, link) = self.people.get(at).context("an account of this crowd")?;
+        connect(name, link).await
+    }
+
     /// Has the first make a room of all, in one command; the room's newest event.
     pub async fn make_room(&self, clients: &[Client]) -> Result<Seq> {
         let maker = clients.first().context("a crowd of at least one")?;

@@ -39,6 +39,10 @@ fn every_scenario_runs() {
     assert_eq!((idle["receivers"].as_u64(), idle["delivered"].as_u64()), (Some(3), Some(3)));
     let page = load(&["page", "--messages", "200", "--seconds", "1"]);
     assert_eq!(page["delivered"].as_u64(), page["sent"].as_u64().map(|pages| 50 * pages));
+    let catchup = load(&["catchup", "--receivers", "3", "--missed", "500"]);
+    assert_eq!((catchup["sent"].as_u64(), catchup["delivered"].as_u64()), (Some(500), Some(1_500)));
+    let handshake = load(&["handshake", "--clients", "2", "--seconds", "1"]);
+    assert!(handshake["sent"].as_u64() > Some(0) && handshake["server_rss_kib"].as_u64() > Some(0));
 }
 
 #[test]

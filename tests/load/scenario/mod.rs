@@ -1,7 +1,9 @@
 //! Scenarios: each puts accounts on the server, loads it, checks what came, and reports.
 
+mod catchup;
 mod durable;
 mod fanout;
+mod handshake;
 mod idle;
 mod page;
 pub mod search;
@@ -45,6 +47,8 @@ impl Run {
         match scenario {
             Scenario::Durable(args) => durable::run(self, args).await,
             Scenario::Fanout(args) => fanout::run(self, args).await,
+            Scenario::Catchup(args) => catchup::run(self, args).await,
+            Scenario::Handshake(args) => handshake::run(self, args).await,
             Scenario::Idle(args) => idle::run(self, args).await,
             Scenario::Page(args) => page::run(self, args).await,
         }
