@@ -1,6 +1,6 @@
 //! What somebody new stumbles over: mistakes that are told as what they are, and commands that say what they did.
 
-use quip_tests::{Quip, Server, Terminal};
+use quip_tests::{Quip, Server, Terminal, eventually};
 use serde_json::{Value, json};
 
 fn lines(printed: &str) -> Vec<Value> {
@@ -157,13 +157,29 @@ fn a_message_made_unread_is_unread_on_all_devices_and_stays_so() {
     }
     let terminal = Terminal::client(&bob, 80, 24);
     terminal.shows("three");
-    quip_tests::eventually("it is read", || bob.run(&["unread"]).ok().is_empty().then_some(()));
+    eventually("it is read", || bob.run(&["unread"]).ok().is_empty().then_some(()));
     terminal.press(&["M-k", "M-k"]);
     terminal.say("/unread");
     terminal.shows("#general stays unread");
-    quip_tests::eventually("two are unread", || {
-        bob.run(&["unread"]).ok().starts_with("#general 2").then_some(())
-    });
+    eventually("two are unread", || bob.run(&["unread"]).ok().starts_with("#general 2").then_some(()));
     terminal.press(&["Escape"]);
-    quip_tests::eventually("it is read again", || bob.run(&["unread"]).ok().is_empty().then_some(()));
+    eventually("it is read again", || bob.run(&["unread"]).ok().is_empty().then_some(()));
+}
+
+#[test]
+fn who_thinks_long_about_a_name_gets_it() {
+    let server = Server::with_config("[limits]\nstranger_deadline_ms = 300");
+    let ann = Quip::new();
+    let program = quip_tests::binary("quip").display().to_string();
+    let link = server.owner.as_ref().unwrap().reveal();
+    let terminal = Terminal::run(&ann, 120, 10, &format!("{program} join '{link}'; exec cat"));
+    terminal.shows("Your name at");
+    // Longer than the server waits: it has closed the connection, and it is made again.
+    let connections = || {
+        let stats: Value = serde_json::from_str(&server.admin(&["stats"])).unwrap();
+        stats["connections"].as_u64()
+    };
+    eventually("another connection is made", || (connections() >= Some(2)).then_some(()));
+    terminal.say("ann");
+    terminal.shows("as ann");
 }

@@ -1,6 +1,7 @@
 //! `quip join`: this device's key, a code for it, and a server to come back to.
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use clap::Args;
 use quip_protocol::client::Handle;
@@ -25,6 +26,9 @@ const EXAMPLES: &str = "Examples:
 
 /// The longest label that a device gets by itself.
 const MAX_LABEL: usize = 64;
+
+/// How long a server that was there is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Joins a server by a link, and makes it the one that is meant from now on.
 #[derive(Debug, Args)]
@@ -79,7 +83,8 @@ pub async fn join(
     let server = resolve(Some(link), &KnownServers::load(&paths)?)?;
     let code = server.code.clone();
     let identity = device_key::load_or_make(&paths)?;
-    let connection = open(env, server, identity, Stay::Once).await?;
+    // Whoever is asked for a name may take longer than the server waits for strangers.
+    let connection = open(env, server, identity, Stay::Reconnect).await?;
     let label = label.map_or_else(host_name, SafeLine::new);
     let account = enter(env, &connection, code, name, label).await?;
     remember(env, &connection.server, &account)?;
@@ -122,7 +127,7 @@ async fn redeem(
     match replies::account(handle, request(name)).await {
         Err(error) if nameless && error.refusal().is_some_and(|r| r.code == ErrorCode::BadRequest) => {
             let name = needed_name(env, address)?;
-            replies::account(handle, request(Some(name))).await
+            soon(handle, request(Some(name)), address).await
         }
         other => other,
     }
@@ -142,7 +147,14 @@ async fn register(
         )));
     }
     let name = name.map_or_else(|| needed_name(env, address), Ok)?;
-    replies::account(handle, Request::Register { name, device }).await
+    soon(handle, Request::Register { name, device }, address).await
+}
+
+/// Asks, over a new connection if the one before was lost meanwhile. Repeated, both requests lead to the same account.
+async fn soon(handle: &Handle, request: Request, address: &str) -> Result<AccountSummary, CliError> {
+    let answered = tokio::time::timeout(PATIENCE, replies::account(handle, request)).await;
+    let away = || CliError::Unreachable(format!("{address} does not answer any more; run the same again"));
+    answered.unwrap_or_else(|_| Err(away()))
 }
 
 fn needed_name(env: &Env, address: &str) -> Result<AccountName, CliError> {

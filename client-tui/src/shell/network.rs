@@ -118,7 +118,8 @@ async fn mark(handle: Handle, room: RoomId, seq: Seq) -> Option<Input> {
 
 fn failure(error: Error) -> Failure {
     match error {
-        Error::Refused(refusal) => Failure::Refused(refusal),
+        // What passes is no refusal: it is asked again.
+        Error::Refused(refusal) if refusal.retry_after_ms.is_none() => Failure::Refused(refusal),
         other => Failure::Unanswered(SafeLine::new(&other.to_string())),
     }
 }

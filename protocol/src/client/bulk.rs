@@ -35,18 +35,24 @@ pub struct Page {
 pub struct PageStream {
     frames: FrameReader<RecvStream>,
     check: Check,
+    /// Read already, to know whether the page is refused.
+    first: Option<Event>,
     end: Option<(RoomId, Cursor)>,
 }
 
 impl PageStream {
-    pub(super) async fn open(quic: &quinn::Connection, request: PageRequest) -> Result<PageStream, Error> {
-        let check = Check::new(&request);
+    /// Asks for a page, and waits until it begins.
+    pub(super) async fn open(quic: &quinn::Connection, request: &PageRequest) -> Result<PageStream, Error> {
+        let check = Check::new(request);
         let (mut send, receive) = quic.open_bi().await?;
         // Cannot fail on a stream that was just opened, and matters little if it does.
         let _ = send.set_priority(PRIORITY);
-        write_frame(&mut send, encode_frame(FrameKind::Page, &request)).await?;
+        write_frame(&mut send, encode_frame(FrameKind::Page, request)).await?;
         let _ = send.finish();
-        Ok(PageStream { frames: FrameReader::new(receive, MAX_EVENT_FRAME), check, end: None })
+        let frames = FrameReader::new(receive, MAX_EVENT_FRAME);
+        let mut page = PageStream { frames, check, first: None, end: None };
+        page.first = page.read().await?;
+        Ok(page)
     }
 
     /// The next event, oldest first; `None` when the page is complete.
@@ -55,9 +61,13 @@ impl PageStream {
     /// [`Error::Refused`], [`Error::Disconnected`], [`Error::TimedOut`], or [`Error::Protocol`] if the server
     /// left a hole. After an error the page is not complete.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
-        if self.end.is_some() {
-            return Ok(None);
+        match self.first.take() {
+            None if self.end.is_none() => self.read().await,
+            first => Ok(first),
         }
+    }
+
+    async fn read(&mut self) -> Result<Option<Event>, Error> {
         let frame = tokio::time::timeout(FRAME_WITHIN, self.frames.next())
             .await
             .map_err(|_| Error::TimedOut)??

@@ -254,18 +254,26 @@ impl Handle {
         self.stream_page(target, from, limit).await?.collect().await
     }
 
-    /// A page of history as it is now, event by event: at most `limit`, up to [`crate::limits::MAX_PAGE`].
+    /// A page of history as it is now, event by event: at most `limit`, up to [`crate::limits::MAX_PAGE`]. A busy
+    /// server is asked again, until the page begins.
     ///
     /// # Errors
-    /// [`Error::Disconnected`].
+    /// Those of [`PageStream::next`].
     pub async fn stream_page(
         &self,
         target: &Target,
         from: PageFrom,
         limit: u32,
     ) -> Result<PageStream, Error> {
-        let connection = self.connection()?;
-        PageStream::open(&connection.quic, PageRequest { target: target.clone(), from, limit }).await
+        let request = PageRequest { target: target.clone(), from, limit };
+        let patience = Patience::new();
+        loop {
+            let connection = self.connection()?;
+            match PageStream::open(&connection.quic, &request).await {
+                Err(error) => patience.outlast(error).await?,
+                page => return page,
+            }
+        }
     }
 
     pub(super) async fn say_close(&self) {

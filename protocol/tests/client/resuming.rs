@@ -294,3 +294,19 @@ async fn pages_come_whole_or_not_at_all() {
     let (page, ()) = within(async { tokio::join!(asking, serve(&mut peer, &[7, 9], complete)) }).await;
     assert!(matches!(page, Err(Error::Protocol(_))), "{page:?}");
 }
+
+#[tokio::test]
+async fn a_busy_server_is_asked_for_a_page_again() {
+    let (server, ops) = (Server::new(), ops());
+    let (client, mut peer) = server.connected(server.config()).await;
+    let busy = PageEnd::Refused(Refusal::retry(ErrorCode::RateLimited, "too fast", 1));
+    let complete = PageEnd::Complete { room: ROOM, head: cursor(9) };
+    let serving = async {
+        for end in [busy.clone(), busy, complete] {
+            let (mut send, _) = peer.page().await;
+            write_frame(&mut send, encode_frame(FrameKind::PageEnd, &end)).await.unwrap();
+        }
+    };
+    let (page, ()) = within(async { tokio::join!(client.page(&ops, PageFrom::Latest, 3), serving) }).await;
+    assert_eq!(page.unwrap().head, cursor(9));
+}
