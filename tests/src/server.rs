@@ -89,7 +89,7 @@ impl Server {
     /// What `path` answers over HTTP: status and body. The configuration has `http = "127.0.0.1:0"`.
     pub fn http(&self, path: &str) -> (u16, String) {
         let log = self.log();
-        let told = log.lines().rev().find_map(|line| line.split_once("serving metrics and health address="));
+        let told = log.lines().rev().find_map(|line| line.split_once("metrics and health address="));
         let address = told.expect("it serves HTTP").1.trim();
         let mut stream = TcpStream::connect(address).expect("it listens");
         write!(stream, "GET {path} HTTP/1.1\r\nHost: quip\r\nConnection: close\r\n\r\n").expect("it reads");

@@ -11,7 +11,7 @@ use quip_tests::{Server, identity, join, within};
 use super::raw::{Raw, assert_flat, resident_mib};
 
 const CONFIG: &str = "http = \"127.0.0.1:0\"\n";
-const FLOOD: u64 = 20_000;
+const FLOOD: u64 = 60_000;
 
 /// A counter of the server's.
 fn counted(server: &Server, name: &str) -> u64 {
@@ -76,8 +76,9 @@ async fn garbage_is_dropped_and_a_flood_costs_no_memory_and_reaches_nobody() {
     }
     assert!(matches!(ann.ask(Request::WhoAmI).await, Reply::Account(_)), "on the same connection");
     assert_flat(&server, before, 16);
+    // Most were let go before, when more came than are kept waiting.
     let (came, dropped) = (counted(&server, "datagrams"), counted(&server, "datagrams_dropped"));
-    assert!(came > 1_000 && came - dropped < came / 10, "{dropped} of {came} were dropped");
+    assert!(came > 300 && came - dropped < came / 10, "{dropped} of {came} were dropped");
     // What came to bob is ann's typing alone, and as much of it as her budget has.
     let mut told = 0;
     bob.quic.close(0u32.into(), b"");
