@@ -12,8 +12,8 @@ use quip_protocol::codec::{
 };
 use quip_protocol::frame::{Datagram, Hello, Labelled, PageEnd, PageRequest, Push, Reply, Request, Welcome};
 use quip_protocol::limits::{
-    MAX_AWAY, MAX_DATAGRAM, MAX_EDITS_KEPT, MAX_EMOJI, MAX_EVENT_FRAME, MAX_LINE, MAX_LISTED, MAX_NAMES, MAX_ORIGINAL, MAX_REACTIONS,
-    MAX_REACTORS, MAX_REPLY_FRAME, MAX_REQUEST_FRAME, MAX_TEXT,
+    MAX_AWAY, MAX_DATAGRAM, MAX_EDITS_KEPT, MAX_EMOJI, MAX_EVENT_FRAME, MAX_LINE, MAX_LISTED, MAX_NAMES,
+    MAX_ORIGINAL, MAX_REACTIONS, MAX_REACTORS, MAX_REPLY_FRAME, MAX_REQUEST_FRAME, MAX_TEXT,
 };
 use quip_protocol::{Event, EventBody, Message, Notice, Reaction, RoomId, SafeLine, SafeText};
 use serde::Serialize;

@@ -52,7 +52,8 @@ async fn typing_is_told_to_members_who_watch_until_they_are_removed() {
     };
     ann.request(kick).await.unwrap();
     let gone = async {
-        while !matches!(bob.next().await.unwrap().unwrap(), Event::Unwatched { room, .. } if room == ops.id) {}
+        while !matches!(bob.next().await.unwrap().unwrap(), Event::Unwatched { room, .. } if room == ops.id) {
+        }
     };
     within("bob is out", gone).await;
     assert_eq!(first_heard(&ann, &rooms, &mut bob).await, (general.id, "ann".to_owned()), "he hears no more");

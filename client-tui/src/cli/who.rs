@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use jiff::tz::TimeZone;
-use quip_protocol::{AccountName, SafeLine, Target};
 use quip_protocol::client::Handle;
 use quip_protocol::frame::Request;
+use quip_protocol::{AccountName, SafeLine, Target};
 
 use super::connect::{Stay, connect};
 use super::env::Env;

@@ -36,13 +36,7 @@ pub fn draw(canvas: &mut Canvas<'_>, app: &App, pane: Pane) {
     }
 }
 
-fn draw_member(
-    canvas: &mut Canvas<'_>,
-    member: &MemberSummary,
-    presence: Presence<'_>,
-    pane: Pane,
-    y: u16,
-) {
+fn draw_member(canvas: &mut Canvas<'_>, member: &MemberSummary, presence: Presence<'_>, pane: Pane, y: u16) {
     let look = canvas.look;
     let (sign_style, style) = match presence {
         Presence::Online => (look.good(), look.plain()),

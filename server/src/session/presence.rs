@@ -103,8 +103,7 @@ impl Session {
                 sessions.away(|id| state.is_some_and(|state| state.role(id).is_some()))
             }
         };
-        let named =
-            found.into_iter().filter_map(|(id, text)| Some((engine.account(id)?.name.clone(), text)));
+        let named = found.into_iter().filter_map(|(id, text)| Some((engine.account(id)?.name.clone(), text)));
         let mut members: Vec<AwaySummary> = named
             .filter(|(name, _)| after.is_none_or(|after| name > after))
             .map(|(name, text)| AwaySummary { name, text })

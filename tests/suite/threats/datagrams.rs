@@ -1,5 +1,7 @@
 //! Datagrams: bytes that are none, floods of them, and those of people who have no right to be heard.
 
+use std::time::{Duration, Instant};
+
 use quip_protocol::RoomId;
 use quip_protocol::codec::{decode_datagram, encode_datagram};
 use quip_protocol::frame::{Datagram, Reply, Request};
@@ -47,7 +49,7 @@ async fn three(server: &Server) -> (RoomId, [Raw; 3]) {
 /// Waits until the server has dealt with everything that was said to it on this connection.
 async fn all_counted(server: &Server, datagrams: u64) {
     let counting = async {
-        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(20));
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
         while counted(server, "datagrams") < datagrams {
             ticks.tick().await;
         }
@@ -62,7 +64,7 @@ async fn garbage_is_dropped_and_a_flood_costs_no_memory_and_reaches_nobody() {
     let most = ann.quic.max_datagram_size().expect("datagrams are taken");
     assert!(most <= DATAGRAM_BUFFER, "{most}");
     assert!(ann.quic.send_datagram(vec![0; DATAGRAM_BUFFER].into()).is_err(), "a longer one cannot be said");
-    let before = resident_mib(&server);
+    let (before, began) = (resident_mib(&server), Instant::now());
     let mut random = Random::new(3);
     let typing = encode_datagram(&Datagram::Typing { room });
     for n in 0..FLOOD {
@@ -78,7 +80,12 @@ async fn garbage_is_dropped_and_a_flood_costs_no_memory_and_reaches_nobody() {
     assert_flat(&server, before, 16);
     // Most were let go before, when more came than are kept waiting.
     let (came, dropped) = (counted(&server, "datagrams"), counted(&server, "datagrams_dropped"));
-    assert!(came > 300 && came - dropped < came / 10, "{dropped} of {came} were dropped");
+    // Ten at once and two a second: a slow machine has more time to earn some.
+    let budget = 10 + 2 * (began.elapsed().as_secs() + 1);
+    assert!(
+        came > 300 && came - dropped <= budget,
+        "{dropped} of {came} were dropped, {budget} could be said"
+    );
     // What came to bob is ann's typing alone, and as much of it as her budget has.
     let mut told = 0;
     bob.quic.close(0u32.into(), b"");
