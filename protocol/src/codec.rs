@@ -15,8 +15,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::datagram::Datagram;
 use crate::event::{Event, Notice};
-use crate::frame::Datagram;
 use crate::limits::MAX_DATAGRAM;
 
 /// Bytes of the length prefix.
@@ -40,7 +40,7 @@ pub enum FrameKind {
     Page = 6,
     /// [`crate::frame::PageEnd`]
     PageEnd = 7,
-    /// [`crate::frame::Datagram`]
+    /// [`crate::datagram::Datagram`]
     Datagram = 8,
     /// [`crate::event::Event`], first version.
     Event = 0x11,

@@ -9,8 +9,9 @@ use std::fmt::Write as _;
 
 use bytes::{Bytes, BytesMut};
 use quip_protocol::codec::{FrameKind, encode_frame, take_frame};
+use quip_protocol::datagram::Datagram;
 use quip_protocol::frame::{
-    Datagram, Hello, Labelled, PageEnd, PageFrom, PageRequest, Push, Reply, Request, VERSION, Welcome,
+    Hello, Labelled, PageEnd, PageFrom, PageRequest, Push, Reply, Request, VERSION, Welcome,
 };
 use quip_protocol::limits::Limits;
 use quip_protocol::room::{AwaySummary, ConsumerSummary};

@@ -10,7 +10,8 @@ use quip_protocol::codec::{
     CodecError, FrameKind, LENGTH_BYTES, decode, decode_datagram, decode_stored_event, encode,
     encode_datagram, encode_event, encode_frame, put_stored, take_frame,
 };
-use quip_protocol::frame::{Datagram, Hello, Labelled, PageEnd, PageRequest, Push, Reply, Request, Welcome};
+use quip_protocol::datagram::Datagram;
+use quip_protocol::frame::{Hello, Labelled, PageEnd, PageRequest, Push, Reply, Request, Welcome};
 use quip_protocol::limits::{
     MAX_AWAY, MAX_DATAGRAM, MAX_EDITS_KEPT, MAX_EMOJI, MAX_EVENT_FRAME, MAX_LINE, MAX_LISTED, MAX_NAMES,
     MAX_ORIGINAL, MAX_REACTIONS, MAX_REACTORS, MAX_REPLY_FRAME, MAX_REQUEST_FRAME, MAX_TEXT,

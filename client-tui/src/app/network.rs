@@ -1,14 +1,14 @@
 //! What comes from the server.
 
 use quip_protocol::frame::{PageFrom, Reply, Request, WatchState, Welcome};
-use quip_protocol::room::{AccountSummary, RoomSummary};
+use quip_protocol::room::RoomSummary;
 use quip_protocol::{
     AccountName, Cursor, Event, EventBody, Notice, NoticeBody, Receipt, Refusal, RoomId, ServerLink, Target,
     Timestamp,
 };
 
 use super::outbox::What;
-use super::presence::Presence;
+use super::presence;
 use super::room::Members;
 use super::scroll::Scroll;
 use super::sheet::Line;
@@ -403,7 +403,7 @@ impl App {
         if self.asked_members == Some(id) {
             self.asked_members = None;
             let Some(room) = self.rooms.get(id) else { return };
-            let line = |member| member_line(member, room.presence(member));
+            let line = |member| presence::member_line(member, room.presence(member));
             let mut lines: Vec<Line> = found.list.iter().map(line).collect();
             let rest = usize::try_from(found.total).unwrap_or(0).saturating_sub(found.list.len());
             if rest > 0 {
@@ -434,27 +434,6 @@ impl App {
         }
         lines.push(Line::Text("/join #room enters one".to_owned()));
         self.sheet = Some(Sheet::new("Public rooms", lines));
-    }
-
-    pub(super) fn who_is(&mut self, account: &AccountSummary, presence: Presence<'_>) {
-        let yes = |what: bool, word: &str| if what { format!(", {word}") } else { String::new() };
-        let mut lines = vec![
-            Line::Pair("Now".to_owned(), presence.words()),
-            Line::Pair(
-                "Kind".to_owned(),
-                format!(
-                    "{}{}{}",
-                    if account.bot { "bot" } else { "person" },
-                    yes(account.admin, "administers the server"),
-                    yes(account.suspended, "suspended")
-                ),
-            ),
-            Line::Pair("Since".to_owned(), dates::date_and_time(account.created_at, &self.zone)),
-        ];
-        if let Some(owner) = &account.owner {
-            lines.push(Line::Pair("Made by".to_owned(), owner.to_string()));
-        }
-        self.sheet = Some(Sheet::new(account.name.to_string(), lines));
     }
 
     fn invite_link(&mut self, code: quip_protocol::InviteCode, expires: Timestamp) {
@@ -490,16 +469,4 @@ fn membership(body: &EventBody) -> bool {
             | EventBody::Kicked { .. }
             | EventBody::RoleSet { .. }
     )
-}
-
-fn member_line(member: &quip_protocol::room::MemberSummary, presence: Presence<'_>) -> Line {
-    let words = presence.words();
-    let mut about = vec![words.as_str()];
-    if member.role != quip_protocol::Role::Member {
-        about.push(member.role.as_str());
-    }
-    if member.bot {
-        about.push("bot");
-    }
-    Line::Pair(format!("{} {}", presence.sign(), member.name), about.join(", "))
 }

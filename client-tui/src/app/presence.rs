@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use quip_protocol::frame::Request;
 use quip_protocol::limits::MAX_AWAY;
-use quip_protocol::room::{AwaySummary, MemberSummary};
+use quip_protocol::room::{AccountSummary, AwaySummary, MemberSummary};
 use quip_protocol::{AccountName, SafeLine, Target, Timestamp};
 
 use super::room::Room;
-use super::{App, Input};
+use super::sheet::Line;
+use super::{App, Input, Sheet, dates};
 
 /// Whether the user is there.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -171,4 +172,38 @@ impl App {
             self.ask(Request::Members { target, after: None });
         }
     }
+
+    fn who_is(&mut self, account: &AccountSummary, presence: Presence<'_>) {
+        let yes = |what: bool, word: &str| if what { format!(", {word}") } else { String::new() };
+        let mut lines = vec![
+            Line::Pair("Now".to_owned(), presence.words()),
+            Line::Pair(
+                "Kind".to_owned(),
+                format!(
+                    "{}{}{}",
+                    if account.bot { "bot" } else { "person" },
+                    yes(account.admin, "administers the server"),
+                    yes(account.suspended, "suspended")
+                ),
+            ),
+            Line::Pair("Since".to_owned(), dates::date_and_time(account.created_at, &self.zone)),
+        ];
+        if let Some(owner) = &account.owner {
+            lines.push(Line::Pair("Made by".to_owned(), owner.to_string()));
+        }
+        self.sheet = Some(Sheet::new(account.name.to_string(), lines));
+    }
+}
+
+/// A member in a list.
+pub(super) fn member_line(member: &MemberSummary, presence: Presence<'_>) -> Line {
+    let words = presence.words();
+    let mut about = vec![words.as_str()];
+    if member.role != quip_protocol::Role::Member {
+        about.push(member.role.as_str());
+    }
+    if member.bot {
+        about.push("bot");
+    }
+    Line::Pair(format!("{} {}", presence.sign(), member.name), about.join(", "))
 }

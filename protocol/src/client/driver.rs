@@ -23,8 +23,9 @@ use super::typing::{self, Typing};
 use super::{Config, Error, Event};
 use crate::codec::{Frame, FrameKind};
 use crate::cursor::Cursor;
+use crate::datagram::Datagram;
 use crate::error::{ErrorCode, Refusal};
-use crate::frame::{Datagram, Push, Reply, WatchState, Welcome};
+use crate::frame::{Push, Reply, WatchState, Welcome};
 use crate::room::RoomId;
 use crate::safe_text::SafeLine;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quip_protocol::client::{Client, Event};
 use quip_protocol::codec::{decode_datagram, encode_datagram};
-use quip_protocol::frame::Datagram;
+use quip_protocol::datagram::Datagram;
 use quip_protocol::{RoomId, Seq};
 
 use crate::server::{Peer, ROOM, Server, cursor, live, name, next, within};

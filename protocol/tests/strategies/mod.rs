@@ -4,9 +4,8 @@ use base64::Engine as _;
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
-use quip_protocol::frame::{
-    Datagram, Labelled, PageEnd, PageFrom, PageRequest, Push, Reply, Request, WatchState,
-};
+use quip_protocol::datagram::Datagram;
+use quip_protocol::frame::{Labelled, PageEnd, PageFrom, PageRequest, Push, Reply, Request, WatchState};
 use quip_protocol::room::{
     AccountSummary, AwaySummary, BotSummary, ConsumerSummary, DeviceSummary, MemberSummary, RoomSummary,
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quip_protocol::codec::{decode_datagram, encode_datagram};
-use quip_protocol::frame::Datagram;
+use quip_protocol::datagram::Datagram;
 use quip_protocol::{AccountId, RoomId, RoomKind, Timestamp};
 
 use crate::engine::Engine;

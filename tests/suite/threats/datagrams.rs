@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use quip_protocol::RoomId;
 use quip_protocol::codec::{decode_datagram, encode_datagram};
-use quip_protocol::frame::{Datagram, Reply, Request};
+use quip_protocol::datagram::Datagram;
+use quip_protocol::frame::{Reply, Request};
 use quip_protocol::limits::MAX_DATAGRAM;
 use quip_protocol::transport::DATAGRAM_BUFFER;
 use quip_tests::random::Random;
