@@ -15,7 +15,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::datagram::Datagram;
 use crate::event::{Event, Notice};
+use crate::limits::MAX_DATAGRAM;
 
 /// Bytes of the length prefix.
 pub const LENGTH_BYTES: usize = 4;
@@ -38,6 +40,8 @@ pub enum FrameKind {
     Page = 6,
     /// [`crate::frame::PageEnd`]
     PageEnd = 7,
+    /// [`crate::datagram::Datagram`]
+    Datagram = 8,
     /// [`crate::event::Event`], first version.
     Event = 0x11,
     /// [`crate::event::Notice`], first version.
@@ -45,7 +49,7 @@ pub enum FrameKind {
 }
 
 impl FrameKind {
-    const ALL: [FrameKind; 9] = [
+    const ALL: [FrameKind; 10] = [
         FrameKind::Hello,
         FrameKind::Welcome,
         FrameKind::Request,
@@ -53,6 +57,7 @@ impl FrameKind {
         FrameKind::Push,
         FrameKind::Page,
         FrameKind::PageEnd,
+        FrameKind::Datagram,
         FrameKind::Event,
         FrameKind::Notice,
     ];
@@ -227,6 +232,19 @@ pub fn encode_event(event: &Event) -> Bytes {
 /// A notice's whole frame.
 pub fn encode_notice(notice: &Notice) -> Bytes {
     encode_frame(FrameKind::Notice, notice)
+}
+
+/// A whole datagram: its frame without the length, which the datagram has.
+pub fn encode_datagram(datagram: &Datagram) -> Bytes {
+    encode_frame(FrameKind::Datagram, datagram).slice(LENGTH_BYTES..)
+}
+
+/// Decodes a datagram.
+pub fn decode_datagram(bytes: &[u8]) -> Result<Datagram, CodecError> {
+    if bytes.len() > MAX_DATAGRAM {
+        return Err(CodecError::TooLong { length: bytes.len() as u64, limit: MAX_DATAGRAM });
+    }
+    decode_stored(bytes, FrameKind::Datagram, "datagram")
 }
 
 /// Decodes stored bytes of an event (its frame without the length).

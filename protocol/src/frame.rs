@@ -13,7 +13,8 @@ use crate::link::InviteCode;
 use crate::message::{MessageId, MessageKind};
 use crate::name::{AccountName, ConsumerName, RoomName, Target};
 use crate::room::{
-    AccountSummary, BotSummary, ConsumerSummary, DeviceSummary, MemberSummary, Role, RoomId, RoomSummary,
+    AccountSummary, AwaySummary, BotSummary, ConsumerSummary, DeviceSummary, MemberSummary, Role, RoomId,
+    RoomSummary,
 };
 use crate::safe_text::{SafeLine, SafeText};
 
@@ -308,6 +309,18 @@ pub enum Request {
         /// The message.
         seq: Seq,
     },
+    /// Says whether somebody is at this device. Holds for this connection and ends with it. → `Done`
+    SetAway {
+        /// Away, with a text of at most [`crate::limits::MAX_AWAY`] bytes, which may be empty; `None` is back.
+        text: Option<SafeLine>,
+    },
+    /// Members who are away, by name; of `@name` that account alone. → `Away`
+    WhoIsAway {
+        /// Where.
+        target: Target,
+        /// Continue behind this one.
+        after: Option<AccountName>,
+    },
 }
 
 /// What the server answers.
@@ -379,6 +392,14 @@ pub enum Reply {
     Inbox {
         /// The newest notice now.
         head: Cursor,
+    },
+    /// Who is away.
+    Away {
+        /// The page.
+        #[serde(deserialize_with = "crate::codec::list::<_, _, { MAX_LISTED as usize }>")]
+        members: Vec<AwaySummary>,
+        /// Whether there are more behind the last.
+        more: bool,
     },
 }
 

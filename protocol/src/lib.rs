@@ -42,6 +42,7 @@
 
 pub mod codec;
 pub mod cursor;
+pub mod datagram;
 pub mod error;
 pub mod event;
 pub mod frame;

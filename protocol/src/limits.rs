@@ -39,6 +39,9 @@ pub const MAX_LISTED: u32 = 500;
 /// Most events in one `Page`; a page streams, so this bounds work, not memory.
 pub const MAX_PAGE: u32 = 1_000_000;
 
+/// Longest text of who is away, in bytes.
+pub const MAX_AWAY: usize = 128;
+
 /// Longest frame before the peer has said who it is, in bytes.
 pub const MAX_HELLO_FRAME: usize = 4 * 1024;
 /// Longest request, in bytes: [`MAX_NAMES`] names of 32 bytes and their lengths.
@@ -47,6 +50,9 @@ pub const MAX_REQUEST_FRAME: usize = 384 * 1024;
 pub const MAX_EVENT_FRAME: usize = 32 * 1024;
 /// Longest reply, in bytes.
 pub const MAX_REPLY_FRAME: usize = 384 * 1024;
+
+/// Longest datagram, in bytes. Room id and account name take less.
+pub const MAX_DATAGRAM: usize = 64;
 
 /// What a server enforces, announced in `Welcome`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

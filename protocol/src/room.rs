@@ -118,6 +118,15 @@ pub struct MemberSummary {
     pub bot: bool,
 }
 
+/// Someone all of whose connected devices are away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AwaySummary {
+    /// Who.
+    pub name: AccountName,
+    /// What they said last; may be empty.
+    pub text: SafeLine,
+}
+
 /// An account as others see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountSummary {

@@ -13,6 +13,9 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a client says that it is there.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
+/// Datagrams that wait in one direction, in bytes; beyond it the oldest are dropped. Nor may one be longer.
+pub const DATAGRAM_BUFFER: usize = 2 * 1024;
+
 /// How much a reader takes from its stream at once: little while little comes, so that an idle connection holds
 /// little, and more and more while it comes in full chunks.
 const READ_CHUNK: RangeInclusive<usize> = 1024..=64 * 1024;

@@ -9,11 +9,12 @@ use std::fmt::Write as _;
 
 use bytes::{Bytes, BytesMut};
 use quip_protocol::codec::{FrameKind, encode_frame, take_frame};
+use quip_protocol::datagram::Datagram;
 use quip_protocol::frame::{
     Hello, Labelled, PageEnd, PageFrom, PageRequest, Push, Reply, Request, VERSION, Welcome,
 };
 use quip_protocol::limits::Limits;
-use quip_protocol::room::ConsumerSummary;
+use quip_protocol::room::{AwaySummary, ConsumerSummary};
 use quip_protocol::{
     AccountName, Cursor, Epoch, ErrorCode, Event, EventBody, Message, MessageId, MessageKind, Notice,
     NoticeBody, Reaction, Receipt, Refusal, Role, RoomId, SafeLine, SafeText, Seq, Target, Timestamp,
@@ -160,6 +161,21 @@ impl Golden {
         let unread = Request::MarkUnread { room: ROOM, seq: Seq(5) };
         self.line(FrameKind::Request, Labelled { label: 8, body: unread });
     }
+
+    fn presence(&mut self) {
+        for text in [Some(line("lunch")), None] {
+            let away = Request::SetAway { text };
+            self.line(FrameKind::Request, Labelled { label: 9, body: away });
+        }
+        let (target, after) = (Target::Room("ops".parse().unwrap()), Some(name("bob")));
+        let ask = Request::WhoIsAway { target, after };
+        self.line(FrameKind::Request, Labelled { label: 10, body: ask });
+        let members = vec![AwaySummary { name: name("bob"), text: line("lunch") }];
+        let reply = Reply::Away { members, more: true };
+        self.line(FrameKind::Reply, Labelled { label: 10, body: reply });
+        self.line(FrameKind::Datagram, Datagram::Typing { room: ROOM });
+        self.line(FrameKind::Datagram, Datagram::TypingBy { room: ROOM, who: name("ann") });
+    }
 }
 
 fn hex(bytes: &Bytes) -> String {
@@ -172,6 +188,7 @@ fn no_byte_has_changed() {
     golden.stored();
     golden.spoken();
     golden.consumers();
+    golden.presence();
     let kept: Vec<&str> = include_str!("golden.txt").lines().collect();
     let made: Vec<&str> = golden.0.lines().collect();
     for (kept, made) in kept.iter().zip(&made) {

@@ -7,18 +7,21 @@ mod strategies;
 use bytes::BytesMut;
 use proptest::prelude::*;
 use quip_protocol::codec::{
-    CodecError, FrameKind, LENGTH_BYTES, decode, decode_stored_event, encode, encode_event, encode_frame,
-    put_stored, take_frame,
+    CodecError, FrameKind, LENGTH_BYTES, decode, decode_datagram, decode_stored_event, encode,
+    encode_datagram, encode_event, encode_frame, put_stored, take_frame,
 };
+use quip_protocol::datagram::Datagram;
 use quip_protocol::frame::{Hello, Labelled, PageEnd, PageRequest, Push, Reply, Request, Welcome};
 use quip_protocol::limits::{
-    MAX_EDITS_KEPT, MAX_EMOJI, MAX_EVENT_FRAME, MAX_LINE, MAX_LISTED, MAX_NAMES, MAX_ORIGINAL, MAX_REACTIONS,
-    MAX_REACTORS, MAX_REPLY_FRAME, MAX_REQUEST_FRAME, MAX_TEXT,
+    MAX_AWAY, MAX_DATAGRAM, MAX_EDITS_KEPT, MAX_EMOJI, MAX_EVENT_FRAME, MAX_LINE, MAX_LISTED, MAX_NAMES,
+    MAX_ORIGINAL, MAX_REACTIONS, MAX_REACTORS, MAX_REPLY_FRAME, MAX_REQUEST_FRAME, MAX_TEXT,
 };
-use quip_protocol::{Event, EventBody, Message, Notice, Reaction, SafeLine, SafeText};
+use quip_protocol::{Event, EventBody, Message, Notice, Reaction, RoomId, SafeLine, SafeText};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use strategies::{account, event, labelled, notice, page_end, page_request, push, reply, request, summary};
+use strategies::{
+    account, datagram, event, labelled, notice, page_end, page_request, push, reply, request, summary,
+};
 
 /// Through a frame and back, also when the frame arrives in two pieces with another behind it.
 fn round_trip<T>(kind: FrameKind, value: &T, cut: prop::sample::Index) -> Result<(), TestCaseError>
@@ -97,6 +100,20 @@ proptest! {
     }
 
     #[test]
+    fn datagrams_round_trip_and_other_bytes_are_none(
+        said in datagram(),
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let encoded = encode_datagram(&said);
+        prop_assert_eq!(&decode_datagram(&encoded), &Ok(said));
+        prop_assert!(decode_datagram(&encoded[..encoded.len() - 1]).is_err());
+        prop_assert!(decode_datagram(&[&encoded[..], &[0]].concat()).is_err());
+        if let Ok(value) = decode_datagram(&bytes) {
+            prop_assert_eq!(decode_datagram(&encode_datagram(&value)), Ok(value));
+        }
+    }
+
+    #[test]
     fn any_bytes_are_a_value_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         any_type(&bytes)?;
         let mut buffer = BytesMut::from(bytes.as_slice());
@@ -132,6 +149,25 @@ proptest! {
 
 fn longest_name() -> quip_protocol::AccountName {
     account("a23456789012345678901234567890zz")
+}
+
+#[test]
+fn the_largest_datagram_is_one() {
+    let largest = Datagram::TypingBy { room: RoomId(u64::MAX), who: longest_name() };
+    assert_eq!(decode_datagram(&encode_datagram(&largest)), Ok(largest));
+    assert_eq!(
+        decode_datagram(&[8; MAX_DATAGRAM + 1]),
+        Err(CodecError::TooLong { length: MAX_DATAGRAM as u64 + 1, limit: MAX_DATAGRAM })
+    );
+}
+
+#[test]
+fn a_reply_full_of_those_who_are_away_fits_its_frame() {
+    let text = SafeLine::new(&"x".repeat(MAX_AWAY));
+    let away = quip_protocol::room::AwaySummary { name: longest_name(), text };
+    let reply = Reply::Away { members: vec![away; MAX_LISTED as usize], more: true };
+    let frame = encode_frame(FrameKind::Reply, &Labelled { label: u32::MAX, body: reply });
+    assert!(frame.len() <= LENGTH_BYTES + MAX_REPLY_FRAME, "{}", frame.len());
 }
 
 #[test]

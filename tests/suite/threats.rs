@@ -3,6 +3,7 @@
 mod budgets;
 mod bytes;
 mod crowd;
+mod datagrams;
 mod fuzz;
 mod lifecycle;
 mod pages;

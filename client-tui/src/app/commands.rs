@@ -53,6 +53,8 @@ pub enum Command {
     Members,
     /// Show what is known of an account.
     WhoIs(AccountName),
+    /// Be away, or back.
+    Away(SafeLine),
     /// Show public rooms.
     Rooms,
     /// Look for messages in all rooms.
@@ -148,6 +150,9 @@ pub const TABLE: &[Entry] = &[
         entry("members", "", "list the members", Words::Nothing, |w| none(w, Command::Members)),
     ),
     entry("whois", "@user", "show an account", Words::Accounts, |w| one(w, "@user").map(Command::WhoIs)),
+    entry("away", "[why]", "say that you are away, or back", Words::Nothing, |w| {
+        Ok(Command::Away(SafeLine::new(w)))
+    }),
     entry("list", "", "list your rooms and what is unread", Words::Nothing, |w| none(w, Command::List)),
     entry("next", "", "go to the next room that needs you", Words::Nothing, |w| none(w, Command::Next)),
     entry("peek", "#room", "look at a room of yours, which stays unread", Words::Rooms, |w| {
@@ -294,6 +299,8 @@ mod tests {
             ("/search  it failed", Ok(Command::Search("it failed".to_owned()))),
             ("/search", Ok(Command::Search(String::new()))),
             ("/who", Ok(Command::Members)),
+            ("/away", Ok(Command::Away(SafeLine::default()))),
+            ("/away at lunch", Ok(Command::Away(SafeLine::new("at lunch")))),
             ("/peek #ops", Ok(Command::Peek("#ops".parse().unwrap()))),
             ("/peek", Err("#room or @user is missing: /peek #room")),
             ("/?", Ok(Command::Help)),

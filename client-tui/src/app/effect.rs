@@ -37,6 +37,8 @@ pub enum Effect {
         /// The last event read.
         seq: Seq,
     },
+    /// Tell the others in a room that the user writes a message. It may be lost.
+    Typing(RoomId),
     /// Look for messages that name this account in the local copy: [`super::Input::Mentions`].
     FindMentions(quip_protocol::AccountName),
     /// Look in the local copy: [`super::Input::Found`], for the last one at least.

@@ -265,6 +265,7 @@ impl App {
             Command::React(emoji) => self.react(emoji)?,
             Command::Reply(text) => self.reply(&text)?,
             Command::Notify(level) => self.notify(level)?,
+            Command::Away(text) => self.set_away(text)?,
             Command::Thread => self.thread()?,
             Command::Edits => self.edits()?,
             Command::Mentions => self.open_mentions(),
@@ -317,7 +318,7 @@ impl App {
                 let room = &self.current()?.summary;
                 let (id, target) = (room.id, room.target.clone());
                 self.asked_members = Some(id);
-                Request::Members { target, after: None }
+                Request::WhoIsAway { target, after: None }
             }
             Command::Unread => {
                 let seq = self.others_message()?;

@@ -213,6 +213,13 @@ pub enum Input {
     Event(Event),
     /// A notice of the account's inbox.
     Notice(Notice),
+    /// Somebody writes a message.
+    Typing {
+        /// Where.
+        room: RoomId,
+        /// Who.
+        who: quip_protocol::AccountName,
+    },
     /// Events behind `keep` are not of the server's log any more; what replaces them follows.
     Reset {
         /// The room.

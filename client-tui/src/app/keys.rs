@@ -48,7 +48,10 @@ impl App {
 
     pub(super) fn write(&mut self, text: &str) {
         match self.composer.insert(text) {
-            Ok(()) => self.completion = Completion::unasked(&self.composer),
+            Ok(()) => {
+                self.completion = Completion::unasked(&self.composer);
+                self.types();
+            }
             Err(TooMuch) => self.complain(format!(
                 "that is {} bytes; the composer takes {} KiB: save it to a file and share it another way",
                 text.len(),

@@ -27,6 +27,7 @@ mod noise;
 pub mod outbox;
 pub mod panes;
 pub mod plain;
+pub mod presence;
 pub mod prompt;
 mod prompting;
 pub mod query;
@@ -40,6 +41,7 @@ pub mod sheet;
 pub mod status;
 pub mod text;
 pub mod timeline;
+mod typing;
 pub mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,6 +50,7 @@ use std::fmt;
 use jiff::tz::TimeZone;
 use quip_protocol::frame::{PageFrom, Request};
 use quip_protocol::limits::Limits;
+use quip_protocol::room::AccountSummary;
 use quip_protocol::{AccountName, MessageId, RoomId, SafeLine, Seq, ServerLink, Target, Timestamp};
 
 pub use alerts::Level;
@@ -102,6 +105,10 @@ pub struct Preferences {
     pub levels: BTreeMap<Target, Level>,
     /// Whether the mouse does something.
     pub mouse: bool,
+    /// Whether the others are told that the user types.
+    pub typing: bool,
+    /// The user counts as away after so many milliseconds without a key; never with 0.
+    pub away_after_ms: u64,
 }
 
 /// How the connection is.
@@ -156,6 +163,8 @@ pub struct App {
     going: Option<Target>,
     /// The user wants to see this room's members.
     asked_members: Option<RoomId>,
+    /// The user wants to see this account; whether it is away is yet to come.
+    asked_account: Option<AccountSummary>,
     pub(crate) outbox: Outbox,
     pub(crate) composer: Composer,
     history: History,
@@ -177,6 +186,8 @@ pub struct App {
     lines: bool,
     /// The room that is seen is looked at without being read.
     pub(crate) peeking: bool,
+    own: presence::Own,
+    typing: typing::Typing,
     pub(crate) said: Option<Said>,
     quit_asked: bool,
     rang_at: Timestamp,
@@ -216,6 +227,7 @@ impl App {
             listed_once: false,
             going: None,
             asked_members: None,
+            asked_account: None,
             outbox: Outbox::default(),
             composer: Composer::default(),
             history: History::default(),
@@ -230,6 +242,8 @@ impl App {
             focused: true,
             lines: false,
             peeking: false,
+            own: presence::Own::new(now),
+            typing: typing::Typing::default(),
             said: None,
             quit_asked: false,
             rang_at: Timestamp::default(),
@@ -250,6 +264,8 @@ impl App {
         self.said = self.said.take().filter(|said| said.until > now);
         let counting = matches!(self.connection, Connection::Down { retry_at: Some(_), .. });
         self.changed |= input != Input::Tick || counting || shown != self.said.is_some();
+        self.changed |= self.typing.pass(now);
+        self.note_activity(&input);
         let looks_above = matches!(
             input,
             Input::Key(_)
@@ -451,17 +467,17 @@ impl App {
     }
 
     fn ask_members(&mut self) {
-        let now = self.now;
-        if self.panes().members.is_none() {
+        let (now, seen) = (self.now, self.panes().members.is_some());
+        let Some(room) = self.rooms.current_mut().filter(|room| seen || (room.is_direct() && !room.held))
+        else {
             return;
-        }
-        let Some(room) = self.rooms.current_mut() else { return };
+        };
         let due = room.members.asked_at == Timestamp::default()
             || now >= room.members.asked_at.plus_ms(MEMBERS_EVERY_MS);
         if due {
             room.members.asked_at = now;
             let target = room.summary.target.clone();
-            self.ask(Request::Members { target, after: None });
+            self.ask(Request::WhoIsAway { target, after: None });
         }
     }
 

@@ -1,13 +1,14 @@
 //! What comes from the server.
 
 use quip_protocol::frame::{PageFrom, Reply, Request, WatchState, Welcome};
-use quip_protocol::room::{AccountSummary, RoomSummary};
+use quip_protocol::room::RoomSummary;
 use quip_protocol::{
     AccountName, Cursor, Event, EventBody, Notice, NoticeBody, Receipt, Refusal, RoomId, ServerLink, Target,
     Timestamp,
 };
 
 use super::outbox::What;
+use super::presence;
 use super::room::Members;
 use super::scroll::Scroll;
 use super::sheet::Line;
@@ -20,9 +21,11 @@ impl App {
             Input::Down { why, retry_in_ms } => {
                 let retry_at = retry_in_ms.map(|ms| self.now.plus_ms(ms));
                 self.connection = Connection::Down { why, retry_at };
+                self.typing.clear();
             }
             Input::Event(event) => self.event(event),
             Input::Notice(notice) => self.notice(notice),
+            Input::Typing { room, who } => self.typing.seen(room, who, self.now),
             Input::Reset { room, keep, .. } => self.reset(room, keep),
             Input::Lost { room, events } => self.lost(room, events),
             Input::Unwatched { room, refusal } => self.unwatched(room, &refusal),
@@ -61,6 +64,7 @@ impl App {
                 "the server does not know this device; leave, and join it with `quip join LINK --name NAME`",
             );
         }
+        self.tell_presence_again();
         self.listing.clear();
         let ids: Vec<RoomId> = self.rooms.listed().map(|(id, _)| id).collect();
         for id in ids {
@@ -82,6 +86,7 @@ impl App {
             self.outbox.settle(&event);
         }
         let (id, bodily) = (event.room, membership(&event.body));
+        self.typing.stopped(id, &event.author);
         let me = self.me.clone();
         let Some(room) = self.rooms.get_mut(id) else { return };
         let alert = alerts::Alert::of(room, &event, me.as_ref());
@@ -259,7 +264,7 @@ impl App {
                 self.let_go(target, why);
             }
             // Asked by itself, and again when the time comes.
-            Request::Members { .. } if self.asked_members.is_none() => {}
+            Request::Members { .. } | Request::WhoIsAway { .. } if self.asked_members.is_none() => {}
             _ => self.complain(why.text()),
         }
         self.asked_members = None;
@@ -305,7 +310,14 @@ impl App {
                 self.members(&target, found);
             }
             (Request::PublicRooms { .. }, Reply::Rooms { rooms, more }) => self.public_rooms(&rooms, more),
-            (Request::WhoIs { .. }, Reply::Account(account)) => self.who_is(&account),
+            (Request::WhoIs { .. }, Reply::Account(account)) => {
+                let target = Target::Direct(account.name.clone());
+                self.asked_account = Some(account);
+                self.ask(Request::WhoIsAway { target, after: None });
+            }
+            (Request::WhoIsAway { target, .. }, Reply::Away { members, .. }) => {
+                self.away_came(target, members);
+            }
             (Request::NewInvite { .. }, Reply::Code { code, expires }) => self.invite_link(code, expires),
             (Request::Invite { who, .. }, _) => {
                 let names: Vec<String> = who.iter().map(ToString::to_string).collect();
@@ -390,7 +402,9 @@ impl App {
         let Some(id) = self.rooms.find(target) else { return };
         if self.asked_members == Some(id) {
             self.asked_members = None;
-            let mut lines: Vec<Line> = found.list.iter().map(member_line).collect();
+            let Some(room) = self.rooms.get(id) else { return };
+            let line = |member| presence::member_line(member, room.presence(member));
+            let mut lines: Vec<Line> = found.list.iter().map(line).collect();
             let rest = usize::try_from(found.total).unwrap_or(0).saturating_sub(found.list.len());
             if rest > 0 {
                 lines.push(Line::Text(format!("… and {rest} more")));
@@ -420,27 +434,6 @@ impl App {
         }
         lines.push(Line::Text("/join #room enters one".to_owned()));
         self.sheet = Some(Sheet::new("Public rooms", lines));
-    }
-
-    fn who_is(&mut self, account: &AccountSummary) {
-        let yes = |what: bool, word: &str| if what { format!(", {word}") } else { String::new() };
-        let mut lines = vec![
-            Line::Pair("Now".to_owned(), if account.online { "online" } else { "offline" }.to_owned()),
-            Line::Pair(
-                "Kind".to_owned(),
-                format!(
-                    "{}{}{}",
-                    if account.bot { "bot" } else { "person" },
-                    yes(account.admin, "administers the server"),
-                    yes(account.suspended, "suspended")
-                ),
-            ),
-            Line::Pair("Since".to_owned(), dates::date_and_time(account.created_at, &self.zone)),
-        ];
-        if let Some(owner) = &account.owner {
-            lines.push(Line::Pair("Made by".to_owned(), owner.to_string()));
-        }
-        self.sheet = Some(Sheet::new(account.name.to_string(), lines));
     }
 
     fn invite_link(&mut self, code: quip_protocol::InviteCode, expires: Timestamp) {
@@ -476,16 +469,4 @@ fn membership(body: &EventBody) -> bool {
             | EventBody::Kicked { .. }
             | EventBody::RoleSet { .. }
     )
-}
-
-fn member_line(member: &quip_protocol::room::MemberSummary) -> Line {
-    let mut about = vec![if member.online { "online" } else { "offline" }];
-    if member.role != quip_protocol::Role::Member {
-        about.push(member.role.as_str());
-    }
-    if member.bot {
-        about.push("bot");
-    }
-    let sign = if member.online { "●" } else { "○" };
-    Line::Pair(format!("{sign} {}", member.name), about.join(", "))
 }

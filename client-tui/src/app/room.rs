@@ -61,6 +61,8 @@ pub struct Room {
     pub detached: Option<Seq>,
     /// Its members.
     pub members: Members,
+    /// Those of them who are away, and what they said; asked for before the members.
+    pub away: BTreeMap<AccountName, SafeLine>,
     /// Up to where the server was told that this account has read.
     pub marked: Seq,
     /// When it was told.
@@ -88,6 +90,7 @@ impl Room {
             wanted: None,
             detached: None,
             members: Members::default(),
+            away: BTreeMap::new(),
             marked_at: Timestamp::default(),
         }
     }

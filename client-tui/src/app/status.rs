@@ -80,7 +80,15 @@ impl App {
             Connection::Up if self.behind() >= WORTH_SAYING => {
                 ("●", Mood::Waiting, format!("catching up: {} more to come", self.behind()))
             }
-            Connection::Up => ("●", Mood::Good, format!("connected to {server}")),
+            Connection::Up => {
+                let (sign, mood, words) = match (self.typists(), self.own_away()) {
+                    (Some(typists), _) => ("●", Mood::Good, typists),
+                    (None, Some(away)) => ("◐", Mood::Waiting, away),
+                    (None, None) => ("●", Mood::Good, format!("connected to {server}")),
+                };
+                // Who comes and goes moves nothing.
+                (sign, mood, text::ellipsis(&words, panes::status_width(self.size.0)).into_owned())
+            }
             Connection::Connecting => ("◌", Mood::Waiting, format!("connecting to {server}…{waiting}")),
             Connection::Down { why, retry_at } => {
                 let why = reason(why.as_str());

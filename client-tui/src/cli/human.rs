@@ -2,10 +2,11 @@
 
 use jiff::tz::TimeZone;
 use quip_protocol::room::{AccountSummary, DeviceSummary, MemberSummary, RoomSummary};
-use quip_protocol::{Event, EventBody, Message, MessageKind, Target};
+use quip_protocol::{Event, EventBody, Message, MessageKind, SafeLine, Target};
 
 use super::json::kind;
 use super::time::minute;
+use crate::app::presence::Presence;
 use crate::app::words::with_article;
 
 /// How far the further lines of a message are indented, so that none of them looks like a message.
@@ -104,15 +105,15 @@ fn mentions(count: u32) -> String {
     }
 }
 
-/// `ann  owner  online`.
-pub fn member(member: &MemberSummary) -> String {
-    let online = if member.online { "online" } else { "offline" };
+/// `ann  owner  online`, or `ann  owner  away: lunch`.
+pub fn member(member: &MemberSummary, away: Option<&SafeLine>) -> String {
+    let presence = Presence::of(member.online, away).words();
     let bot = if member.bot { "  bot" } else { "" };
-    format!("{:<24} {:<9}  {online}{bot}", member.name, member.role)
+    format!("{:<24} {:<9}  {presence}{bot}", member.name, member.role)
 }
 
 /// `ann  online  since 2026-11-21 14:03`.
-pub fn account(account: &AccountSummary, zone: &TimeZone) -> String {
+pub fn account(account: &AccountSummary, away: Option<&SafeLine>, zone: &TimeZone) -> String {
     let mut line = account.name.to_string();
     if let Some(owner) = &account.owner {
         line += &format!("  bot of {owner}");
@@ -123,7 +124,7 @@ pub fn account(account: &AccountSummary, zone: &TimeZone) -> String {
     if account.suspended {
         line += "  suspended";
     }
-    line += if account.online { "  online" } else { "  offline" };
+    line += &format!("  {}", Presence::of(account.online, away).words());
     line + &format!("  since {}", minute(account.created_at, zone))
 }
 
@@ -258,7 +259,9 @@ mod tests {
     fn who_is_there_and_who_is_not() {
         for (online, word) in [(true, "online"), (false, "offline")] {
             let member = MemberSummary { name: name("bob"), role: Role::Owner, online, bot: false };
-            assert!(super::member(&member).ends_with(word), "{word}");
+            assert!(super::member(&member, None).ends_with(word), "{word}");
+            let (lunch, away) = (SafeLine::new("lunch"), if online { "away: lunch" } else { word });
+            assert!(super::member(&member, Some(&lunch)).ends_with(away), "{away}");
             let account = AccountSummary {
                 name: name("bob"),
                 bot: false,
@@ -269,7 +272,7 @@ mod tests {
                 created_at: Timestamp(0),
             };
             assert_eq!(
-                super::account(&account, &TimeZone::UTC),
+                super::account(&account, None, &TimeZone::UTC),
                 format!("bob  {word}  since 1970-01-01 00:00")
             );
         }

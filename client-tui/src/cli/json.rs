@@ -180,6 +180,11 @@ pub enum Line<'a> {
         online: bool,
         /// Whether it is a bot.
         bot: bool,
+        /// `online`, `away` or `offline`.
+        presence: &'static str,
+        /// What who is away said.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        away: Option<&'a SafeLine>,
     },
     /// An account.
     Account(AccountLine<'a>),
@@ -310,6 +315,9 @@ pub struct AccountLine<'a> {
     admin: bool,
     suspended: bool,
     online: bool,
+    presence: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    away: Option<&'a SafeLine>,
     #[serde(serialize_with = "time")]
     created_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -408,14 +416,21 @@ impl<'a> Line<'a> {
         Line::Unread { room: target, unread: *unread, mentions: *mentions, read: *read, seq: head.seq }
     }
 
-    /// A member of `room`.
-    pub fn member(room: &'a Target, member: &'a MemberSummary) -> Line<'a> {
+    /// A member of `room`, and what they said if they are away.
+    pub fn member(room: &'a Target, member: &'a MemberSummary, away: Option<&'a SafeLine>) -> Line<'a> {
         let MemberSummary { name, role, online, bot } = member;
-        Line::Member { room, name, role: *role, online: *online, bot: *bot }
+        let away = away.filter(|_| *online);
+        let presence = presence(*online, away);
+        Line::Member { room, name, role: *role, online: *online, bot: *bot, presence, away }
     }
 
-    /// An account, and the server where it is if that was asked.
-    pub fn account(account: &'a AccountSummary, server: Option<&'a str>) -> Line<'a> {
+    /// An account, what they said if they are away, and the server where it is if that was asked.
+    pub fn account(
+        account: &'a AccountSummary,
+        away: Option<&'a SafeLine>,
+        server: Option<&'a str>,
+    ) -> Line<'a> {
+        let away = away.filter(|_| account.online);
         Line::Account(AccountLine {
             name: &account.name,
             bot: account.bot,
@@ -423,6 +438,8 @@ impl<'a> Line<'a> {
             admin: account.admin,
             suspended: account.suspended,
             online: account.online,
+            presence: presence(account.online, away),
+            away,
             created_at: account.created_at,
             server,
         })
@@ -439,6 +456,15 @@ impl<'a> Line<'a> {
             online: device.online,
             this,
         })
+    }
+}
+
+/// The word for how somebody is.
+fn presence(online: bool, away: Option<&SafeLine>) -> &'static str {
+    match (online, away) {
+        (false, _) => "offline",
+        (true, Some(_)) => "away",
+        (true, None) => "online",
     }
 }
 

@@ -1,10 +1,12 @@
 //! `quip who` and `quip whoami`: members of a room, an account, oneself.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use jiff::tz::TimeZone;
-use quip_protocol::Target;
 use quip_protocol::client::Handle;
 use quip_protocol::frame::Request;
+use quip_protocol::{AccountName, SafeLine, Target};
 
 use super::connect::{Stay, connect};
 use super::env::Env;
@@ -37,8 +39,10 @@ pub async fn run(args: WhoArgs, env: &Env, out: &mut Out) -> Result<(), CliError
         Target::Room(_) => members(&connection.handle, &args.target, out).await?,
         Target::Direct(name) => {
             let account = replies::account(&connection.handle, Request::WhoIs { name: name.clone() }).await?;
-            let human = || human::account(&account, &TimeZone::system());
-            out.show(&Line::account(&account, None), human)?;
+            let away = away(&connection.handle, &args.target).await?;
+            let away = away.get(&account.name);
+            let human = || human::account(&account, away, &TimeZone::system());
+            out.show(&Line::account(&account, away, None), human)?;
         }
     }
     connection.close().await;
@@ -46,10 +50,18 @@ pub async fn run(args: WhoArgs, env: &Env, out: &mut Out) -> Result<(), CliError
 }
 
 async fn members(handle: &Handle, room: &Target, out: &mut Out) -> Result<(), CliError> {
+    let away = away(handle, room).await?;
     for member in &handle.members(room).await?.members {
-        out.show(&Line::member(room, member), || human::member(member))?;
+        let away = away.get(&member.name);
+        out.show(&Line::member(room, member, away), || human::member(member, away))?;
     }
     Ok(())
+}
+
+/// Who is away, and what they said.
+async fn away(handle: &Handle, target: &Target) -> Result<BTreeMap<AccountName, SafeLine>, CliError> {
+    let away = handle.away(target).await?;
+    Ok(away.into_iter().map(|member| (member.name, member.text)).collect())
 }
 
 /// Runs `quip whoami`.
@@ -60,8 +72,10 @@ pub async fn whoami(_: WhoAmIArgs, env: &Env, out: &mut Out) -> Result<(), CliEr
     let connection = connect(env, Stay::Once).await?;
     let account = replies::account(&connection.handle, Request::WhoAmI).await?;
     let server = connection.server.address();
-    out.show(&Line::account(&account, Some(&server)), || {
-        format!("{}  at {server}", human::account(&account, &TimeZone::system()))
+    let away = away(&connection.handle, &Target::Direct(account.name.clone())).await?;
+    let away = away.get(&account.name);
+    out.show(&Line::account(&account, away, Some(&server)), || {
+        format!("{}  at {server}", human::account(&account, away, &TimeZone::system()))
     })?;
     connection.close().await;
     Ok(())

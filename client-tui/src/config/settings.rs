@@ -15,6 +15,9 @@ use crate::app::keymap::{Action, Keymap};
 /// The file with all defaults, as `quip default-config` prints it.
 pub const DEFAULT: &str = include_str!("default_quip.toml");
 
+/// Minutes without a key after which the user counts as away.
+const AWAY_AFTER: u32 = 15;
+
 /// Which background the colours are for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -70,6 +73,10 @@ pub struct Settings {
     pub alerts: Alerts,
     /// Whether the mouse is ours.
     pub mouse: bool,
+    /// Whether the others are told that the user types.
+    pub typing: bool,
+    /// After how many minutes without a key the user counts as away; never with 0.
+    pub away_after: u32,
     /// Keys.
     pub keys: Keymap,
 }
@@ -82,6 +89,8 @@ impl Default for Settings {
             notify: Level::Mentions,
             alerts: Alerts::Auto,
             mouse: false,
+            typing: true,
+            away_after: AWAY_AFTER,
             keys: Keymap::default(),
         }
     }
@@ -98,6 +107,10 @@ struct File {
     alerts: Alerts,
     #[serde(default)]
     mouse: bool,
+    #[serde(default)]
+    typing: Option<bool>,
+    #[serde(default)]
+    away_after: Option<u32>,
     #[serde(default)]
     keys: BTreeMap<String, String>,
 }
@@ -134,7 +147,8 @@ impl Settings {
             keys.bind(read, action);
         }
         let File { theme, notify, alerts, mouse, .. } = file;
-        Ok(Settings { theme, notify, alerts, mouse, keys })
+        let (typing, away_after) = (file.typing.unwrap_or(true), file.away_after.unwrap_or(AWAY_AFTER));
+        Ok(Settings { theme, notify, alerts, mouse, typing, away_after, keys })
     }
 }
 
@@ -210,6 +224,7 @@ mod tests {
             ("colour = true", "line 1: unknown field `colour`"),
             ("\ntheme = \"pink\"", "line 2: unknown variant `pink`"),
             ("mouse = 3", "line 1: invalid type"),
+            ("away_after = -1", "line 1: invalid value"),
             ("[keys]\n\"ctrl+gg\" = \"switch\"", "[keys] \"ctrl+gg\": gg is no key"),
             ("[keys]\n\"ctrl+g\" = \"jump\"", "[keys] \"ctrl+g\": \"jump\" is no action"),
             ("[keys]\n\"g\" = \"switch\"", "[keys] \"g\": a letter alone is for writing"),
@@ -218,6 +233,12 @@ mod tests {
             let said = Settings::parse(text).unwrap_err();
             assert!(said.starts_with(why) && !said.contains('\n'), "{said}");
         }
+    }
+
+    #[test]
+    fn typing_and_idleness_can_be_kept_to_oneself() {
+        let settings = Settings::parse("typing = false\naway_after = 0").unwrap();
+        assert_eq!((settings.typing, settings.away_after), (false, 0));
     }
 
     #[test]

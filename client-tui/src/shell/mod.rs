@@ -168,6 +168,8 @@ impl Shell {
             notify: options.settings.notify,
             levels: options.levels.as_ref().map(Levels::load).unwrap_or_default(),
             mouse: options.settings.mouse,
+            typing: options.settings.typing,
+            away_after_ms: u64::from(options.settings.away_after) * 60_000,
         });
         if let (true, Some(screen)) = (options.settings.mouse, face.screen()) {
             screen.mouse(true)?;
@@ -392,6 +394,7 @@ impl Shell {
             Effect::Forget(_) | Effect::FindMentions(_) => Ok(()),
             // Performed by the network.
             Effect::Deliver(_) | Effect::Ask(_) | Effect::FetchPage { .. } | Effect::Mark { .. } => Ok(()),
+            Effect::Typing(_) => Ok(()),
             // Answered before.
             Effect::Search { .. } => Ok(()),
         }

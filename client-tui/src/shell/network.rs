@@ -44,6 +44,7 @@ impl Network {
             Effect::FetchPage { room, target, from, limit } => {
                 self.asked.push(fetch(handle, room, target, from, limit).boxed_local());
             }
+            Effect::Typing(room) => handle.typing(room),
             Effect::Mark { room, seq } => self.asked.push(mark(handle, room, seq).boxed_local()),
             other => return Some(other),
         }
@@ -130,6 +131,7 @@ pub fn input(event: Result<Event, Error>) -> Option<Input> {
         Ok(Event::Message(message)) => Input::Event(message.into_event()),
         Ok(Event::Other(event)) => Input::Event(event),
         Ok(Event::Notice(notice)) => Input::Notice(notice),
+        Ok(Event::Typing { room, who }) => Input::Typing { room, who },
         Ok(Event::Reset { room, keep, head }) => Input::Reset { room, keep, head },
         Ok(Event::Unwatched { room, refusal }) => Input::Unwatched { room, refusal },
         Ok(Event::Up(welcome)) => Input::Up(welcome),

@@ -29,8 +29,13 @@ pub fn draw_top(canvas: &mut Canvas<'_>, app: &App, panes: &Panes, pane: Pane) {
         false => end,
     };
     let cells = members_at.saturating_sub(x + 4);
-    let about = if room.summary.archived { "archived" } else { room.summary.topic.as_str() };
-    canvas.text(x + 2, pane.y, cells, &text::ellipsis(about, usize::from(cells)), look.dim());
+    let other = room.other().filter(|_| app.is_up());
+    let about = match other {
+        _ if room.summary.archived => "archived".into(),
+        Some(presence) => format!("{} {}", presence.sign(), presence.words()).into(),
+        None => std::borrow::Cow::from(room.summary.topic.as_str()),
+    };
+    canvas.text(x + 2, pane.y, cells, &text::ellipsis(&about, usize::from(cells)), look.dim());
 }
 
 /// How the connection is, what was said to the user, and hints.

@@ -7,7 +7,7 @@ use quip::app::{App, Code, Effect, Input, Key, Setup};
 use quip::view::{self, Look};
 use quip_protocol::frame::{PageFrom, Reply, Request, WatchState, Welcome};
 use quip_protocol::limits::Limits;
-use quip_protocol::room::{MemberSummary, RoomSummary};
+use quip_protocol::room::{AccountSummary, AwaySummary, MemberSummary, RoomSummary};
 use quip_protocol::*;
 use quip_storage::search::{Found, Query};
 use ratatui::Terminal;
@@ -46,6 +46,8 @@ pub struct World {
     pub now: Timestamp,
     pub rooms: BTreeMap<RoomId, Hosted>,
     pub online: bool,
+    /// Who is away, in any room.
+    pub away: Vec<AwaySummary>,
     /// Refuse deliveries with this.
     pub refuse: Option<Refusal>,
     /// Searches wait for [`World::found`].
@@ -76,6 +78,7 @@ impl World {
             now,
             rooms: BTreeMap::new(),
             online: false,
+            away: Vec::new(),
             refuse: None,
             slow: false,
             remaining: 0,
@@ -272,6 +275,16 @@ impl World {
                 let online = members.iter().filter(|member| member.online).count() as u32;
                 Reply::Members { members, total, online, more: false }
             }
+            Request::WhoIsAway { .. } => Reply::Away { members: self.away.clone(), more: false },
+            Request::WhoIs { name } => Reply::Account(AccountSummary {
+                name: name.clone(),
+                bot: false,
+                owner: None,
+                admin: false,
+                suspended: false,
+                online: name.as_str() != "carl",
+                created_at: Timestamp(MIDNIGHT),
+            }),
             Request::NewInvite { .. } => Reply::Code {
                 code: "AAECAwQFBgcICQoLDA0ODw".parse().unwrap(),
                 expires: self.now.plus_ms(24 * HOUR),

@@ -7,6 +7,7 @@ mod local;
 mod logic;
 mod mentions;
 mod plain;
+mod presence;
 mod prompts;
 mod random;
 mod reading;

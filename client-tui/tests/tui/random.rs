@@ -31,6 +31,7 @@ enum Step {
     Reset(u64, u64),
     StalePage(u64, u64, u64),
     Missed(u64),
+    Writes(u64),
 }
 
 const KEYS: &[&str] = &[
@@ -86,6 +87,8 @@ const KEYS: &[&str] = &[
     "/react :+1:<Enter>",
     "/me waves<Enter>",
     "/members<Enter>",
+    "/away<Enter>",
+    "/whois @bob<Enter>",
     "s/a/b/<Enter>",
     "/part<Enter>",
     "/msg @bob hi<Enter>",
@@ -118,6 +121,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1..4u64, 0..80u64).prop_map(|(room, keep)| Step::Reset(room, keep)),
         1 => (1..4u64, 0..80u64, 0..40u64).prop_map(|(room, from, count)| Step::StalePage(room, from, count)),
         1 => (1..4u64).prop_map(Step::Missed),
+        1 => (1..5u64).prop_map(Step::Writes),
     ]
 }
 
@@ -171,6 +175,7 @@ fn run(world: &mut World, step: Step) {
             let (from, head) = (PageFrom::Before(Seq(from)), hosted.summary.head);
             world.input(Input::Page { room: RoomId(room), from, events, head });
         }
+        Step::Writes(room) => world.input(Input::Typing { room: RoomId(room), who: name("bob") }),
         Step::Missed(room) => {
             let online = std::mem::take(&mut world.online);
             world.says(room, "bob", "missed");

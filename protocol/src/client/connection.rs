@@ -12,12 +12,13 @@ use super::roaming::{Look, Roamed, Roaming};
 use super::silence::{Silence, TICK};
 use super::tls::{self, Seen, SeenCell};
 use super::{Config, Error, Trust};
-use crate::codec::{Frame, FrameKind, encode_frame};
+use crate::codec::{Frame, FrameKind, decode_datagram, encode_datagram, encode_frame};
+use crate::datagram::Datagram;
 use crate::error::{ErrorCode, Refusal, close};
 use crate::frame::{Hello, Labelled, Reply, VERSION, Welcome};
 use crate::limits::{MAX_EVENT_FRAME, MAX_HELLO_FRAME, MAX_REPLY_FRAME};
 use crate::safe_text::SafeLine;
-use crate::transport::{FrameReader, IDLE_TIMEOUT, KEEP_ALIVE, write_frame};
+use crate::transport::{DATAGRAM_BUFFER, FrameReader, IDLE_TIMEOUT, KEEP_ALIVE, write_frame};
 
 /// The next address is tried after this long, without giving up the ones before it (RFC 8305).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
@@ -130,6 +131,23 @@ impl Connection {
             Ok(()) => tracing::info!(?roamed, "rebound the connection"),
             Err(error) => {
                 tracing::info!(?roamed, %error, "cannot rebind the connection; it will be made again")
+            }
+        }
+    }
+
+    /// Says what may be lost.
+    pub(super) fn whisper(&self, datagram: &Datagram) {
+        // A server that takes none, or a connection that ends: then it is lost.
+        let _ = self.quic.send_datagram(encode_datagram(datagram));
+    }
+
+    /// The next datagram that is one. The end of the connection is told by [`Connection::lost`].
+    pub(super) async fn whispered(&self) -> Datagram {
+        loop {
+            match self.quic.read_datagram().await.map(|bytes| decode_datagram(&bytes)) {
+                Ok(Ok(datagram)) => return datagram,
+                Ok(Err(error)) => tracing::debug!(%error, "a datagram is dropped"),
+                Err(_) => return std::future::pending().await,
             }
         }
     }
@@ -271,7 +289,8 @@ fn quic_config(tls: rustls::ClientConfig) -> quinn::ClientConfig {
         .stream_receive_window(STREAM_WINDOW.into())
         .receive_window(CONNECTION_WINDOW.into())
         .send_window(SEND_WINDOW)
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER))
+        .datagram_send_buffer_size(DATAGRAM_BUFFER)
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("30 s are a valid idle timeout")));
     let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls)

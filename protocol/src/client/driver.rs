@@ -19,9 +19,11 @@ use super::connection::{Connection, Live, Lost};
 use super::restore::{RestoreError, Restored, hint, otherwise, restore};
 use super::resume::{Change, Resume, Verdict};
 use super::roaming::roamed;
+use super::typing::{self, Typing};
 use super::{Config, Error, Event};
 use crate::codec::{Frame, FrameKind};
 use crate::cursor::Cursor;
+use crate::datagram::Datagram;
 use crate::error::{ErrorCode, Refusal};
 use crate::frame::{Push, Reply, WatchState, Welcome};
 use crate::room::RoomId;
@@ -78,6 +80,7 @@ pub(super) struct Driver {
     /// Commands that have yet to be asked of the server, and the one that is being asked.
     waiting: VecDeque<Command>,
     asking: Option<Asking>,
+    typing: Typing,
     backoff: Backoff,
     /// The server said when to come back.
     hint: Option<Duration>,
@@ -124,6 +127,7 @@ impl Driver {
             queue: VecDeque::new(),
             waiting: VecDeque::new(),
             asking: None,
+            typing: Typing::default(),
             backoff: Backoff::default(),
             hint: None,
             server: None,
@@ -298,6 +302,7 @@ impl Driver {
                     Some(command) => self.waiting.push_back(command),
                 },
                 reply = answer(&mut self.asking) => self.answered(reply)?,
+                datagram = connection.whispered() => self.overheard(datagram),
                 frame = live.next(), if quiet => match frame {
                     // A server that is stopping still answers what it has taken.
                     Err(Error::Disconnected) if self.hint.is_some() => ended = true,
@@ -305,6 +310,17 @@ impl Driver {
                     frame => self.take(&frame?)?,
                 },
             }
+        }
+    }
+
+    /// Told only to a user who has taken nearly everything else: it is worth nothing later, and nothing waits for it.
+    fn overheard(&mut self, datagram: Datagram) {
+        let Datagram::TypingBy { room, who } = datagram else { return };
+        let waiting = self.events.max_capacity() - self.events.capacity();
+        let taken = self.queue.is_empty() && waiting < typing::MOST_WAITING;
+        if taken && self.resume.is_watched(room) && self.typing.is_news(room, &who, Instant::now()) {
+            // A place was free just now.
+            let _ = self.events.try_send(Ok(Event::Typing { room, who }));
         }
     }
 

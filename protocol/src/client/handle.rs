@@ -14,12 +14,13 @@ use super::driver::{Link, State};
 use super::restore::hint;
 use super::{Error, Room, ToTarget};
 use crate::cursor::{Cursor, Receipt, Seq};
+use crate::datagram::Datagram;
 use crate::error::{ErrorCode, Refusal};
 use crate::frame::{PageFrom, PageRequest, Reply, Request, WatchState, Welcome};
 use crate::limits::{MAX_TEXT, MAX_WATCHES};
 use crate::message::{MessageId, MessageKind};
 use crate::name::Target;
-use crate::room::{MemberSummary, RoomId, RoomSummary};
+use crate::room::{AwaySummary, MemberSummary, RoomId, RoomSummary};
 use crate::safe_text::SafeText;
 
 /// How long a busy server is waited for in all; a post of a client that reconnects has no end but a receipt.
@@ -243,6 +244,34 @@ impl Handle {
             if end {
                 return Ok(list);
             }
+        }
+    }
+
+    /// Members who are away; of `@name` that account, if it is.
+    ///
+    /// # Errors
+    /// Those of [`Handle::request`].
+    pub async fn away(&self, target: &Target) -> Result<Vec<AwaySummary>, Error> {
+        let mut all: Vec<AwaySummary> = Vec::new();
+        loop {
+            let after = all.last().map(|member| member.name.clone());
+            let request = Request::WhoIsAway { target: target.clone(), after };
+            let Reply::Away { members, more } = self.ask(request).await? else {
+                return Err(unexpected());
+            };
+            let end = members.is_empty() || !more;
+            all.extend(members);
+            if end {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Tells the others who watch the room that a message is being written, if they are few: say it again every three
+    /// seconds while it is. Lost where there is no connection; never waits.
+    pub fn typing(&self, room: RoomId) {
+        if let Ok(connection) = self.connection() {
+            connection.whisper(&Datagram::Typing { room });
         }
     }
 

@@ -19,6 +19,7 @@ mod resume;
 mod roaming;
 mod silence;
 mod tls;
+mod typing;
 
 use std::ops::Deref;
 use std::time::Duration;
@@ -75,6 +76,14 @@ pub enum Event {
         keep: Cursor,
         /// The newest event: once it came, all that the server still has was seen again.
         head: Cursor,
+    },
+    /// Somebody else writes a message in a watched room; told again after some seconds while they do. May be lost:
+    /// it is told to whoever takes events as they come.
+    Typing {
+        /// The room.
+        room: RoomId,
+        /// Who.
+        who: AccountName,
     },
     /// No more events of this room.
     Unwatched {

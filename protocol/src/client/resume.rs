@@ -109,6 +109,11 @@ impl Resume {
         self.rooms.get_mut(&event.room).map_or(Verdict::Drop, |watched| watched.place.check(at))
     }
 
+    /// Whether events of this room are wanted.
+    pub(super) fn is_watched(&self, room: RoomId) -> bool {
+        self.rooms.contains_key(&room)
+    }
+
     /// What to do with a notice from the live stream.
     pub(super) fn check_notice(&mut self, notice: &Notice) -> Verdict {
         let at = Cursor { epoch: notice.epoch, seq: notice.seq };

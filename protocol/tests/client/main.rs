@@ -6,3 +6,4 @@ mod connecting;
 mod hostile;
 mod resuming;
 mod server;
+mod typing;

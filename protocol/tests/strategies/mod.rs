@@ -4,9 +4,10 @@ use base64::Engine as _;
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
+use quip_protocol::datagram::Datagram;
 use quip_protocol::frame::{Labelled, PageEnd, PageFrom, PageRequest, Push, Reply, Request, WatchState};
 use quip_protocol::room::{
-    AccountSummary, BotSummary, ConsumerSummary, DeviceSummary, MemberSummary, RoomSummary,
+    AccountSummary, AwaySummary, BotSummary, ConsumerSummary, DeviceSummary, MemberSummary, RoomSummary,
 };
 use quip_protocol::{
     AccountName, ConsumerName, Cursor, DeviceKey, Epoch, ErrorCode, Event, EventBody, InviteCode, Message,
@@ -214,7 +215,10 @@ fn request_about_rooms() -> impl Strategy<Value = Request> {
         (room_name(), name(), role()).prop_map(|(room, who, role)| Request::SetRole { room, who, role }),
         (room_name(), line()).prop_map(|(room, topic)| Request::SetTopic { room, topic }),
         room_name().prop_map(|room| Request::Archive { room }),
-        (target(), of(name())).prop_map(|(target, after)| Request::Members { target, after }),
+        (target(), of(name()), any::<bool>()).prop_map(|(target, after, away)| match away {
+            false => Request::Members { target, after },
+            true => Request::WhoIsAway { target, after },
+        }),
     ]
 }
 
@@ -235,6 +239,7 @@ fn request_about_accounts() -> impl Strategy<Value = Request> {
         (name(), key(), line()).prop_map(|(name, key, label)| Request::NewToken { name, key, label }),
         Just(Request::Tokens),
         name().prop_map(|name| Request::RevokeToken { name }),
+        of(line()).prop_map(|text| Request::SetAway { text }),
     ]
 }
 
@@ -344,6 +349,10 @@ pub fn reply() -> impl Strategy<Value = Reply> {
             cursor,
             new
         }),
+        (vec((name(), line()), 0..5), any::<bool>()).prop_map(|(away, more)| Reply::Away {
+            members: away.into_iter().map(|(name, text)| AwaySummary { name, text }).collect(),
+            more
+        }),
     ]
 }
 
@@ -375,5 +384,12 @@ pub fn page_end() -> impl Strategy<Value = PageEnd> {
     prop_oneof![
         (room(), cursor()).prop_map(|(room, head)| PageEnd::Complete { room, head }),
         refusal().prop_map(PageEnd::Refused),
+    ]
+}
+
+pub fn datagram() -> impl Strategy<Value = Datagram> {
+    prop_oneof![
+        room().prop_map(|room| Datagram::Typing { room }),
+        (room(), name()).prop_map(|(room, who)| Datagram::TypingBy { room, who }),
     ]
 }

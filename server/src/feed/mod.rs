@@ -211,6 +211,13 @@ impl Feeds {
         self.find(key)?.tail.read().frame(seq)
     }
 
+    /// Watches of a log that have not ended, at most so many of them.
+    pub fn watching(&self, key: FeedKey, most: usize) -> Vec<Arc<Watch>> {
+        let Some(feed) = self.find(key) else { return Vec::new() };
+        let watchers = feed.watchers.lock();
+        watchers.iter().filter(|watch| watch.end() == Seq(u64::MAX)).take(most).cloned().collect()
+    }
+
     /// Feeds that exist, for metrics.
     pub fn len(&self) -> usize {
         self.map.read().len()

@@ -39,6 +39,11 @@ impl Watch {
         self.account
     }
 
+    /// Whether it is of the session that this bell wakes.
+    pub fn rings(&self, doorbell: &Arc<Doorbell>) -> bool {
+        Arc::ptr_eq(&self.doorbell, doorbell)
+    }
+
     /// The last seq that may be seen.
     pub fn end(&self) -> Seq {
         Seq(self.end.load(Ordering::Acquire))

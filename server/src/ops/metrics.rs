@@ -27,6 +27,10 @@ pub struct Metrics {
     pub live_bytes: AtomicU64,
     /// Pages that were served.
     pub pages: AtomicU64,
+    /// Datagrams that came.
+    pub datagrams: AtomicU64,
+    /// Those of them that were passed on to nobody.
+    pub datagrams_dropped: AtomicU64,
 }
 
 impl Metrics {
@@ -43,7 +47,7 @@ impl Metrics {
     }
 
     /// Every counter by name, in a fixed order.
-    pub fn all(&self) -> [(&'static str, u64); 10] {
+    pub fn all(&self) -> [(&'static str, u64); 12] {
         let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("commands", value(&self.commands)),
@@ -56,6 +60,8 @@ impl Metrics {
             ("live_writes", value(&self.live_writes)),
             ("live_bytes", value(&self.live_bytes)),
             ("pages", value(&self.pages)),
+            ("datagrams", value(&self.datagrams)),
+            ("datagrams_dropped", value(&self.datagrams_dropped)),
         ]
     }
 

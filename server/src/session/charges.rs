@@ -28,6 +28,7 @@ pub struct Spent {
     makings: Mutex<Budgets<AccountId>>,
     codes: Mutex<Budgets<IpAddr>>,
     handshakes: Mutex<Budgets<IpAddr>>,
+    whispers: Mutex<Budgets<AccountId>>,
 }
 
 impl Spent {
@@ -35,6 +36,11 @@ impl Spent {
     pub fn may_shake_hands(&self, address: IpAddr, limits: &LimitsConfig, now: Timestamp) -> bool {
         let source = source(address);
         source.is_loopback() || self.handshakes.lock().has(&source, handshakes(limits), now)
+    }
+
+    /// Whether a datagram of this account is looked at. Taken for any, also for one that is none.
+    pub fn may_whisper(&self, payer: AccountId, rate: Rate, now: Timestamp) -> bool {
+        self.whispers.lock().take(payer, 1, rate, now).is_ok()
     }
 
     /// A handshake was done. Not counted before: until then anybody could have written the address.

@@ -1,5 +1,5 @@
 //! Sessions: one connection each. A session authenticates the device by the key of its handshake, reads requests,
-//! and has three companions: replies, the live stream, and bulk transfers.
+//! and has four companions: replies, the live stream, bulk transfers, and datagrams.
 
 pub mod accept;
 pub mod budget;
@@ -7,11 +7,13 @@ mod bulk;
 pub mod charges;
 mod cursors;
 mod live;
+mod presence;
 pub mod registry;
 mod replies;
 mod requests;
 mod subscribe;
 pub mod tls;
+mod typing;
 mod unanswered;
 mod watching;
 
@@ -150,6 +152,7 @@ impl Session {
             ended = self.requests(&mut reader, channels, stop) => ended?,
             ended = live::run(self, &mut stop_live) => ended?,
             ended = bulk::run(self) => ended?,
+            ended = typing::run(self) => ended?,
             // The client has said all it wanted, or the server is stopping.
             ended = replies.run() => return if *stop_live.borrow() { Err(Ended::Stopping) } else { ended },
         }
@@ -212,7 +215,8 @@ impl Session {
         *self.payer.lock() = Some(owner.answer.unwrap_or(account));
         *self.account.lock() = Some(account);
         self.entered.notify_one();
-        self.shared.node.sessions.enter(account, self.key, self.connection.clone());
+        let doorbell = Arc::clone(self.watching.doorbell());
+        self.shared.node.sessions.enter(account, self.key, self.connection.clone(), doorbell);
         // A revocation ends the connections that it finds; one between the question who this is and here found none.
         if self.ask(|engine| engine.account_of(&self.key).is_err()).answer {
             self.shared.node.sessions.revoke_device(&self.key);

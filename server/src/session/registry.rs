@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use quip_protocol::error::close;
-use quip_protocol::{AccountId, DeviceKey};
+use quip_protocol::{AccountId, DeviceKey, SafeLine};
 
 use super::budget::{Tally, source};
 use super::charges::Spent;
+use super::presence::{Presence, Said};
+use crate::feed::{Doorbell, Watch};
 
 /// All sessions of this node.
 #[derive(Debug, Default)]
@@ -23,6 +26,8 @@ pub struct Sessions {
 #[derive(Debug, Default)]
 struct Live {
     by_account: HashMap<AccountId, Vec<Connected>>,
+    /// Those of them that are away, and what they said: few, so that asking for them costs little.
+    away: HashMap<AccountId, SafeLine>,
     by_source: HashMap<IpAddr, u32>,
     total: u32,
 }
@@ -31,6 +36,19 @@ struct Live {
 struct Connected {
     device: DeviceKey,
     connection: quinn::Connection,
+    doorbell: Arc<Doorbell>,
+    said: Said,
+}
+
+impl Live {
+    /// Something of the account's connections has changed.
+    fn look_again(&mut self, account: AccountId) {
+        let connected = self.by_account.get(&account).into_iter().flatten();
+        match Presence::of(connected.map(|c| (c.device, &c.said))) {
+            Presence::Away { text, .. } => drop(self.away.insert(account, text)),
+            Presence::Online | Presence::Offline => drop(self.away.remove(&account)),
+        }
+    }
 }
 
 /// Counted among the connections until it is dropped.
@@ -79,20 +97,57 @@ impl Sessions {
         self.live.lock().total
     }
 
-    /// A device of an account is connected.
-    pub fn enter(&self, account: AccountId, device: DeviceKey, connection: quinn::Connection) {
-        self.live.lock().by_account.entry(account).or_default().push(Connected { device, connection });
+    /// A device of an account is connected. Its watches ring `doorbell`.
+    pub fn enter(
+        &self,
+        account: AccountId,
+        device: DeviceKey,
+        connection: quinn::Connection,
+        doorbell: Arc<Doorbell>,
+    ) {
+        let mut live = self.live.lock();
+        let connected = Connected { device, connection, doorbell, said: Said::Nothing };
+        live.by_account.entry(account).or_default().push(connected);
+        live.look_again(account);
+    }
+
+    /// A connection says whether somebody is there.
+    pub fn say(&self, account: AccountId, connection: &quinn::Connection, said: Said) {
+        let mut live = self.live.lock();
+        let connected = live.by_account.get_mut(&account).into_iter().flatten();
+        for other in connected.filter(|other| other.is(connection)) {
+            other.said = said.clone();
+        }
+        live.look_again(account);
+    }
+
+    /// Those of some accounts that are away, and what they said.
+    pub fn away(&self, among: impl Fn(AccountId) -> bool) -> Vec<(AccountId, SafeLine)> {
+        let live = self.live.lock();
+        let away = live.away.iter().filter(|(account, _)| among(**account));
+        away.map(|(account, text)| (*account, text.clone())).collect()
+    }
+
+    /// The connections that watch.
+    pub fn connections_of(&self, watches: &[Arc<Watch>]) -> Vec<quinn::Connection> {
+        let live = self.live.lock();
+        let connection = |watch: &Arc<Watch>| {
+            let connected = live.by_account.get(&watch.account())?;
+            connected.iter().find(|c| watch.rings(&c.doorbell)).map(|c| c.connection.clone())
+        };
+        watches.iter().filter_map(connection).collect()
     }
 
     /// It is no longer.
     pub fn leave(&self, account: AccountId, connection: &quinn::Connection) {
         let mut live = self.live.lock();
         if let Some(connected) = live.by_account.get_mut(&account) {
-            connected.retain(|other| other.connection.stable_id() != connection.stable_id());
+            connected.retain(|other| !other.is(connection));
             if connected.is_empty() {
                 live.by_account.remove(&account);
             }
         }
+        live.look_again(account);
     }
 
     /// Whether a device of the account is connected.
@@ -132,6 +187,10 @@ impl Sessions {
 }
 
 impl Connected {
+    fn is(&self, connection: &quinn::Connection) -> bool {
+        self.connection.stable_id() == connection.stable_id()
+    }
+
     fn revoke(&self) {
         self.connection.close(close::REVOKED.into(), b"this device was revoked or its account suspended");
     }

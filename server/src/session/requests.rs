@@ -80,6 +80,7 @@ impl Session {
             Request::Open { target } => return self.open(account, target),
             Request::Watch { rooms } => return Ok(Todo::Watch(account, rooms)),
             Request::WatchInbox { from } => return Ok(Todo::WatchInbox(account, from)),
+            Request::SetAway { text } => return Ok(Todo::Answer(self.set_away(account, text)?, 0)),
             Request::Unwatch { room } => {
                 self.watching.remove(&self.shared.node.feeds, FeedKey::Room(room));
                 return Ok(Todo::Answer(Reply::Done, 0));
@@ -124,6 +125,9 @@ impl Session {
                 Ok(Reply::Rooms { rooms, more })
             }
             Request::Members { target, after } => self.members(engine, account, &target, after.as_ref()),
+            Request::WhoIsAway { target, after } => {
+                self.who_is_away(engine, account, &target, after.as_ref())
+            }
             Request::Devices => Ok(Reply::Devices(self.devices(engine, account))),
             Request::Tokens => {
                 let bots = engine.bots(account).filter_map(|bot| {

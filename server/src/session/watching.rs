@@ -28,6 +28,11 @@ struct Current {
 }
 
 impl Watching {
+    /// What tells these watches from those of other sessions.
+    pub fn doorbell(&self) -> &Arc<Doorbell> {
+        &self.doorbell
+    }
+
     /// Watches a log, which stands at `head`, instead of any watch of it before. Nothing is served before
     /// [`Watching::begin`]. `None` if the session watches as much as it may.
     pub fn add(

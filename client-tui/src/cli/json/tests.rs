@@ -134,8 +134,13 @@ fn rooms_members_accounts() {
     );
     let member = MemberSummary { name: name("bob"), role: Role::Owner, online: true, bot: false };
     assert_eq!(
-        text(&Line::member(&ops(), &member)),
-        r##"{"type":"member","room":"#ops","name":"bob","role":"owner","online":true,"bot":false}"##
+        text(&Line::member(&ops(), &member, None)),
+        r##"{"type":"member","room":"#ops","name":"bob","role":"owner","online":true,"bot":false,"presence":"online"}"##
+    );
+    let lunch = SafeLine::new("lunch");
+    assert_eq!(
+        text(&Line::member(&ops(), &member, Some(&lunch))),
+        r##"{"type":"member","room":"#ops","name":"bob","role":"owner","online":true,"bot":false,"presence":"away","away":"lunch"}"##
     );
     let account = AccountSummary {
         name: name("bot"),
@@ -146,10 +151,10 @@ fn rooms_members_accounts() {
         online: false,
         created_at: Timestamp(0),
     };
-    let start = r#"{"type":"account","name":"bot","bot":true,"owner":"ann","admin":false,"suspended":false,"online":false,"created_at":"1970-01-01T00:00:00.000Z""#;
-    assert_eq!(text(&Line::account(&account, None)), format!("{start}}}"));
+    let start = r#"{"type":"account","name":"bot","bot":true,"owner":"ann","admin":false,"suspended":false,"online":false,"presence":"offline","created_at":"1970-01-01T00:00:00.000Z""#;
+    assert_eq!(text(&Line::account(&account, Some(&lunch), None)), format!("{start}}}"));
     assert_eq!(
-        text(&Line::account(&account, Some("quip://h:1"))),
+        text(&Line::account(&account, None, Some("quip://h:1"))),
         format!(r#"{start},"server":"quip://h:1"}}"#)
     );
 }
