@@ -30,5 +30,5 @@ pub use outbox::{Outbox, OutboxError};
 pub use outdated::{Piece, Stretch};
 pub use problem::Problem;
 pub use replica::{Copied, Replica, ReplicaError};
-pub use whole::Behind;
 pub use store::{Frames, Ids, Opened, Store, StoreError, StoreOptions};
+pub use whole::Behind;

@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use quip_protocol::frame::PageFrom;
 use quip_protocol::room::RoomSummary;
 use quip_protocol::{
-    Cursor, Epoch, Event, EventBody, Message, MessageId, MessageKind, RoomId, RoomKind, SafeLine, Seq, Timestamp,
+    Cursor, Epoch, Event, EventBody, Message, MessageId, MessageKind, RoomId, RoomKind, SafeLine, Seq,
+    Timestamp,
 };
 use quip_storage::{Behind, Opened, Replica};
 

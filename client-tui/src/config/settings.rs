@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::{ConfigError, Paths};
 use crate::app::Level;
 use crate::app::keymap::{Action, Keymap};
+use crate::app::older::Keep;
 
 /// The file with all defaults, as `quip default-config` prints it.
 pub const DEFAULT: &str = include_str!("default_quip.toml");
@@ -70,6 +71,8 @@ pub struct Settings {
     pub alerts: Alerts,
     /// Whether the mouse is ours.
     pub mouse: bool,
+    /// How much of each room is kept on this disk.
+    pub keep: Keep,
     /// Keys.
     pub keys: Keymap,
 }
@@ -82,6 +85,7 @@ impl Default for Settings {
             notify: Level::Mentions,
             alerts: Alerts::Auto,
             mouse: false,
+            keep: Keep::default(),
             keys: Keymap::default(),
         }
     }
@@ -98,8 +102,25 @@ struct File {
     alerts: Alerts,
     #[serde(default)]
     mouse: bool,
+    #[serde(default, deserialize_with = "keep")]
+    keep: Keep,
     #[serde(default)]
     keys: BTreeMap<String, String>,
+}
+
+/// `"all"`, or a number.
+fn keep<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Keep, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(u64),
+        Word(String),
+    }
+    match Written::deserialize(input) {
+        Ok(Written::Number(count)) => Ok(Keep::Newest(count)),
+        Ok(Written::Word(word)) if word == "all" => Ok(Keep::All),
+        _ => Err(serde::de::Error::custom("keep is \"all\" or a number of messages")),
+    }
 }
 
 impl Settings {
@@ -133,8 +154,8 @@ impl Settings {
             };
             keys.bind(read, action);
         }
-        let File { theme, notify, alerts, mouse, .. } = file;
-        Ok(Settings { theme, notify, alerts, mouse, keys })
+        let File { theme, notify, alerts, mouse, keep, .. } = file;
+        Ok(Settings { theme, notify, alerts, mouse, keep, keys })
     }
 }
 
@@ -194,6 +215,8 @@ mod tests {
     fn the_default_file_says_the_defaults() {
         assert_eq!(Settings::parse(DEFAULT), Ok(Settings::default()));
         assert_eq!(Settings::parse(""), Ok(Settings::default()));
+        assert_eq!(Settings::parse("keep = \"all\"").map(|settings| settings.keep), Ok(Keep::All));
+        assert_eq!(Settings::parse("keep = 0").map(|settings| settings.keep), Ok(Keep::Newest(0)));
         for (name, _) in Action::NAMES {
             assert!(DEFAULT.contains(&format!("\"{name}\"")), "{name} is not explained");
         }
@@ -210,6 +233,8 @@ mod tests {
             ("colour = true", "line 1: unknown field `colour`"),
             ("\ntheme = \"pink\"", "line 2: unknown variant `pink`"),
             ("mouse = 3", "line 1: invalid type"),
+            ("keep = \"some\"", "line 1: keep is \"all\" or a number of messages"),
+            ("\nkeep = -1", "line 2: keep is \"all\" or a number of messages"),
             ("[keys]\n\"ctrl+gg\" = \"switch\"", "[keys] \"ctrl+gg\": gg is no key"),
             ("[keys]\n\"ctrl+g\" = \"jump\"", "[keys] \"ctrl+g\": \"jump\" is no action"),
             ("[keys]\n\"g\" = \"switch\"", "[keys] \"g\": a letter alone is for writing"),

@@ -52,6 +52,8 @@ pub struct World {
     pub slow: bool,
     /// How many events the index has yet to look at.
     pub remaining: u64,
+    /// The newest notice.
+    pub inbox: Seq,
     /// Everything the app wanted, in order.
     pub wanted: Vec<Effect>,
     /// Deliveries that wait for the connection.
@@ -79,6 +81,7 @@ impl World {
             refuse: None,
             slow: false,
             remaining: 0,
+            inbox: Seq::ZERO,
             wanted: Vec::new(),
             outbox: VecDeque::new(),
         }
@@ -264,6 +267,9 @@ impl World {
                     })
                     .collect(),
             },
+            Request::WatchInbox { .. } => {
+                Reply::Inbox { head: Cursor { epoch: Epoch::FIRST, seq: self.inbox } }
+            }
             Request::Open { target } => Reply::Room(find(target)?.summary.clone()),
             Request::Join { room } => Reply::Room(find(&room.clone().into())?.summary.clone()),
             Request::Members { target, .. } => {
