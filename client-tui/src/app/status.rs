@@ -111,6 +111,7 @@ impl App {
             return ("●", Mood::Waiting, format!("catching up: {} more to come", self.behind()));
         }
         let older = match self.older_left() {
+            _ if !self.listed_once => " · listing your rooms…".to_owned(),
             0..WORTH_SAYING => String::new(),
             left => format!(" · {left} older to fetch"),
         };
