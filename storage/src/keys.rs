@@ -12,6 +12,8 @@ pub(crate) const POSITION: [u8; 1] = [1];
 pub(crate) const OWNER: [u8; 1] = [2];
 /// Which index looks at a replica.
 pub(crate) const INDEX_ID: [u8; 1] = [3];
+/// The newest notice that a replica's owner has taken.
+pub(crate) const INBOX: [u8; 1] = [4];
 
 pub(crate) const ACCOUNT: u8 = b'a';
 pub(crate) const CURSOR: u8 = b'k';
@@ -30,6 +32,8 @@ pub(crate) const CONSUMER: u8 = b'p';
 pub(crate) const ROOM: u8 = b'r';
 pub(crate) const BLOCK: u8 = b't';
 pub(crate) const INVITE: u8 = b'v';
+/// From where on a room of a replica has no hole.
+pub(crate) const WHOLE: u8 = b'w';
 
 fn one(prefix: u8, id: u64) -> [u8; 9] {
     let mut key = [prefix; 9];
@@ -93,6 +97,11 @@ pub(crate) fn outdated(room: RoomId, first: Seq) -> IVec {
 /// The cursor of a replica's room.
 pub(crate) fn cursor(room: RoomId) -> IVec {
     IVec::from(one(CURSOR, room.0).as_slice())
+}
+
+/// From where on a replica's room has no hole, up to its cursor.
+pub(crate) fn whole(room: RoomId) -> IVec {
+    IVec::from(one(WHOLE, room.0).as_slice())
 }
 
 /// Up to where a replica's room is to be fetched before it is known what the server lost.
@@ -170,11 +179,13 @@ pub(crate) fn describe(key: &[u8]) -> String {
     match key.first().copied() {
         Some(0) => "the schema".to_owned(),
         Some(1) => "the position".to_owned(),
+        Some(4) => "the inbox".to_owned(),
         Some(ACCOUNT) => format!("account {id}"),
         Some(ROOM) => format!("room {id}"),
         Some(HEAD) => format!("the head of room {id}"),
         Some(MEMBER) => format!("account {} in room {}", pair.1, pair.0),
         Some(CURSOR) => format!("the cursor of room {id}"),
+        Some(WHOLE) => format!("the beginning of what is whole of room {id}"),
         Some(MERGE) => format!("the merge of room {id}"),
         Some(LOST) => format!("a lost message of room {id}"),
         Some(AMENDMENT) => format!("an amendment in room {id}"),

@@ -22,6 +22,7 @@ mod outdated;
 mod patch;
 mod read;
 mod timeline;
+mod whole;
 
 pub use data_dir::{DataDir, DataDirError};
 pub use journal::{Checked, Journal, JournalError, JournalOptions, Replay};
@@ -30,3 +31,4 @@ pub use outdated::{Piece, Stretch};
 pub use problem::Problem;
 pub use replica::{Copied, Replica, ReplicaError};
 pub use store::{Frames, Ids, Opened, Store, StoreError, StoreOptions};
+pub use whole::Behind;

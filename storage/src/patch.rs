@@ -88,6 +88,8 @@ impl<'a> Patch<'a> {
                 self.frames.remove(&target.0);
             }
         }
+        // What was rewritten by what goes is forgotten too: there may be holes anywhere now.
+        self.batch.remove(keys::whole(self.room));
         self.put_aside(keep.seq)?;
         self.batch.insert(keys::merge(self.room), versioned(&head));
         let key = keys::cursor(self.room);

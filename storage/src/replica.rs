@@ -61,6 +61,8 @@ pub struct Copied {
     pub summary: RoomSummary,
     /// Events behind this one are to be asked for; `None` if there are none here.
     pub cursor: Option<Cursor>,
+    /// From here up to the cursor nothing is missing, if that was looked at.
+    pub whole: Option<Seq>,
 }
 
 /// A local copy. One writer at a time; its owner holds the lock of the directory that it lies in.
@@ -139,7 +141,8 @@ impl Replica {
             let (key, value) = pair?;
             let summary: RoomSummary = parse(&key, &value)?;
             let cursor = self.record(&keys::cursor(summary.id))?;
-            rooms.push(Copied { summary, cursor });
+            let whole = self.record(&keys::whole(summary.id))?;
+            rooms.push(Copied { summary, cursor, whole });
         }
         Ok(rooms)
     }
@@ -170,6 +173,7 @@ impl Replica {
         batch.remove(keys::room(room));
         batch.remove(keys::cursor(room));
         batch.remove(keys::merge(room));
+        batch.remove(keys::whole(room));
         let (first, last) = keys::every_lost(room);
         let lost = self.database.scan(&first, &last);
         let blocks = self.database.scan(&keys::block(room, Seq::ZERO), &keys::block(room, Seq(u64::MAX)));

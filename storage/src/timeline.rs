@@ -91,6 +91,11 @@ impl<'a> BlockBytes<'a> {
         Ok(BlockBytes { first: Seq(first), count, frames })
     }
 
+    /// The seq of the last event.
+    pub(crate) fn last(self) -> Seq {
+        Seq(self.first.0.saturating_add(self.count as u64 - 1))
+    }
+
     /// The events' frames with their seqs.
     pub(crate) fn frames(self) -> impl Iterator<Item = Result<(Seq, &'a [u8]), &'static str>> {
         let mut rest = self.frames;

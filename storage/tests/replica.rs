@@ -8,10 +8,12 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use quip_protocol::frame::PageFrom;
+use quip_protocol::room::RoomSummary;
 use quip_protocol::{
-    Cursor, Epoch, Event, EventBody, Message, MessageId, MessageKind, RoomId, Seq, Timestamp,
+    Cursor, Epoch, Event, EventBody, Message, MessageId, MessageKind, RoomId, RoomKind, SafeLine, Seq,
+    Timestamp,
 };
-use quip_storage::{Opened, Replica};
+use quip_storage::{Behind, Opened, Replica};
 
 const ROOM: RoomId = RoomId(7);
 const EVENTS: u64 = 400;
@@ -172,6 +174,25 @@ fn settled(mut events: Vec<Event>) -> Vec<Event> {
     events
 }
 
+/// What is missing between `floor` and `whole`, looking back, newest first.
+fn missing(replica: &Replica, mut whole: Seq, floor: Seq) -> Vec<u64> {
+    let mut missing = Vec::new();
+    while whole > floor {
+        whole = match replica.behind(ROOM, whole, floor).unwrap() {
+            Behind::Whole(further) => {
+                assert!(further < whole, "it gets on");
+                further
+            }
+            Behind::Hole(first, last) => {
+                assert!(floor <= first && first <= last && last < whole, "{first:?} {last:?}");
+                missing.extend((first.0..=last.0).rev());
+                first
+            }
+        };
+    }
+    missing
+}
+
 fn run(dir: &Path, log: &[Event], steps: &[Step]) -> (Replica, Model, u64) {
     let mut replica = Replica::open(dir).unwrap().0;
     let mut model = Model::default();
@@ -228,6 +249,10 @@ proptest! {
         prop_assert_eq!(seqs(&read_all(&replica)), present.clone());
         prop_assert_eq!(seqs(&read_back(&replica)), present);
         prop_assert_eq!(replica.newest(ROOM).unwrap().map(|c| c.seq.0), model.present.last().copied());
+        for floor in [1, 40, EVENTS] {
+            let expected: Vec<u64> = (floor..=EVENTS).rev().filter(|seq| !model.present.contains(seq)).collect();
+            prop_assert_eq!(missing(&replica, Seq(EVENTS + 1), Seq(floor)), expected);
+        }
         // Once the holes are filled, in whatever order that was, every message is as it is at the server.
         if live < EVENTS {
             replica.insert(ROOM, &log[live as usize..], Seq(live)).unwrap();
@@ -288,6 +313,45 @@ proptest! {
         }
         replica.remove(ROOM).unwrap();
         prop_assert_eq!(replica.lost(ROOM).unwrap(), Some(vec![]));
+    }
+}
+
+#[test]
+fn what_is_whole_and_what_was_seen_is_kept_until_it_is_not_true_any_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("replica");
+    let (replica, _) = Replica::open(&path).unwrap();
+    assert_eq!(replica.inbox().unwrap(), None);
+    let mut summary = summary();
+    summary.head.seq = Seq(EVENTS);
+    replica.put_rooms(&[summary]).unwrap();
+    replica.insert(ROOM, &log(), Seq::ZERO).unwrap();
+    let at = Cursor { epoch: Epoch::FIRST, seq: Seq(17) };
+    replica.set_inbox(at).unwrap();
+    replica.set_whole(ROOM, Seq(3)).unwrap();
+    let whole = |replica: &Replica| replica.rooms().unwrap()[0].whole;
+    replica.sync().unwrap();
+    drop(replica);
+    let (replica, _) = Replica::open(&path).unwrap();
+    assert_eq!((replica.inbox().unwrap(), whole(&replica)), (Some(at), Some(Seq(3))));
+    replica.cut(ROOM, Cursor { epoch: Epoch::FIRST, seq: Seq(300) }, Seq(300)).unwrap();
+    assert_eq!(whole(&replica), None, "what was rewritten behind the cut is gone too");
+}
+
+fn summary() -> RoomSummary {
+    RoomSummary {
+        id: ROOM,
+        target: "#ops".parse().unwrap(),
+        kind: RoomKind::Public,
+        topic: SafeLine::default(),
+        archived: false,
+        role: None,
+        members: 1,
+        head: Cursor::default(),
+        active_at: Timestamp(0),
+        read: Seq::ZERO,
+        unread: 0,
+        mentions: 0,
     }
 }
 

@@ -16,6 +16,7 @@ mod load;
 mod newcomer;
 mod offline;
 mod plain;
+mod prefetch;
 mod presence;
 mod refusals;
 mod roaming;

@@ -6,7 +6,7 @@ use quip_protocol::Target;
 use quip_protocol::frame::PageFrom;
 use quip_tests::{Quip, Server, Terminal, connected, eventually, join, post_all, within};
 
-fn fast() -> Server {
+pub fn fast() -> Server {
     Server::with_config("[limits]\nmessages_per_second = 100000\nburst_messages = 100000")
 }
 
@@ -153,6 +153,10 @@ async fn much_that_was_missed_comes_without_a_gap() {
         server.restart();
         terminal.shows("the very last one");
         terminal.shows("connected to");
+        // It is written to the disk behind what is seen, and /quit does not wait for it.
+        eventually("it is in the copy", || {
+            ann.run(&["search", "very last one"]).ok().lines().next().map(drop)
+        });
         terminal.say("/quit");
         terminal.ends();
         assert!(server.stop());
@@ -166,7 +170,7 @@ async fn much_that_was_missed_comes_without_a_gap() {
     .unwrap();
 }
 
-fn seq(line: &str) -> Option<u64> {
+pub fn seq(line: &str) -> Option<u64> {
     let rest = line.split("\"seq\":").nth(1)?;
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }

@@ -59,6 +59,10 @@ pub enum Command {
     Rooms,
     /// Look for messages in all rooms.
     Search(String),
+    /// Send a refused message again.
+    Resend,
+    /// Forget a refused message.
+    Drop,
     /// Archive the room.
     Archive,
     /// Show keys and commands.
@@ -187,6 +191,12 @@ pub const TABLE: &[Entry] = &[
     }),
     entry("delete", "", "delete the selected or your last message", Words::Nothing, |w| {
         none(w, Command::Delete)
+    }),
+    entry("resend", "", "send the selected or last refused message again", Words::Nothing, |w| {
+        none(w, Command::Resend)
+    }),
+    entry("drop", "", "drop the selected or last refused message", Words::Nothing, |w| {
+        none(w, Command::Drop)
     }),
     entry("archive", "", "end writing in this room", Words::Nothing, |w| none(w, Command::Archive)),
     with_alias("?", entry("help", "", "show this", Words::Nothing, |w| none(w, Command::Help))),

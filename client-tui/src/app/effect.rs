@@ -30,6 +30,18 @@ pub enum Effect {
         /// How many at most.
         limit: u32,
     },
+    /// Bring older events of a room into the local copy, a piece of them, newest first, where nothing else is to be
+    /// done: [`super::Input::Brought`], [`super::Input::NotBrought`].
+    Bring {
+        /// The room.
+        room: RoomId,
+        /// Its name.
+        target: Target,
+        /// From here on all are there.
+        below: Seq,
+        /// Down to here they are wanted.
+        floor: Seq,
+    },
     /// Move the account's read marker forward.
     Mark {
         /// The room.

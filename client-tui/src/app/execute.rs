@@ -80,7 +80,7 @@ impl App {
         self.limits.as_ref().map_or(quip_protocol::limits::MAX_TEXT, |limits| limits.text_bytes as usize)
     }
 
-    fn new_id(&mut self) -> MessageId {
+    pub(super) fn new_id(&mut self) -> MessageId {
         (self.new_id)()
     }
 
@@ -102,7 +102,7 @@ impl App {
         Ok(())
     }
 
-    fn deliver(&mut self, target: Target, request: Request) {
+    pub(super) fn deliver(&mut self, target: Target, request: Request) {
         if let Some(delivery) = Delivery::new(target.clone(), &request, self.now) {
             self.outbox.push(delivery);
         }
@@ -261,6 +261,8 @@ impl App {
                 self.edit_message(seq, &text)?;
             }
             Command::Delete => self.ask_to_delete()?,
+            Command::Resend => self.resend()?,
+            Command::Drop => self.drop_refused()?,
             Command::Archive => self.ask_to_archive()?,
             Command::React(emoji) => self.react(emoji)?,
             Command::Reply(text) => self.reply(&text)?,

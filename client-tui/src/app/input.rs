@@ -261,8 +261,35 @@ pub enum Input {
         /// Why.
         why: Failure,
     },
+    /// Older events that are for the local copy alone.
+    Older {
+        /// The room.
+        room: RoomId,
+        /// Down to where they were asked for.
+        floor: Seq,
+        /// Oldest first, up to where they were asked for; those are missing first that are nearer to `floor`.
+        events: Vec<Event>,
+        /// The room's newest event when they were read.
+        head: Cursor,
+    },
+    /// The local copy has all of the room's events from here on.
+    Brought {
+        /// The room.
+        room: RoomId,
+        /// The first of them.
+        whole: Seq,
+    },
+    /// Older events did not come.
+    NotBrought {
+        /// The room.
+        room: RoomId,
+        /// Why.
+        why: Failure,
+    },
     /// A delivery is durable.
     Receipt(Receipt),
+    /// A delivery is not taken for now, and sent again until it is.
+    HeldUp(Refusal),
     /// A delivery was refused, for good.
     Refused {
         /// The id of the delivery.

@@ -222,6 +222,7 @@ pub const TABLE: &[Binding] = &[
         "select a message for /reply, /react, /edit …",
     ),
     binding(&[], "  then Enter y o v", "its thread, or all; copy; $PAGER; versions"),
+    binding(&[], "  on a refused one r e d", "send it again, edit it, drop it"),
     binding(
         &[(plain(Code::Up), Action::Up), (plain(Code::Down), Action::Down)],
         "↑",

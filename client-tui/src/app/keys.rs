@@ -5,7 +5,6 @@ use quip_protocol::{RoomId, Seq};
 use super::complete::Completion;
 use super::composer::{Composer, TooMuch};
 use super::keymap::{self, Action};
-use super::outbox::State;
 use super::scroll::{self, Scroll};
 use super::{About, App, Effect, Key, Sheet, panes};
 
@@ -30,7 +29,7 @@ impl App {
         }
         match (action, written) {
             (Some(action), _) => self.act(action),
-            (None, Some(c)) if self.selected_key(c) => {}
+            (None, Some(c)) if self.picked_key(c) || self.selected_key(c) => {}
             (None, Some(c)) => self.write(c.encode_utf8(&mut [0; 4])),
             (None, None) => {}
         }
@@ -153,7 +152,7 @@ impl App {
             self.history.push(&text);
             return;
         }
-        if self.jump_back() {
+        if self.picked.take().is_some() || self.jump_back() {
             return;
         }
         if let Some(room) = self.rooms.current_mut()
@@ -259,6 +258,9 @@ impl App {
 
     /// Marks the message above, or below, as the one that commands are about.
     fn select(&mut self, up: bool) {
+        if self.pick(up) {
+            return;
+        }
         let Some(room) = self.rooms.current_mut() else { return };
         let is_message = |seq: &Seq| room.timeline.message(*seq).is_some();
         let (first, last) = (room.timeline.first().unwrap_or_default(), room.timeline.last());
@@ -303,17 +305,10 @@ impl App {
             self.composer.up(cells);
             return;
         }
-        let target = self.rooms.current().map(|room| room.summary.target.clone());
-        if let Some(delivery) = target.and_then(|target| self.outbox.recall(&target)) {
-            self.effects.push(Effect::Forget(delivery.id));
-            self.composer.set(&delivery.text);
-            if let super::outbox::What::Post { reply_to: Some(seq), .. } = delivery.what {
-                self.composer.about = About::Reply(seq);
-            }
-            if let State::Refused(refusal) = delivery.state {
-                self.complain(refusal.text.as_str());
-            }
-        } else if let Err(why) = self.begin_edit() {
+        if self.take_back().is_ok() {
+            return;
+        }
+        if let Err(why) = self.begin_edit() {
             self.say(why);
         }
     }

@@ -1,6 +1,7 @@
 //! What the client knows before it has asked anyone: its rooms, and what it has yet to deliver.
 
 use quip_protocol::{AccountName, Cursor, SafeLine, Target};
+use quip_storage::Copied;
 
 use super::App;
 use super::outbox::Delivery;
@@ -10,8 +11,10 @@ use super::outbox::Delivery;
 pub struct Loaded {
     /// The account.
     pub me: Option<AccountName>,
-    /// Its rooms, each with the last event up to which nothing is missing.
-    pub rooms: Vec<(quip_protocol::room::RoomSummary, Option<Cursor>)>,
+    /// The newest notice that it has taken.
+    pub inbox: Option<Cursor>,
+    /// Its rooms.
+    pub rooms: Vec<Copied>,
     /// What is to be delivered, and what was refused.
     pub deliveries: Vec<Delivery>,
 }
@@ -23,12 +26,12 @@ impl App {
             Err(why) => return self.complain(why.as_str()),
         };
         self.local = true;
-        self.me = loaded.me;
-        for (summary, cursor) in loaded.rooms {
+        (self.me, self.inbox) = (loaded.me, loaded.inbox);
+        for Copied { summary, cursor, whole } in loaded.rooms {
             let id = summary.id;
             self.rooms.put(summary);
             if let Some(room) = self.rooms.get_mut(id) {
-                room.caught = cursor;
+                (room.caught, room.whole) = (cursor, whole);
             }
         }
         for delivery in loaded.deliveries {

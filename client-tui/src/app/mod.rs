@@ -24,6 +24,8 @@ pub mod mentions;
 mod mouse;
 mod network;
 mod noise;
+mod notices;
+pub mod older;
 pub mod outbox;
 pub mod panes;
 pub mod plain;
@@ -31,6 +33,7 @@ pub mod presence;
 pub mod prompt;
 mod prompting;
 pub mod query;
+mod refused;
 pub mod room;
 pub mod rows;
 mod said;
@@ -51,7 +54,9 @@ use jiff::tz::TimeZone;
 use quip_protocol::frame::{PageFrom, Request};
 use quip_protocol::limits::Limits;
 use quip_protocol::room::AccountSummary;
-use quip_protocol::{AccountName, MessageId, RoomId, SafeLine, Seq, ServerLink, Target, Timestamp};
+use quip_protocol::{
+    AccountName, Cursor, MessageId, Refusal, RoomId, SafeLine, Seq, ServerLink, Target, Timestamp,
+};
 
 pub use alerts::Level;
 pub use complete::Completion;
@@ -109,6 +114,8 @@ pub struct Preferences {
     pub typing: bool,
     /// The user counts as away after so many milliseconds without a key; never with 0.
     pub away_after_ms: u64,
+    /// How much of each room is brought into the local copy.
+    pub keep: older::Keep,
 }
 
 /// How the connection is.
@@ -151,8 +158,19 @@ pub struct App {
     /// When the last input came.
     pub(crate) now: Timestamp,
     pub(crate) connection: Connection,
+    /// Since when it is so.
+    link_since: Timestamp,
+    /// Why the server takes nothing for now, and since when.
+    held_up: Option<(Refusal, Timestamp)>,
+    /// The refused message that is selected.
+    picked: Option<MessageId>,
     limits: Option<Limits>,
     inbox_watched: bool,
+    /// The newest notice that was taken when this began.
+    inbox: Option<Cursor>,
+    /// What came of the notices up to here is in the list of rooms that was asked for after them.
+    inbox_told: Seq,
+    older: older::Older,
     /// There are a replica and an outbox on the disk.
     pub(crate) local: bool,
     pub(crate) rooms: Rooms,
@@ -219,8 +237,14 @@ impl App {
             size: (80, 24),
             now,
             connection: Connection::Connecting,
+            link_since: now,
+            held_up: None,
+            picked: None,
             limits: None,
             inbox_watched: false,
+            inbox: None,
+            inbox_told: Seq::ZERO,
+            older: older::Older::default(),
             local: false,
             rooms: Rooms::default(),
             listing: Vec::new(),
@@ -263,9 +287,12 @@ impl App {
         let shown = self.said.is_some();
         self.said = self.said.take().filter(|said| said.until > now);
         let counting = matches!(self.connection, Connection::Down { retry_at: Some(_), .. });
+        // Only what is said of the connection depends on the time.
+        let counting = counting || self.connection == Connection::Connecting;
         self.changed |= input != Input::Tick || counting || shown != self.said.is_some();
         self.changed |= self.typing.pass(now);
         self.note_activity(&input);
+        let is_event = matches!(input, Input::Event(_));
         let looks_above = matches!(
             input,
             Input::Key(_)
@@ -287,6 +314,9 @@ impl App {
             other => self.network(other),
         }
         self.keep_up(looks_above);
+        if !is_event {
+            self.bring_older();
+        }
         std::mem::take(&mut self.effects)
     }
 
@@ -323,6 +353,7 @@ impl App {
             width: usize::from(self.panes().timeline.width),
             find: self.jump.as_ref().map(|jump| &jump.query),
             unfolded: &self.unfolded,
+            picked: self.picked,
         })
     }
 
@@ -373,6 +404,7 @@ impl App {
             return;
         }
         self.peeking = false;
+        self.picked = None;
         let mut composer = std::mem::take(&mut self.composer);
         if let Some(room) = self.rooms.current_mut() {
             room.draft = std::mem::take(&mut composer);

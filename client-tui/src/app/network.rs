@@ -3,8 +3,7 @@
 use quip_protocol::frame::{PageFrom, Reply, Request, WatchState, Welcome};
 use quip_protocol::room::RoomSummary;
 use quip_protocol::{
-    AccountName, Cursor, Event, EventBody, Notice, NoticeBody, Receipt, Refusal, RoomId, ServerLink, Target,
-    Timestamp,
+    Cursor, ErrorCode, Event, EventBody, Receipt, Refusal, RoomId, ServerLink, Target, Timestamp,
 };
 
 use super::outbox::What;
@@ -19,6 +18,10 @@ impl App {
         match input {
             Input::Up(welcome) => self.up_again(welcome),
             Input::Down { why, retry_in_ms } => {
+                if !matches!(self.connection, Connection::Down { .. }) {
+                    self.link_since = self.now;
+                }
+                self.held_up = None;
                 let retry_at = retry_in_ms.map(|ms| self.now.plus_ms(ms));
                 self.connection = Connection::Down { why, retry_at };
                 self.typing.clear();
@@ -31,7 +34,11 @@ impl App {
             Input::Unwatched { room, refusal } => self.unwatched(room, &refusal),
             Input::Page { room, from, events, head } => self.page(room, from, events, head),
             Input::PageFailed { room, why } => self.page_failed(room, &why),
+            Input::Brought { room, whole } => self.brought(room, whole),
+            Input::NotBrought { room, why } => self.not_brought(room, &why),
+            Input::Older { .. } => {}
             Input::Receipt(receipt) => self.receipt(receipt),
+            Input::HeldUp(refusal) => self.held_up(refusal),
             Input::Refused { id, refusal } => self.refused(id, &refusal),
             Input::MarkFailed { room, seq } => self.mark_failed(room, seq),
             Input::Local(loaded) => self.local(loaded),
@@ -56,6 +63,8 @@ impl App {
             self.said = None;
         }
         self.connection = Connection::Up;
+        self.link_since = self.now;
+        self.held_up = None;
         self.server = welcome.server;
         self.limits = Some(welcome.limits);
         self.me = welcome.account;
@@ -77,7 +86,7 @@ impl App {
         if self.inbox_watched {
             self.ask(Request::Rooms { after: None });
         } else {
-            self.ask(Request::WatchInbox { from: None });
+            self.ask(Request::WatchInbox { from: self.inbox });
         }
     }
 
@@ -104,36 +113,10 @@ impl App {
         }
     }
 
-    fn ring(&mut self) {
+    pub(super) fn ring(&mut self) {
         if self.now >= self.rang_at.plus_ms(BELL_EVERY_MS) {
             self.rang_at = self.now;
             self.effects.push(Effect::Bell);
-        }
-    }
-
-    fn notice(&mut self, notice: Notice) {
-        let me = self.me.clone();
-        let own = |by: &AccountName| me.as_ref() == Some(by);
-        match notice.body {
-            NoticeBody::Entered { target, by, .. } => {
-                if !own(&by) {
-                    self.say(match target {
-                        Target::Room(_) => format!("{by} brought you into {target}"),
-                        Target::Direct(_) => format!("{by} writes to you"),
-                    });
-                    self.ring();
-                }
-                self.ask(Request::Open { target });
-            }
-            NoticeBody::Gone { room, target, by } => {
-                if self.rooms.get(room).is_some() && !own(&by) {
-                    self.say(format!("{by} removed you from {target}"));
-                }
-                self.forget(room);
-            }
-            NoticeBody::Read { room, seq } => self.read_elsewhere(room, seq),
-            NoticeBody::Unread { room, seq } => self.unread_again(room, seq),
-            NoticeBody::Mentioned { .. } | NoticeBody::Devices => {}
         }
     }
 
@@ -142,6 +125,7 @@ impl App {
         room.timeline.truncate(keep.seq);
         room.lost.clear();
         room.caught = room.caught.map(|caught| caught.min(keep));
+        room.whole = None;
         room.summary.head = keep;
         room.marked = room.marked.min(keep.seq);
         room.summary.read = room.summary.read.min(keep.seq);
@@ -158,7 +142,7 @@ impl App {
         self.forget(id);
     }
 
-    fn forget(&mut self, id: RoomId) {
+    pub(super) fn forget(&mut self, id: RoomId) {
         let place = self.rooms.place();
         let was_current = self.rooms.current_id() == Some(id);
         // What was being written there is not for another room: Ctrl+P has it.
@@ -225,7 +209,16 @@ impl App {
         }
     }
 
+    /// What is held up for a moment, because it is a lot, is no news.
+    fn held_up(&mut self, refusal: Refusal) {
+        if matches!(refusal.code, ErrorCode::Degraded | ErrorCode::Unavailable) {
+            let since = self.held_up.take().map_or(self.now, |(_, since)| since);
+            self.held_up = Some((refusal, since));
+        }
+    }
+
     fn receipt(&mut self, receipt: Receipt) {
+        self.held_up = None;
         let rooms = &self.rooms;
         self.outbox.receipt(receipt, |room, seq| {
             rooms.get(room).is_none_or(|room| !room.timeline.is_loaded() || room.timeline.last() >= seq)
@@ -250,6 +243,11 @@ impl App {
 
     fn failed(&mut self, request: &Request, why: &Failure) {
         match request {
+            Request::WatchInbox { from: Some(_) } if is_bad_cursor(why) => {
+                // It begins anew; the list of rooms tells what came of what is not known now.
+                self.inbox = None;
+                self.ask(Request::WatchInbox { from: None });
+            }
             Request::WatchInbox { .. } => self.ask(Request::Rooms { after: None }),
             Request::Watch { rooms } => {
                 // Tried again with the next connection.
@@ -281,8 +279,9 @@ impl App {
 
     fn answer(&mut self, request: Request, reply: Reply) {
         match (request, reply) {
-            (Request::WatchInbox { .. }, _) => {
+            (Request::WatchInbox { .. }, Reply::Inbox { head }) => {
                 self.inbox_watched = true;
+                self.inbox_told = head.seq;
                 self.ask(Request::Rooms { after: None });
             }
             (Request::Watch { .. }, Reply::Watching { rooms }) => self.watching(rooms),
@@ -451,6 +450,10 @@ impl App {
         ];
         self.sheet = Some(Sheet::new("Invite", lines));
     }
+}
+
+fn is_bad_cursor(why: &Failure) -> bool {
+    matches!(why, Failure::Refused(refusal) if refusal.code == ErrorCode::BadCursor)
 }
 
 /// A line to show; what holds a link is to be copied.

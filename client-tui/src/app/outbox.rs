@@ -135,12 +135,16 @@ impl Outbox {
         self.deliveries.remove(at)
     }
 
-    /// Takes the newest refused message to `target` out.
-    pub fn recall(&mut self, target: &Target) -> Option<Delivery> {
-        let refused = |delivery: &Delivery| {
-            matches!(delivery.state, State::Refused(_)) && delivery.is_post() && delivery.target == *target
-        };
-        let at = self.deliveries.iter().rposition(refused)?;
+    /// Messages to `target` that were refused.
+    pub fn refused<'a>(&'a self, target: &'a Target) -> impl DoubleEndedIterator<Item = &'a Delivery> {
+        self.posts(target).filter(|delivery| matches!(delivery.state, State::Refused(_)))
+    }
+
+    /// Takes a refused message to `target` out: this one, or the newest.
+    pub fn recall(&mut self, target: &Target, which: Option<MessageId>) -> Option<Delivery> {
+        let wanted = |delivery: &&Delivery| which.is_none_or(|id| delivery.id == id);
+        let id = self.refused(target).rfind(wanted)?.id;
+        let at = self.deliveries.iter().position(|delivery| delivery.id == id)?;
         self.deliveries.remove(at)
     }
 }

@@ -41,6 +41,8 @@ pub struct Room {
     pub watched: bool,
     /// Up to here no event is missing in the local copy; what is behind it is on its way.
     pub caught: Option<Cursor>,
+    /// From here on the local copy has everything that came, if that was looked at.
+    pub whole: Option<Seq>,
     /// What is seen of them.
     pub scroll: Scroll,
     /// What was being written when the room was left.
@@ -80,6 +82,7 @@ impl Room {
             held: false,
             watched: false,
             caught: None,
+            whole: None,
             scroll: Scroll::Bottom,
             draft: Composer::default(),
             unread_line: None,

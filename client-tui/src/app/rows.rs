@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use jiff::tz::TimeZone;
-use quip_protocol::{AccountName, Event, Message, MessageKind, RoomId, Seq, Timestamp};
+use quip_protocol::{AccountName, Event, Message, MessageId, MessageKind, RoomId, Seq, Timestamp};
 use quip_storage::search::Query;
 
 use super::outbox::{Delivery, State, What};
@@ -109,6 +109,8 @@ pub struct Layout<'a> {
     pub find: Option<&'a Query>,
     /// Long messages that are shown whole.
     pub unfolded: &'a BTreeSet<(RoomId, Seq)>,
+    /// The refused message that is selected.
+    pub picked: Option<MessageId>,
 }
 
 impl<'a> Layout<'a> {
@@ -330,6 +332,7 @@ impl<'a> Layout<'a> {
         let close = |at: Timestamp| delivery.at.0.saturating_sub(at.0) < GROUP_MS;
         let (mut rows, fresh) =
             if first_post { self.dividers(key, delivery.at, last) } else { (Vec::new(), false) };
+        let dividers = rows.len();
         let What::Post { kind, reply_to } = delivery.what else { return rows };
         let ink = match (&delivery.state, kind) {
             (State::Waiting, _) => Ink::Pending,
@@ -359,12 +362,14 @@ impl<'a> Layout<'a> {
         if let State::Refused(refusal) = &delivery.state {
             self.refusal_rows(refusal.text.as_str(), &mut rows);
         }
+        let selected = self.picked == Some(delivery.id);
+        rows[dividers..].iter_mut().for_each(|row| row.selected = selected);
         rows
     }
 
     fn refusal_rows(&self, why: &str, rows: &mut Vec<Row>) {
         let columns = Columns::at(self.width);
-        let line = format!("not sent: {why} (↑ takes the text back)");
+        let line = format!("not sent: {why} (↑ takes the text back, /resend, /drop)");
         for piece in text::wrap(&line, columns.text) {
             rows.push(Row::of(vec![columns.indent(), Span::new(&line[piece], Ink::Error)]));
         }

@@ -1,10 +1,12 @@
 //! What the last rows of the screen say: what was said to the user, what stops them from sending, or how the connection
 //! is. Nothing of it is cut while there are rows: what is to be done often stands at the end.
 
-use super::{App, Connection, panes, text};
+use super::{App, Connection, dates, panes, text};
 
 /// Fewer events than this are there before they could be read about.
 const WORTH_SAYING: u64 = 100;
+/// A connection that is not made within this takes long, in milliseconds.
+const LONG_MS: u64 = 5_000;
 /// From this part of the limit on it is said how long the message is: four fifths.
 const NEAR: (usize, usize) = (4, 5);
 
@@ -77,29 +79,52 @@ impl App {
         };
         let server = &self.server;
         match &self.connection {
-            Connection::Up if self.behind() >= WORTH_SAYING => {
-                ("●", Mood::Waiting, format!("catching up: {} more to come", self.behind()))
-            }
-            Connection::Up => {
-                let (sign, mood, words) = match (self.typists(), self.own_away()) {
-                    (Some(typists), _) => ("●", Mood::Good, typists),
-                    (None, Some(away)) => ("◐", Mood::Waiting, away),
-                    (None, None) => ("●", Mood::Good, format!("connected to {server}")),
+            Connection::Up => self.connected(&waiting),
+            Connection::Connecting => {
+                let since = match self.now.0.saturating_sub(self.link_since.0) {
+                    0..LONG_MS => String::new(),
+                    _ => format!(" since {}", dates::clock(self.link_since, &self.zone)),
                 };
-                // Who comes and goes moves nothing.
-                (sign, mood, text::ellipsis(&words, panes::status_width(self.size.0)).into_owned())
+                ("◌", Mood::Waiting, format!("connecting to {server}{since}…{waiting}"))
             }
-            Connection::Connecting => ("◌", Mood::Waiting, format!("connecting to {server}…{waiting}")),
             Connection::Down { why, retry_at } => {
-                let why = reason(why.as_str());
+                let (why, since) = (reason(why.as_str()), dates::clock(self.link_since, &self.zone));
                 let then = match retry_at.map(|at| at.0.saturating_sub(self.now.0).div_ceil(1000)) {
                     None => String::new(),
                     Some(0) => " — retrying".to_owned(),
                     Some(seconds) => format!(" — retrying in {seconds} s"),
                 };
                 let kept = if waiting.is_empty() { " · messages are kept" } else { &waiting };
-                ("○", Mood::Bad, format!("offline from {server}: {why}{then}{kept}"))
+                ("○", Mood::Bad, format!("offline from {server}: {why}{then}{kept} · since {since}"))
             }
+        }
+    }
+
+    fn connected(&self, waiting: &str) -> (&'static str, Mood, String) {
+        let server = &self.server;
+        if let Some((refusal, since)) = &self.held_up {
+            let since = dates::clock(*since, &self.zone);
+            let said = format!("{server} takes no messages since {since}: {}{waiting}", refusal.text);
+            return ("●", Mood::Bad, said);
+        }
+        if self.behind() >= WORTH_SAYING {
+            return ("●", Mood::Waiting, format!("catching up: {} more to come", self.behind()));
+        }
+        let (sign, mood, words) = match (self.typists(), self.own_away()) {
+            (Some(typists), _) => ("●", Mood::Good, typists),
+            (None, Some(away)) => ("◐", Mood::Waiting, away),
+            (None, None) => ("●", Mood::Good, format!("connected to {server}{}", self.progress())),
+        };
+        // Who comes and goes moves nothing.
+        (sign, mood, text::ellipsis(&words, panes::status_width(self.size.0)).into_owned())
+    }
+
+    /// What of the rooms is still on its way to this disk.
+    fn progress(&self) -> String {
+        match self.older_left() {
+            _ if !self.listed_once => " · listing your rooms…".to_owned(),
+            0..WORTH_SAYING => String::new(),
+            left => format!(" · {left} older to fetch"),
         }
     }
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::{ConfigError, Paths};
 use crate::app::Level;
 use crate::app::keymap::{Action, Keymap};
+use crate::app::older::Keep;
 
 /// The file with all defaults, as `quip default-config` prints it.
 pub const DEFAULT: &str = include_str!("default_quip.toml");
@@ -77,6 +78,8 @@ pub struct Settings {
     pub typing: bool,
     /// After how many minutes without a key the user counts as away; never with 0.
     pub away_after: u32,
+    /// How much of each room is kept on this disk.
+    pub keep: Keep,
     /// Keys.
     pub keys: Keymap,
 }
@@ -91,6 +94,7 @@ impl Default for Settings {
             mouse: false,
             typing: true,
             away_after: AWAY_AFTER,
+            keep: Keep::default(),
             keys: Keymap::default(),
         }
     }
@@ -107,12 +111,29 @@ struct File {
     alerts: Alerts,
     #[serde(default)]
     mouse: bool,
+    #[serde(default, deserialize_with = "keep")]
+    keep: Keep,
     #[serde(default)]
     typing: Option<bool>,
     #[serde(default)]
     away_after: Option<u32>,
     #[serde(default)]
     keys: BTreeMap<String, String>,
+}
+
+/// `"all"`, or a number.
+fn keep<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Keep, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(u64),
+        Word(String),
+    }
+    match Written::deserialize(input) {
+        Ok(Written::Number(count)) => Ok(Keep::Newest(count)),
+        Ok(Written::Word(word)) if word == "all" => Ok(Keep::All),
+        _ => Err(serde::de::Error::custom("keep is \"all\" or a number of messages")),
+    }
 }
 
 impl Settings {
@@ -146,9 +167,9 @@ impl Settings {
             };
             keys.bind(read, action);
         }
-        let File { theme, notify, alerts, mouse, .. } = file;
+        let File { theme, notify, alerts, mouse, keep, .. } = file;
         let (typing, away_after) = (file.typing.unwrap_or(true), file.away_after.unwrap_or(AWAY_AFTER));
-        Ok(Settings { theme, notify, alerts, mouse, typing, away_after, keys })
+        Ok(Settings { theme, notify, alerts, mouse, typing, away_after, keep, keys })
     }
 }
 
@@ -208,6 +229,8 @@ mod tests {
     fn the_default_file_says_the_defaults() {
         assert_eq!(Settings::parse(DEFAULT), Ok(Settings::default()));
         assert_eq!(Settings::parse(""), Ok(Settings::default()));
+        assert_eq!(Settings::parse("keep = \"all\"").map(|settings| settings.keep), Ok(Keep::All));
+        assert_eq!(Settings::parse("keep = 0").map(|settings| settings.keep), Ok(Keep::Newest(0)));
         for (name, _) in Action::NAMES {
             assert!(DEFAULT.contains(&format!("\"{name}\"")), "{name} is not explained");
         }
@@ -225,6 +248,8 @@ mod tests {
             ("\ntheme = \"pink\"", "line 2: unknown variant `pink`"),
             ("mouse = 3", "line 1: invalid type"),
             ("away_after = -1", "line 1: invalid value"),
+            ("keep = \"some\"", "line 1: keep is \"all\" or a number of messages"),
+            ("\nkeep = -1", "line 2: keep is \"all\" or a number of messages"),
             ("[keys]\n\"ctrl+gg\" = \"switch\"", "[keys] \"ctrl+gg\": gg is no key"),
             ("[keys]\n\"ctrl+g\" = \"jump\"", "[keys] \"ctrl+g\": \"jump\" is no action"),
             ("[keys]\n\"g\" = \"switch\"", "[keys] \"g\": a letter alone is for writing"),

@@ -1,78 +1,44 @@
 //! The client's own files: the outbox, written before anything is shown as pending, and the replica, which a thread of
-//! its own reads and writes. Imports the storage and the app's inputs.
+//! its own reads and writes (`copy`). Imports the storage and the app's inputs.
 
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use quip_protocol::frame::{PageFrom, Request};
+use quip_protocol::frame::{PageFrom, Reply, Request};
 use quip_protocol::room::RoomSummary;
 use quip_protocol::{
     AccountName, Cursor, ErrorCode, Event, MessageId, Refusal, RoomId, SafeLine, Seq, Target, Timestamp,
 };
 use quip_storage::outbox::{self, Entry, Kept};
 use quip_storage::{Copied, DataDir, Outbox, Replica, ReplicaError};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::mentions;
-use super::search::{self, Search};
+use super::copy::{self, Answer, Job};
+use super::search::Search;
 use crate::app::outbox::{Delivery, State};
 use crate::app::{App, Effect, Failure, Input, Loaded};
 
-use super::merges::Merges;
-
-/// How long what was written may be lost if the process is killed: it is fetched again then.
-const SYNC_EVERY: Duration = Duration::from_secs(1);
-/// Most events of a room that are written at once.
-const BATCH: usize = 2_000;
+/// How long the end waits for what is being written to the replica and the index; what is not written until then is
+/// fetched, or looked at, again.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The files. While they are open no other process uses them.
 pub struct Local {
     outbox: Outbox,
     jobs: Sender<Job>,
     answers: UnboundedReceiver<Answer>,
-    thread: Option<JoinHandle<()>>,
-    search: Option<Search>,
+    search: Search,
+    ending: Arc<AtomicBool>,
+    /// Disconnected once all threads have ended.
+    ended: Receiver<()>,
     /// The rooms as they were written last.
     rooms: BTreeMap<RoomId, RoomSummary>,
     _lock: DataDir,
-}
-
-/// What the thread is to do, in order.
-enum Job {
-    Event(Event),
-    Page {
-        room: RoomId,
-        events: Vec<Event>,
-        head: Seq,
-    },
-    Cut {
-        room: RoomId,
-        keep: Cursor,
-        head: Seq,
-    },
-    /// The room's log may have been repaired some time ago.
-    Merge(RoomId),
-    Owner(AccountName),
-    Rooms(Vec<RoomSummary>),
-    Remove(RoomId),
-    Fetch(Effect),
-    Mentions(AccountName),
-    /// Do not wait until there is nothing else to do.
-    Sync,
-    End,
-}
-
-/// What the thread found.
-pub enum Answer {
-    /// Events that are there.
-    Found(Input),
-    /// They are not there; this is what was asked for.
-    Missing(Effect),
 }
 
 impl Local {
@@ -83,12 +49,14 @@ impl Local {
     pub fn open(dir: &Path) -> Result<(Local, Loaded, Vec<Effect>), String> {
         let lock = DataDir::open(dir).map_err(|error| error.to_string())?;
         let outbox = Outbox::open(dir.join("outbox")).map_err(|error| error.to_string())?;
-        let (replica, me, copied) = open_replica(&dir.join("replica")).map_err(|error| error.to_string())?;
+        let Opened { replica, me, inbox, copied } =
+            open_replica(&dir.join("replica")).map_err(|error| error.to_string())?;
         let rooms: BTreeMap<RoomId, RoomSummary> =
             copied.iter().map(|room| (room.summary.id, room.summary.clone())).collect();
         let loaded = Loaded {
             me,
-            rooms: copied.into_iter().map(|room| (room.summary, room.cursor)).collect(),
+            inbox,
+            rooms: copied,
             deliveries: outbox.kept().iter().filter_map(delivery).collect(),
         };
         let waiting = outbox.kept().iter().filter(|kept| kept.refused.is_none());
@@ -98,14 +66,17 @@ impl Local {
         rooms.keys().for_each(|room| drop(jobs.send(Job::Merge(*room))));
         let (found, answers) = unbounded_channel();
         let replica = Arc::new(replica);
-        let search = Search::start(dir, replica.clone(), found.clone())?;
-        let poke = search.poke();
-        let thread = std::thread::Builder::new()
-            .name("replica".into())
-            .spawn(move || work(&replica, &queue, &found, &poke));
-        let thread = Some(thread.map_err(|error| format!("cannot start a thread: {error}"))?);
-        let search = Some(search);
-        Ok((Local { outbox, jobs, answers, thread, search, rooms, _lock: lock }, loaded, deliver))
+        let (alive, ended) = channel();
+        let search = Search::start(dir, replica.clone(), found.clone(), &alive)?;
+        let ending = Arc::new(AtomicBool::new(false));
+        let copier = copy::Copier::new(replica, found, search.poke(), ending.clone());
+        let work = move || {
+            copier.run(&queue);
+            drop(alive);
+        };
+        let started = std::thread::Builder::new().name("replica".into()).spawn(work);
+        started.map_err(|error| format!("cannot start a thread: {error}"))?;
+        Ok((Local { outbox, jobs, answers, search, ending, ended, rooms, _lock: lock }, loaded, deliver))
     }
 
     /// Writes down what came from the server. Returns what the server is to be told.
@@ -127,6 +98,16 @@ impl Local {
             Input::Reset { room, keep, head } => {
                 self.job(Job::Cut { room: *room, keep: *keep, head: head.seq });
             }
+            Input::Notice(notice) => {
+                self.job(Job::Inbox(Cursor { epoch: notice.epoch, seq: notice.seq }));
+            }
+            // All notices up to here are in the list of rooms that is asked for next.
+            Input::Answer {
+                request: Request::WatchInbox { from: None },
+                answer: Ok(Reply::Inbox { head }),
+            } => {
+                self.job(Job::Inbox(*head));
+            }
             Input::Up(welcome) => {
                 welcome.account.iter().for_each(|me| self.job(Job::Owner(me.clone())));
                 return self.outbox.marks().map(|(room, seq)| Effect::Mark { room, seq }).collect();
@@ -134,6 +115,14 @@ impl Local {
             _ => {}
         }
         Vec::new()
+    }
+
+    /// Writes down older events of a room, which the app does not need.
+    pub fn older(&mut self, room: RoomId, floor: Seq, events: Vec<Event>, head: Seq) {
+        // Nobody is in a room that went meanwhile.
+        if self.rooms.contains_key(&room) {
+            self.job(Job::Older { room, floor, events, head });
+        }
     }
 
     /// Takes what is for the files; returns what is for the network. What could not be written is not delivered.
@@ -160,12 +149,16 @@ impl Local {
                 self.job(Job::Fetch(effect));
                 Ok(None)
             }
+            Effect::Bring { .. } => {
+                self.job(Job::Bring(effect));
+                Ok(None)
+            }
             Effect::FindMentions(me) => {
                 self.job(Job::Mentions(me));
                 Ok(None)
             }
             Effect::Search { query, most } => {
-                self.search.iter().for_each(|search| search.ask(query.clone(), most));
+                self.search.ask(query, most);
                 Ok(None)
             }
             other => Ok(Some(other)),
@@ -228,16 +221,16 @@ impl Local {
         }
     }
 
-    /// Writes everything down and lets go.
+    /// Writes everything down and lets go; what takes too long is left.
     pub fn close(mut self, app: &App) {
         self.keep_rooms(app);
-        if let Some(search) = self.search.take() {
-            search.close();
-        }
         self.job(Job::End);
-        if let Some(thread) = self.thread.take() {
-            // It has said in the log what went wrong.
-            let _ = thread.join();
+        let Local { search, ending, ended, .. } = self;
+        ending.store(true, Ordering::Relaxed);
+        search.end();
+        // What the threads had to say is in the log.
+        if let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(LAST_WORDS) {
+            tracing::info!("the local copy is behind; what is missing comes with the next start");
         }
     }
 
@@ -247,12 +240,20 @@ impl Local {
     }
 }
 
+/// What a replica begins with.
+struct Opened {
+    replica: Replica,
+    me: Option<AccountName>,
+    inbox: Option<Cursor>,
+    copied: Vec<Copied>,
+}
+
 /// What is found to be damaged is set aside when it is opened again.
-fn open_replica(dir: &Path) -> Result<(Replica, Option<AccountName>, Vec<Copied>), ReplicaError> {
+fn open_replica(dir: &Path) -> Result<Opened, ReplicaError> {
     let read = || {
         let (replica, _) = Replica::open(dir)?;
-        let (me, rooms) = (replica.owner()?, replica.rooms()?);
-        Ok((replica, me, rooms))
+        let (me, inbox, copied) = (replica.owner()?, replica.inbox()?, replica.rooms()?);
+        Ok(Opened { replica, me, inbox, copied })
     };
     match read() {
         Err(ReplicaError::Damaged { .. }) => read(),
@@ -278,124 +279,6 @@ fn target(request: &Request, app: &App) -> Option<Target> {
     }
 }
 
-/// The thread's work, until it is told to end. If the replica fails, the client goes on without.
-fn work(replica: &Replica, queue: &Receiver<Job>, found: &UnboundedSender<Answer>, written: &search::Poke) {
-    let mut waiting: BTreeMap<RoomId, Vec<Event>> = BTreeMap::new();
-    let mut dirty = false;
-    let mut failed = false;
-    let mut merges = Merges::default();
-    loop {
-        let idle = waiting.is_empty();
-        let job = if idle { queue.recv_timeout(SYNC_EVERY) } else { queue.recv_timeout(Duration::ZERO) };
-        let timed_out = matches!(job, Err(RecvTimeoutError::Timeout));
-        let end = matches!(job, Ok(Job::End) | Err(RecvTimeoutError::Disconnected));
-        if let Ok(Job::Cut { room, .. } | Job::Merge(room)) = &job {
-            merges.begin(*room);
-        }
-        let done = match job {
-            Ok(Job::Event(event)) => {
-                let events = waiting.entry(event.room).or_default();
-                events.push(event);
-                if events.len() < BATCH { continue } else { write(replica, &mut waiting) }
-            }
-            Ok(job) if !failed => write(replica, &mut waiting).and_then(|()| perform(replica, job, found)),
-            Ok(Job::Fetch(asked)) => miss(asked, found),
-            Err(RecvTimeoutError::Timeout) if idle => {
-                if std::mem::take(&mut dirty) {
-                    replica.sync()
-                } else {
-                    Ok(())
-                }
-            }
-            _ => write(replica, &mut waiting),
-        };
-        let done = done.and_then(|()| tell_lost(replica, &mut merges, found));
-        dirty |= !timed_out || !idle;
-        if !timed_out || !idle {
-            search::poke(written);
-        }
-        if let (Err(error), false) = (&done, failed) {
-            tracing::error!(%error, "the local copy is not kept up any more");
-            failed = true;
-        }
-        if failed {
-            waiting.clear();
-        }
-        if end {
-            let _ = replica.sync();
-            return;
-        }
-    }
-}
-
-fn write(replica: &Replica, waiting: &mut BTreeMap<RoomId, Vec<Event>>) -> Result<(), ReplicaError> {
-    for (room, events) in std::mem::take(waiting) {
-        let before = events.first().map_or(0, |event| event.seq.0.saturating_sub(1));
-        replica.insert(room, &events, Seq(before))?;
-    }
-    Ok(())
-}
-
-fn perform(replica: &Replica, job: Job, found: &UnboundedSender<Answer>) -> Result<(), ReplicaError> {
-    match job {
-        Job::Page { room, events, head } => replica.insert(room, &events, head),
-        Job::Cut { room, keep, head } => replica.cut(room, keep, head),
-        Job::Owner(me) => replica.set_owner(&me),
-        Job::Rooms(rooms) => replica.put_rooms(&rooms),
-        Job::Remove(room) => replica.remove(room),
-        Job::Fetch(asked) => fetch(replica, asked, found),
-        Job::Mentions(me) => {
-            // A client that has ended needs no answer.
-            let _ = found.send(Answer::Found(Input::Mentions(mentions::find(replica, &me)?)));
-            Ok(())
-        }
-        Job::Sync => replica.sync(),
-        Job::Event(_) | Job::Merge(_) | Job::End => Ok(()),
-    }
-}
-
-fn tell_lost(
-    replica: &Replica,
-    merges: &mut Merges,
-    found: &UnboundedSender<Answer>,
-) -> Result<(), ReplicaError> {
-    for news in merges.news(replica)? {
-        // A client that has ended needs no answer.
-        let _ = found.send(Answer::Found(news));
-    }
-    Ok(())
-}
-
-fn miss(asked: Effect, found: &UnboundedSender<Answer>) -> Result<(), ReplicaError> {
-    // A client that has ended needs no answer.
-    let _ = found.send(Answer::Missing(asked));
-    Ok(())
-}
-
-fn fetch(replica: &Replica, asked: Effect, found: &UnboundedSender<Answer>) -> Result<(), ReplicaError> {
-    let Effect::FetchPage { room, from, limit, .. } = asked else { return Ok(()) };
-    let page =
-        replica.page(room, from, limit as usize).and_then(|events| Ok((events, replica.newest(room)?)));
-    match page {
-        Ok((events, Some(head))) if joins(&events, from) => {
-            let _ = found.send(Answer::Found(Input::Page { room, from, events, head }));
-            Ok(())
-        }
-        Ok(_) => miss(asked, found),
-        Err(error) => miss(asked, found).and(Err(error)),
-    }
-}
-
-/// Whether there is no hole between what was asked for and what is there.
-fn joins(events: &[Event], from: PageFrom) -> bool {
-    match (from, events.first(), events.last()) {
-        (PageFrom::Latest, Some(_), _) => true,
-        (PageFrom::Before(seq), _, Some(last)) => last.seq.next() == seq,
-        (PageFrom::After(seq), Some(first), _) => first.seq == seq.next(),
-        _ => false,
-    }
-}
-
 /// What the user is told where nothing can be kept.
 pub fn not_kept(why: &str) -> SafeLine {
     SafeLine::new(&format!("nothing is kept on this disk, and drafts end with this client: {why}"))
@@ -403,9 +286,14 @@ pub fn not_kept(why: &str) -> SafeLine {
 
 /// What the app is told where a page is neither here nor can be asked for.
 pub fn page_failed(asked: &Effect) -> Option<Input> {
-    let Effect::FetchPage { room, .. } = asked else { return None };
     let why = SafeLine::new("it is not in the local copy; it comes when the server answers");
-    Some(Input::PageFailed { room: *room, why: Failure::Unanswered(why) })
+    match asked {
+        Effect::FetchPage { room, .. } => {
+            Some(Input::PageFailed { room: *room, why: Failure::Unanswered(why) })
+        }
+        Effect::Bring { room, .. } => Some(Input::NotBrought { room: *room, why: Failure::Unanswered(why) }),
+        _ => None,
+    }
 }
 
 /// The idempotency key of what the app delivers.

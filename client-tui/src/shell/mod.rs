@@ -1,6 +1,7 @@
 //! The shell around the app: terminal, clock and network in, effects out. Imports everything the client has.
 
 mod background;
+mod copy;
 mod face;
 mod local;
 mod mentions;
@@ -31,8 +32,9 @@ use crate::app::{App, Effect, Input, Key, Level, Preferences, Setup};
 use crate::config::settings::{Alerts, Levels, Settings};
 use crate::view::{self, Look};
 use background::{Background, Heard};
+use copy::Answer;
 use face::{Face, Typed};
-use local::{Answer, Local};
+use local::Local;
 use network::Network;
 use outside::Outside;
 use terminal::Screen;
@@ -165,6 +167,7 @@ impl Shell {
         let mut app = App::new(setup, Timestamp::now());
         app.prefer(Preferences {
             keys: options.settings.keys,
+            keep: options.settings.keep,
             notify: options.settings.notify,
             levels: options.levels.as_ref().map(Levels::load).unwrap_or_default(),
             mouse: options.settings.mouse,
@@ -315,6 +318,12 @@ impl Shell {
 
     /// Takes what the server said, and writes it down.
     fn hear(&mut self, input: Input) -> io::Result<()> {
+        if let Input::Older { room, floor, events, head } = input {
+            if let Some(local) = &mut self.local {
+                local.older(room, floor, events, head.seq);
+            }
+            return Ok(());
+        }
         if let Some(local) = &mut self.local {
             for effect in local.note(&input) {
                 self.network.perform(effect);
@@ -395,6 +404,7 @@ impl Shell {
             // Performed by the network.
             Effect::Deliver(_) | Effect::Ask(_) | Effect::FetchPage { .. } | Effect::Mark { .. } => Ok(()),
             Effect::Typing(_) => Ok(()),
+            Effect::Bring { .. } => Ok(()),
             // Answered before.
             Effect::Search { .. } => Ok(()),
         }

@@ -8,11 +8,14 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use quip_protocol::client::{Client, Error, Event, Handle};
 use quip_protocol::frame::{PageFrom, Reply, Request};
-use quip_protocol::{ErrorCode, Refusal, RoomId, SafeLine, Seq, Target};
+use quip_protocol::{ErrorCode, Receipt, Refusal, RoomId, SafeLine, Seq, Target};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::local::id_of;
 use crate::app::{Effect, Failure, Input};
+
+/// Older events that are fetched for the local copy at once: few enough that a page of the user is not held up.
+const OLDER: u32 = 2_000;
 
 /// What asks the server, and what it answers.
 pub struct Network {
@@ -21,6 +24,8 @@ pub struct Network {
     deliveries: UnboundedSender<Request>,
     delivered: UnboundedReceiver<Input>,
     asked: FuturesUnordered<LocalBoxFuture<'static, Option<Input>>>,
+    /// Older events for the local copy, a page at a time.
+    brought: Option<LocalBoxFuture<'static, Input>>,
 }
 
 impl Network {
@@ -29,7 +34,13 @@ impl Network {
         let (inputs, delivered) = unbounded_channel();
         let (deliveries, queue) = unbounded_channel();
         tokio::spawn(deliver(client.handle(), queue, inputs));
-        Network { handle: client.handle(), deliveries, delivered, asked: FuturesUnordered::new() }
+        Network {
+            handle: client.handle(),
+            deliveries,
+            delivered,
+            asked: FuturesUnordered::new(),
+            brought: None,
+        }
     }
 
     /// Performs an effect that is for the server; returns any other.
@@ -45,6 +56,9 @@ impl Network {
                 self.asked.push(fetch(handle, room, target, from, limit).boxed_local());
             }
             Effect::Typing(room) => handle.typing(room),
+            Effect::Bring { room, target, below, floor } => {
+                self.brought = Some(bring(handle, room, target, below, floor).boxed_local());
+            }
             Effect::Mark { room, seq } => self.asked.push(mark(handle, room, seq).boxed_local()),
             other => return Some(other),
         }
@@ -66,6 +80,10 @@ impl Network {
                         return input;
                     }
                 }
+                input = older(&mut self.brought) => {
+                    self.brought = None;
+                    return input;
+                }
                 else => pending().await,
             }
         }
@@ -76,7 +94,7 @@ impl Network {
 async fn deliver(handle: Handle, mut queue: UnboundedReceiver<Request>, inputs: UnboundedSender<Input>) {
     while let Some(request) = queue.recv().await {
         let id = id_of(&request);
-        let input = match handle.submit(request).await {
+        let input = match submit(&handle, request, &inputs).await {
             Ok(receipt) => Input::Receipt(receipt),
             // The user has the text back, and the reason.
             Err(Error::Refused(refusal)) => Input::Refused { id, refusal },
@@ -93,11 +111,46 @@ async fn deliver(handle: Handle, mut queue: UnboundedReceiver<Request>, inputs: 
     }
 }
 
+/// Asks once, so that the user learns it where the server takes nothing now; then until it does.
+async fn submit(
+    handle: &Handle,
+    request: Request,
+    inputs: &UnboundedSender<Input>,
+) -> Result<Receipt, Error> {
+    match handle.request(request.clone()).await {
+        Ok(Reply::Receipt(receipt)) => return Ok(receipt),
+        Err(Error::Refused(refusal)) if refusal.retry_after_ms.is_some() => {
+            // A client that has ended needs not know.
+            let _ = inputs.send(Input::HeldUp(refusal));
+        }
+        Err(error @ Error::Refused(_)) => return Err(error),
+        _ => {}
+    }
+    handle.submit(request).await
+}
+
 async fn fetch(handle: Handle, room: RoomId, target: Target, from: PageFrom, limit: u32) -> Option<Input> {
     Some(match handle.page(&target, from, limit).await {
         Ok(page) => Input::Page { room, from, events: page.events, head: page.head },
         Err(error) => Input::PageFailed { room, why: failure(error) },
     })
+}
+
+/// What came of the page for the local copy, if one was asked for.
+async fn older(brought: &mut Option<LocalBoxFuture<'static, Input>>) -> Input {
+    match brought {
+        Some(brought) => brought.await,
+        None => pending().await,
+    }
+}
+
+/// Fetches what is missing in the local copy, the newest of it first.
+async fn bring(handle: Handle, room: RoomId, target: Target, below: Seq, floor: Seq) -> Input {
+    let missing = u32::try_from(below.0.saturating_sub(floor.0)).unwrap_or(u32::MAX);
+    match handle.page(&target, PageFrom::Before(below), missing.min(OLDER)).await {
+        Ok(page) => Input::Older { room, floor, events: page.events, head: page.head },
+        Err(error) => Input::NotBrought { room, why: failure(error) },
+    }
 }
 
 async fn ask(handle: Handle, request: Request) -> Option<Input> {

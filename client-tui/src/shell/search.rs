@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use quip_protocol::SafeLine;
@@ -13,7 +12,7 @@ use quip_storage::Replica;
 use quip_storage::search::{Index, Query, SearchError, Seeker};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::local;
+use super::copy;
 use crate::app::Input;
 use crate::owner::{self, Answer, Door};
 
@@ -22,11 +21,10 @@ const GATHER: Duration = Duration::from_millis(250);
 /// What failed is tried again after this, where nothing else happens.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// The threads. They have ended once this is closed.
+/// The threads.
 pub struct Search {
     shared: Arc<Shared>,
     asked: Sender<(Query, u32)>,
-    threads: Vec<JoinHandle<()>>,
     _door: Option<Door>,
 }
 
@@ -46,14 +44,16 @@ struct Shared {
 }
 
 impl Search {
-    /// Keeps up the index of `replica`, which lies in `dir`, and answers with what is found.
+    /// Keeps up the index of `replica`, which lies in `dir`, and answers with what is found. Each thread holds an
+    /// `alive` until it has ended.
     ///
     /// # Errors
     /// One line, when a thread cannot be started.
     pub fn start(
         dir: &Path,
         replica: Arc<Replica>,
-        found: UnboundedSender<local::Answer>,
+        found: UnboundedSender<copy::Answer>,
+        alive: &Sender<()>,
     ) -> Result<Search, String> {
         let (poke, pokes) = sync_channel(1);
         let tell = found.clone();
@@ -74,9 +74,10 @@ impl Search {
             }
         };
         let seeker = Looker { shared: shared.clone(), open: None };
-        let threads = vec![spawn("index", keep)?, spawn("search", move || look(seeker, &questions, &found))?];
+        spawn("index", alive, keep)?;
+        spawn("search", alive, move || look(seeker, &questions, &found))?;
         let door = open_door(dir, &shared);
-        Ok(Search { shared, asked, threads, _door: door })
+        Ok(Search { shared, asked, _door: door })
     }
 
     /// What the replica's thread pokes when it has written.
@@ -90,16 +91,10 @@ impl Search {
         let _ = self.asked.send((query, most));
     }
 
-    /// Ends the threads; what is not looked at yet is looked at the next time.
-    pub fn close(self) {
-        let Search { shared, asked, threads, _door } = self;
-        shared.ending.store(true, Ordering::Relaxed);
-        poke(&shared.poke);
-        drop(asked);
-        for thread in threads {
-            // It has said in the log what went wrong.
-            let _ = thread.join();
-        }
+    /// Has the threads end when they have done what they are at; what is not looked at yet is looked at the next time.
+    pub fn end(self) {
+        self.shared.ending.store(true, Ordering::Relaxed);
+        poke(&self.shared.poke);
     }
 }
 
@@ -110,9 +105,14 @@ pub fn poke(poke: &Poke) {
     }
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, String> {
+fn spawn(name: &str, alive: &Sender<()>, work: impl FnOnce() + Send + 'static) -> Result<(), String> {
+    let alive = alive.clone();
+    let work = move || {
+        work();
+        drop(alive);
+    };
     let spawned = std::thread::Builder::new().name(name.into()).spawn(work);
-    spawned.map_err(|error| format!("cannot start a thread: {error}"))
+    spawned.map(drop).map_err(|error| format!("cannot start a thread: {error}"))
 }
 
 /// Without it other processes are told who has the copy.
@@ -136,7 +136,7 @@ fn open_door(dir: &Path, shared: &Arc<Shared>) -> Option<Door> {
 fn keep_up(
     shared: &Shared,
     pokes: &Receiver<()>,
-    tell: &UnboundedSender<local::Answer>,
+    tell: &UnboundedSender<copy::Answer>,
 ) -> Result<(), SearchError> {
     let replica = &shared.replica;
     let mut index = Index::open(&shared.dir, replica)?;
@@ -151,7 +151,7 @@ fn keep_up(
             Ok(remaining) => {
                 shared.remaining.store(remaining, Ordering::Relaxed);
                 // A client that has ended needs not know.
-                let _ = tell.send(local::Answer::Found(Input::Indexed));
+                let _ = tell.send(copy::Answer::Found(Input::Indexed));
                 if remaining == 0 {
                     wait(shared, pokes);
                 }
@@ -185,7 +185,7 @@ fn wait(shared: &Shared, pokes: &Receiver<()>) {
 }
 
 /// Answers until nobody can ask any more. What was asked before something else was typed needs no answer.
-fn look(mut looker: Looker, questions: &Receiver<(Query, u32)>, found: &UnboundedSender<local::Answer>) {
+fn look(mut looker: Looker, questions: &Receiver<(Query, u32)>, found: &UnboundedSender<copy::Answer>) {
     while let Ok(question) = questions.recv() {
         let (query, most) = questions.try_iter().last().unwrap_or(question);
         let (messages, remaining) = match looker.find(&query, most as usize) {
@@ -195,7 +195,7 @@ fn look(mut looker: Looker, questions: &Receiver<(Query, u32)>, found: &Unbounde
             Answer::Rooms(_) | Answer::Page { .. } => continue,
         };
         let input = Input::Found { query, found: messages, remaining };
-        if found.send(local::Answer::Found(input)).is_err() {
+        if found.send(copy::Answer::Found(input)).is_err() {
             return;
         }
     }

@@ -75,6 +75,9 @@ fn hints(app: &App) -> Vec<(String, bool)> {
         ));
         hints.push(("Enter y o v /reply /react".to_owned(), false));
     }
+    if app.is_refused_selected() {
+        hints.push(("r sends it again · e edits it · d drops it".to_owned(), false));
+    }
     match app.rooms.needy() {
         0 => {}
         1 => hints.push(("1 room needs you: Alt+A".to_owned(), true)),

@@ -54,6 +54,8 @@ pub struct World {
     pub slow: bool,
     /// How many events the index has yet to look at.
     pub remaining: u64,
+    /// The newest notice.
+    pub inbox: Seq,
     /// Everything the app wanted, in order.
     pub wanted: Vec<Effect>,
     /// Deliveries that wait for the connection.
@@ -82,6 +84,7 @@ impl World {
             refuse: None,
             slow: false,
             remaining: 0,
+            inbox: Seq::ZERO,
             wanted: Vec::new(),
             outbox: VecDeque::new(),
         }
@@ -267,6 +270,9 @@ impl World {
                     })
                     .collect(),
             },
+            Request::WatchInbox { .. } => {
+                Reply::Inbox { head: Cursor { epoch: Epoch::FIRST, seq: self.inbox } }
+            }
             Request::Open { target } => Reply::Room(find(target)?.summary.clone()),
             Request::Join { room } => Reply::Room(find(&room.clone().into())?.summary.clone()),
             Request::Members { target, .. } => {

@@ -4,6 +4,7 @@ use quip::app::outbox::{Delivery, State};
 use quip::app::{Effect, Input, Loaded};
 use quip_protocol::frame::{PageFrom, Request};
 use quip_protocol::*;
+use quip_storage::Copied;
 
 use crate::harness::{MIDNIGHT, World, id, name, target};
 
@@ -17,8 +18,8 @@ fn kept() -> World {
     world.unread(1, 2, 2, 0);
     let hosted = &world.rooms[&RoomId(1)];
     let cursor = Some(hosted.summary.head);
-    let rooms = vec![(hosted.summary.clone(), cursor)];
-    let loaded = Loaded { me: Some(name("ann")), rooms, deliveries: Vec::new() };
+    let rooms = vec![Copied { summary: hosted.summary.clone(), cursor, whole: Some(Seq(1)) }];
+    let loaded = Loaded { me: Some(name("ann")), rooms, ..Loaded::default() };
     world.input(Input::Local(Ok(loaded)));
     world
 }
@@ -93,7 +94,7 @@ fn what_was_not_delivered_is_there_again() {
     let mut refused = Delivery::new(target("#ops"), &post(91, "not wanted"), world.now).unwrap();
     refused.state = State::Refused(Refusal::new(ErrorCode::Forbidden, "you may not write here"));
     let deliveries = vec![waiting, refused];
-    world.input(Input::Local(Ok(Loaded { me: Some(name("ann")), rooms: Vec::new(), deliveries })));
+    world.input(Input::Local(Ok(Loaded { me: Some(name("ann")), deliveries, ..Loaded::default() })));
     read(&mut world);
     let screen = world.screen(80, 24);
     assert!(screen.contains("still to go …") && screen.contains("you may not write here"), "{screen}");

@@ -6,6 +6,7 @@ mod hostile;
 mod local;
 mod logic;
 mod mentions;
+mod older;
 mod plain;
 mod presence;
 mod prompts;

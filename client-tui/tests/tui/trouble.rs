@@ -94,6 +94,105 @@ fn the_status_says_which_server_what_happened_and_what_comes() {
 }
 
 #[test]
+fn the_status_says_since_when() {
+    let mut world = World::new();
+    assert!(world.screen(80, 24).contains("connecting to chat.example:7847…"));
+    world.pass(6 * MINUTE);
+    assert!(world.screen(80, 24).contains("connecting to chat.example:7847 since 14:30…"));
+    world.host(1, "#general", "");
+    world.connect();
+    world.pass(MINUTE);
+    world.lose(3_000);
+    world.pass(MINUTE);
+    world.lose(9_000);
+    let words = |world: &mut World| world.screen(80, 24).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words(&mut world).contains("timed out — retrying in 9 s · messages are kept · since 14:37"));
+    // Up again, and the server takes nothing for now.
+    world.connect();
+    world.online = false;
+    world.keys("hello<Enter>");
+    let code = ErrorCode::Degraded;
+    world.input(Input::HeldUp(Refusal::retry(code, "the disk of the server is full", 5_000)));
+    let told = "home takes no messages since 14:38: the disk of the server is full · 1 to deliver";
+    world.pass(MINUTE);
+    assert!(words(&mut world).contains(told), "{}", words(&mut world));
+    let receipt =
+        Receipt { room: RoomId(1), epoch: Epoch::FIRST, seq: Seq(1), id: MessageId::from_bytes([0; 16]) };
+    world.input(Input::Receipt(receipt));
+    assert!(world.screen(80, 24).contains("connected to home"));
+    world.input(Input::HeldUp(Refusal::retry(ErrorCode::RateLimited, "slow down", 5)));
+    assert!(world.screen(80, 24).contains("connected to home"), "that passes by itself");
+}
+
+/// Three messages of which the server takes none; it takes messages again.
+fn refused() -> World {
+    let mut world = talking();
+    world.refuse = Some(Refusal::new(ErrorCode::Forbidden, "you may not write here"));
+    world.keys("one<Enter>two<Enter>three<Enter>");
+    world.refuse = None;
+    world.wanted.clear();
+    world
+}
+
+fn forgotten(world: &World) -> usize {
+    world.wanted.iter().filter(|effect| matches!(effect, Effect::Forget(_))).count()
+}
+
+/// The texts of what was refused, and of what the server has of ann.
+fn texts(world: &World) -> (Vec<String>, Vec<String>) {
+    let posts = world.app.layout().unwrap().posts.iter().map(|post| post.text.clone()).collect();
+    let said = world.rooms[&RoomId(1)].events.iter().filter(|event| event.author == name("ann"));
+    (posts, said.filter_map(|event| Some(event.message()?.text().to_owned())).collect())
+}
+
+#[test]
+fn what_was_refused_is_selected_and_sent_again_edited_or_dropped() {
+    // Keys, what is refused then, what the server has, what is being written, how many are forgotten.
+    let table: [(&str, &[&str], &[&str], &str, usize); 9] = [
+        ("<A-k>r", &["one", "two"], &["three"], "", 1),
+        ("<A-k><A-k>r", &["one", "three"], &["two"], "", 1),
+        ("<A-k><A-k><A-k>d", &["two", "three"], &[], "", 1),
+        ("<A-k><A-k>e", &["one", "three"], &[], "two", 1),
+        ("<A-k><A-k><A-j>e", &["one", "two"], &[], "three", 1),
+        ("<A-k><A-k><Up>", &["one", "three"], &[], "two", 1),
+        ("<A-k><Esc>r", &["one", "two", "three"], &[], "r", 0),
+        ("/resend<Enter>/drop<Enter>", &["one"], &["three"], "", 2),
+        ("<A-k><A-j>d", &["one", "two", "three"], &[], "d", 0),
+    ];
+    for (keys, refused_texts, sent, written, gone) in table {
+        let mut world = refused();
+        world.keys(keys);
+        let (posts, said) = texts(&world);
+        assert_eq!((posts, said), (strings(refused_texts), strings(sent)), "{keys}");
+        assert_eq!((world.app.composer().text(), forgotten(&world)), (written, gone), "{keys}");
+    }
+    // Above the refused ones are those that were said.
+    let mut world = refused();
+    world.keys("<A-k><A-k><A-k><A-k>");
+    assert_eq!(world.app.rooms().current().unwrap().selected, Some(Seq(1)));
+}
+
+fn strings(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+#[test]
+fn what_is_sent_again_is_kept_before_the_old_one_is_forgotten() {
+    let mut world = refused();
+    world.keys("<A-k>r");
+    let place = |wanted: fn(&Effect) -> bool| world.wanted.iter().position(wanted);
+    let sent = place(|effect| matches!(effect, Effect::Deliver(Request::Post { .. })));
+    let forgotten = place(|effect| matches!(effect, Effect::Forget(_)));
+    assert!(sent.is_some() && sent < forgotten, "{:?}", world.wanted);
+    world.keys("<A-k>");
+    let screen = world.screen(80, 24);
+    assert!(screen.contains("r sends it again · e edits it · d drops it"), "{screen}");
+    assert!(screen.contains("/resend, /drop"), "{screen}");
+    world.keys("<Esc>/drop<Enter>/drop<Enter>/drop<Enter>");
+    assert_eq!(said(&world), "nothing of yours was refused here");
+}
+
+#[test]
 fn the_end_of_a_long_error_is_seen() {
     let mut world = talking();
     world.refuse = Some(Refusal::new(

@@ -1,0 +1,92 @@
+//! Messages that the server refused: they stay below the timeline until they are sent again, edited or dropped.
+
+use quip_protocol::frame::Request;
+use quip_protocol::{MessageId, SafeText};
+
+use super::composer::About;
+use super::outbox::{Delivery, State, What};
+use super::{App, Effect};
+
+impl App {
+    /// Whether the keys for a refused message mean something.
+    pub fn is_refused_selected(&self) -> bool {
+        self.picked.is_some() && self.prompt.is_none()
+    }
+
+    /// Selects the refused message above or below the one that is; `false` if there is none on that side.
+    pub(super) fn pick(&mut self, up: bool) -> bool {
+        let Some(room) = self.rooms.current() else { return false };
+        let refused: Vec<MessageId> = self.outbox.refused(&room.summary.target).map(|it| it.id).collect();
+        let at = self.picked.and_then(|picked| refused.iter().position(|id| *id == picked));
+        let found = match (at, up) {
+            (Some(at), true) => at.checked_sub(1),
+            (Some(at), false) => Some(at + 1).filter(|at| *at < refused.len()),
+            (None, true) if room.selected.is_none() => refused.len().checked_sub(1),
+            (None, _) => None,
+        };
+        self.picked = found.map(|at| refused[at]);
+        if let (true, Some(room)) = (self.picked.is_some(), self.rooms.current_mut()) {
+            room.to_bottom();
+        }
+        // Down from the newest of them is to nothing: there is nothing more below.
+        found.is_some() || (at.is_some() && !up)
+    }
+
+    /// Letters that do something with the refused message that is selected; `false` for others.
+    pub(super) fn picked_key(&mut self, c: char) -> bool {
+        if self.picked.is_none() || !self.composer.is_empty() {
+            return false;
+        }
+        let done = match c {
+            'r' => self.resend(),
+            'e' => self.take_back(),
+            'd' => self.drop_refused(),
+            _ => return false,
+        };
+        done.unwrap_or_else(|why| self.say(why));
+        true
+    }
+
+    /// The refused message that is selected, or the newest of this room.
+    fn take_refused(&mut self) -> Result<Delivery, String> {
+        let target = self.rooms.current().map(|room| room.summary.target.clone());
+        let picked = self.picked.take();
+        let taken = target.and_then(|target| self.outbox.recall(&target, picked));
+        taken.ok_or_else(|| "nothing of yours was refused here".to_owned())
+    }
+
+    /// Sends it again, as a new message. It is kept as that before the old one is forgotten.
+    pub(super) fn resend(&mut self) -> Result<(), String> {
+        let Delivery { id: old, target, what, text, .. } = self.take_refused()?;
+        if let What::Post { kind, reply_to } = what {
+            let id = self.new_id();
+            let text = SafeText::new(&text);
+            self.deliver(target.clone(), Request::Post { target, id, kind, text, reply_to });
+        }
+        self.effects.push(Effect::Forget(old));
+        Ok(())
+    }
+
+    /// Takes its text into the composer.
+    pub(super) fn take_back(&mut self) -> Result<(), String> {
+        let delivery = self.take_refused()?;
+        self.effects.push(Effect::Forget(delivery.id));
+        self.composer.set(&delivery.text);
+        if let What::Post { reply_to: Some(seq), .. } = delivery.what {
+            self.composer.about = About::Reply(seq);
+        }
+        if let State::Refused(refusal) = delivery.state {
+            self.complain(refusal.text.as_str());
+        }
+        Ok(())
+    }
+
+    /// Forgets it; Ctrl+P has its text.
+    pub(super) fn drop_refused(&mut self) -> Result<(), String> {
+        let delivery = self.take_refused()?;
+        self.effects.push(Effect::Forget(delivery.id));
+        self.history.push(&delivery.text);
+        self.say("dropped; Ctrl+P has its text");
+        Ok(())
+    }
+}
