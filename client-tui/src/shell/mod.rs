@@ -7,6 +7,7 @@ mod mentions;
 mod merges;
 mod network;
 mod outside;
+mod reader;
 mod search;
 mod terminal;
 
@@ -35,6 +36,7 @@ use face::{Face, Typed};
 use local::{Answer, Local};
 use network::Network;
 use outside::Outside;
+use reader::CodeReader;
 use terminal::Screen;
 
 /// The shortest time between two paintings.
@@ -135,6 +137,7 @@ struct Shell {
     outside: Option<Outside>,
     /// The terminal was asked for its background.
     background: Option<Background>,
+    reader: CodeReader,
     alerts: Alerts,
     levels: Option<Levels>,
     /// The input has ended; what is not delivered is waited for until then.
@@ -194,6 +197,7 @@ impl Shell {
             drawn_at,
             outside: None,
             background: None,
+            reader: CodeReader::new(),
             alerts,
             levels,
             over_at: None,
@@ -237,6 +241,7 @@ impl Shell {
                 }
                 answer = self.network.next() => Woken::Heard(Some(answer)),
                 answer = answer(&mut self.local) => self.found(answer),
+                read = self.reader.next() => Woken::Input(read),
                 () = sleep_until(next_frame), if dirty && self.outside.is_none() => Woken::Draw,
                 _ = ticks.tick() => Woken::Input(Some(Input::Tick)),
                 _ = interrupt.recv() => match self.face {
@@ -428,6 +433,10 @@ impl Shell {
 
     fn draw(&mut self) -> io::Result<()> {
         self.face.draw(&self.app, self.look)?;
+        let unread = self.app.unread_code();
+        if self.look.color {
+            self.reader.ask(unread);
+        }
         self.drawn_at = Instant::now();
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The terminal client: its logic driven by keys and server inputs, its screens as text.
 #![allow(clippy::unwrap_used, reason = "all of it is tests, also the functions that are not marked so")]
 
+mod colours;
 mod harness;
 mod hostile;
 mod local;
