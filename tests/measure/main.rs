@@ -2,7 +2,6 @@
 //! the first paint, from a key to the screen.
 
 mod copy;
-mod screen;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -12,9 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use hdrhistogram::Histogram;
+use quip_tests::pty::Screen;
 use serde::Serialize;
-
-use screen::Screen;
 
 /// A fast typist's pace.
 const BETWEEN_KEYS: Duration = Duration::from_millis(60);

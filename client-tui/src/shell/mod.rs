@@ -39,8 +39,8 @@ use outside::Outside;
 use reader::CodeReader;
 use terminal::Screen;
 
-/// The shortest time between two paintings.
-const FRAME: Duration = Duration::from_millis(16);
+/// The shortest time between two paintings: a sixtieth of a second.
+const FRAME: Duration = Duration::from_micros(16_667);
 /// How often texts that depend on the time are looked at.
 const TICK: Duration = Duration::from_millis(500);
 /// How long plain mode waits at the end of its input for what is not delivered yet.
@@ -389,7 +389,10 @@ impl Shell {
             }
             Effect::Mouse(ours) => screen.mouse(ours),
             Effect::Copy(text) => screen.copy(&text),
-            Effect::Redraw => screen.forget(),
+            Effect::Redraw => {
+                terminal::fault();
+                screen.forget()
+            }
             Effect::Show(text) => self.lend(outside::show(text)),
             Effect::Compose(text) => self.lend(outside::compose(text)),
             Effect::Alert { .. } | Effect::KeepLevels(_) | Effect::Quit => Ok(()),
