@@ -14,3 +14,4 @@ mod reading;
 mod screens;
 mod search;
 mod trouble;
+mod widths;
