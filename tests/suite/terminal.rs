@@ -163,6 +163,26 @@ fn a_panic_gives_the_terminal_back() {
 }
 
 #[test]
+fn code_has_colours_unless_they_are_not_wanted() {
+    let server = Server::start();
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    ann.pipe(&["send", "#general"], b"```rust\nfn sum() {}\n```").ok();
+    let quip = binary("quip").display().to_string();
+    let coloured = Terminal::run(&ann, 80, 24, &format!("exec env -u NO_COLOR {quip}"));
+    eventually("a keyword is magenta", || {
+        let screen = coloured.screen_with_attributes();
+        (screen.contains("[38;5;5mfn") || screen.contains("[35mfn") || screen.contains("5m\x1b[49mfn"))
+            .then_some(())
+    });
+    coloured.say("/quit");
+    coloured.ends();
+    let plain = Terminal::run(&ann, 80, 24, &format!("NO_COLOR=1 exec {quip}"));
+    plain.shows("fn sum() {}");
+    plain.shows("connected to");
+    assert!(plain.screen_with_attributes().contains("fn sum() {}"), "nothing stands between the words");
+}
+
+#[test]
 fn hostile_text_stays_text_on_the_screen() {
     let server = Server::start();
     let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
