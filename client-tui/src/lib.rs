@@ -5,4 +5,5 @@ pub mod cli;
 pub mod config;
 pub mod owner;
 pub mod shell;
+pub mod syntax;
 pub mod view;

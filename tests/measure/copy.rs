@@ -12,7 +12,7 @@ use quip_protocol::{
 use quip_storage::Replica;
 use quip_tests::{Quip, Random, Server};
 
-use crate::screen::Screen;
+use quip_tests::pty::Screen;
 
 /// Events that are written at once.
 const BATCH: u64 = 2_000;

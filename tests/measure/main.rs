@@ -4,7 +4,6 @@ mod cli;
 mod copy;
 mod missed;
 mod paint;
-mod screen;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -9,8 +9,8 @@ use serde::Serialize;
 use tokio::runtime::Runtime;
 
 use crate::cli::MissedArgs;
-use crate::screen::Screen;
 use crate::{micros, millis};
+use quip_tests::pty::Screen;
 
 /// The last message.
 const LAST: &str = "the-very-last-one";

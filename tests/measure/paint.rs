@@ -8,8 +8,8 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::cli::PaintArgs;
-use crate::screen::Screen;
 use crate::{copy, micros, millis};
+use quip_tests::pty::Screen;
 
 /// A fast typist's pace.
 const BETWEEN_KEYS: Duration = Duration::from_millis(60);

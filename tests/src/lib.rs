@@ -7,6 +7,7 @@ pub mod middlebox;
 pub mod person;
 pub mod poll;
 pub mod process;
+pub mod pty;
 pub mod random;
 pub mod server;
 pub mod terminal;

@@ -62,6 +62,11 @@ impl Terminal {
         self.tmux(&["capture-pane", "-p"])
     }
 
+    /// What tmux knows of the terminal, by its name for it: `alternate_on`, `cursor_flag`.
+    pub fn knows(&self, what: &str) -> String {
+        self.tmux(&["display-message", "-p", &format!("#{{{what}}}")]).trim().to_owned()
+    }
+
     /// What is on the screen now, with its escape sequences.
     pub fn screen_with_attributes(&self) -> String {
         self.tmux(&["capture-pane", "-e", "-p"])

@@ -89,7 +89,7 @@ fn one_looks_for_words_and_goes_there_and_back_without_a_network() {
     terminal.press(&["C-f"]);
     terminal.until("and one more of the other room", |screen| screen.contains("1 of 3"));
     terminal.press(&["Enter"]);
-    terminal.until("it is gone to", |screen| screen.contains("▌") && screen.contains("Message #general"));
+    terminal.until("it is gone to", |screen| screen.contains("Selected:") && screen.contains("who will"));
     terminal.press(&["Escape"]);
     terminal.shows("Message #ops");
     terminal.say("/search \"foo bar\"");

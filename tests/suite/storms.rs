@@ -3,9 +3,13 @@
 
 use std::io::Write as _;
 use std::ops::Range;
+use std::time::Instant;
 
 use quip_protocol::Target;
+use quip_protocol::client::Post;
+use quip_tests::pty::Screen;
 use quip_tests::{Quip, Random, Server, Terminal, join, post_all, within};
+use tokio::task::JoinSet;
 
 #[test]
 fn a_storm_of_sizes() {
@@ -71,4 +75,37 @@ async fn messages_faster_than_anyone_reads() {
     terminal.shows("connected to");
     let everything = ann.run(&["export", "#general"]).ok();
     assert_eq!(everything.matches("in the middle of it").count(), 1, "what was typed meanwhile is sent once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_is_painted_sixty_times_a_second_at_most() {
+    const MESSAGES: usize = 20_000;
+    let server = Server::with_config("[limits]\nmessages_per_second = 100000\nburst_messages = 100000");
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    let bob = join(&server.invite(&[]), "bob").await;
+    bob.join("#general").await.unwrap();
+    let general: Target = "#general".parse().unwrap();
+    let mut screen = Screen::start(&ann).unwrap();
+    screen.shows("bob joined").unwrap();
+    // What was painted before this may be read after it; what is painted until the last is seen is read by then.
+    let began = Instant::now();
+    let watched = tokio::task::spawn_blocking(move || {
+        let before = screen.paintings();
+        screen.shows("and that was all").unwrap();
+        (screen.paintings() - before, began.elapsed())
+    });
+    let mut posts = JoinSet::new();
+    for n in 0..MESSAGES {
+        while posts.len() >= 1_000 {
+            posts.join_next().await.unwrap().unwrap();
+        }
+        let (handle, post) = (bob.handle(), Post::new(general.clone(), &format!("flood {n}.")));
+        posts.spawn(async move { handle.post(post).await.map(|_| ()).unwrap() });
+    }
+    within("all are sent", async { while posts.join_next().await.transpose().unwrap().is_some() {} }).await;
+    within("the last", bob.send(&general, "and that was all")).await.unwrap();
+    let (paintings, took) = watched.await.unwrap();
+    let most = took.as_secs_f64() * 60.0 + 3.0;
+    assert!(paintings > 1, "the flood was seen");
+    assert!((paintings as f64) <= most, "{paintings} paintings in {took:?}");
 }

@@ -2,7 +2,7 @@
 
 use quip_protocol::frame::Request;
 use quip_protocol::{RoomName, SafeLine};
-use quip_tests::{Quip, Server, Terminal, binary, join, post_all, within};
+use quip_tests::{Quip, Server, Terminal, binary, eventually, join, post_all, within};
 
 #[test]
 fn two_talk_in_general_and_privately() {
@@ -111,6 +111,65 @@ fn the_terminal_is_as_it_was_afterwards() {
     assert!(screen.contains("the shell before"), "the screen of before is back: {screen}");
     let screen = terminal.shows("icanon");
     assert!(!screen.contains("-icanon") && !screen.contains("-echo "), "{screen}");
+}
+
+#[test]
+fn a_panic_gives_the_terminal_back() {
+    let server = Server::start();
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    let quip = quip_tests::binary("quip").display().to_string();
+    std::fs::create_dir_all(ann.home().join("config")).unwrap();
+    std::fs::write(ann.home().join("config/quip.toml"), "mouse = true\n").unwrap();
+    for (fault, code) in [("panic", "101"), ("panic-aside", "0")] {
+        let file = |name: &str| ann.home().join(format!("{fault}-{name}"));
+        let [before, said, after] = ["before", "said", "after"].map(|name| file(name).display().to_string());
+        let script = format!(
+            "sh -c 'echo the shell before; stty -a > {before}; RUST_BACKTRACE=0 QUIP_FAULT={fault} {quip} 2> {said}; \
+             echo ended with $?; stty -a > {after}; exec cat'"
+        );
+        let terminal = Terminal::run(&ann, 80, 24, &script);
+        terminal.shows("connected to");
+        let [mouse, alternate] = ["mouse_any_flag", "alternate_on"].map(|flag| terminal.knows(flag));
+        assert_eq!((mouse.as_str(), alternate.as_str()), ("1", "1"), "it is the client's");
+        terminal.press(&["C-l"]);
+        if fault == "panic-aside" {
+            terminal.say("it goes on");
+            terminal.shows("ann  it goes on");
+            terminal.say("/quit");
+        }
+        let screen = terminal.shows(&format!("ended with {code}"));
+        assert!(screen.contains("the shell before"), "the screen of before is back: {screen}");
+        for (flag, value) in [("mouse_any_flag", "0"), ("alternate_on", "0"), ("cursor_flag", "1")] {
+            assert_eq!(terminal.knows(flag), value, "{flag}");
+        }
+        eventually("stty has said it", || {
+            let read = |name: &str| std::fs::read_to_string(name).unwrap_or_default();
+            (!read(&after).is_empty() && read(&after) == read(&before)).then_some(())
+        });
+        let said = std::fs::read_to_string(&said).unwrap();
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains("QUIP_FAULT asked for it") && said.contains("please report"), "{said}");
+    }
+}
+
+#[test]
+fn code_has_colours_unless_they_are_not_wanted() {
+    let server = Server::start();
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    ann.pipe(&["send", "#general"], b"```rust\nfn sum() {}\n```").ok();
+    let quip = binary("quip").display().to_string();
+    let coloured = Terminal::run(&ann, 80, 24, &format!("exec env -u NO_COLOR {quip}"));
+    eventually("a keyword is magenta", || {
+        let screen = coloured.screen_with_attributes();
+        (screen.contains("[38;5;5mfn") || screen.contains("[35mfn") || screen.contains("5m\x1b[49mfn"))
+            .then_some(())
+    });
+    coloured.say("/quit");
+    coloured.ends();
+    let plain = Terminal::run(&ann, 80, 24, &format!("NO_COLOR=1 exec {quip}"));
+    plain.shows("fn sum() {}");
+    plain.shows("connected to");
+    assert!(plain.screen_with_attributes().contains("fn sum() {}"), "nothing stands between the words");
 }
 
 #[test]

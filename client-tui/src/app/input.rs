@@ -313,6 +313,13 @@ pub enum Input {
     },
     /// What lay on the disk, once, at the start; or why nothing can be kept there.
     Local(Result<super::Loaded, SafeLine>),
+    /// A block of code was read.
+    Highlighted {
+        /// As it is written: the language, a line end, the code.
+        block: String,
+        /// Its words; `None` if the language is not known.
+        words: Option<super::highlights::Words>,
+    },
     /// The search index has looked at more of the local copy.
     Indexed,
     /// What came of [`super::Effect::Search`].

@@ -83,6 +83,7 @@ impl Action {
         ("older-line", Action::Older),
         ("newer-line", Action::Newer),
         ("recall", Action::Recall),
+        ("prefix", Action::Prefix),
         ("editor", Action::Editor),
         ("page-up", Action::PageUp),
         ("page-down", Action::PageDown),
@@ -94,8 +95,28 @@ impl Action {
         ("room-up", Action::RoomUp),
         ("room-down", Action::RoomDown),
         ("room-needy", Action::RoomNeedy),
+        ("room-1", Action::Room(0)),
+        ("room-2", Action::Room(1)),
+        ("room-3", Action::Room(2)),
+        ("room-4", Action::Room(3)),
+        ("room-5", Action::Room(4)),
+        ("room-6", Action::Room(5)),
+        ("room-7", Action::Room(6)),
+        ("room-8", Action::Room(7)),
+        ("room-9", Action::Room(8)),
+        ("room-10", Action::Room(9)),
         ("peek-up", Action::PeekUp),
         ("peek-down", Action::PeekDown),
+        ("peek-1", Action::Peek(0)),
+        ("peek-2", Action::Peek(1)),
+        ("peek-3", Action::Peek(2)),
+        ("peek-4", Action::Peek(3)),
+        ("peek-5", Action::Peek(4)),
+        ("peek-6", Action::Peek(5)),
+        ("peek-7", Action::Peek(6)),
+        ("peek-8", Action::Peek(7)),
+        ("peek-9", Action::Peek(8)),
+        ("peek-10", Action::Peek(9)),
         ("mentions", Action::Mentions),
         ("switch", Action::Switch),
         ("find", Action::Find),
@@ -300,7 +321,7 @@ pub fn prefixed(key: Key) -> Option<Action> {
 }
 
 /// Terminals tell Shift apart only for some keys: letters with Ctrl or Alt mean the same in both cases.
-fn caseless(key: Key) -> Key {
+pub fn caseless(key: Key) -> Key {
     let code = match key.code {
         Code::Char(c) if key.ctrl || key.alt => Code::Char(c.to_ascii_lowercase()),
         code => code,
@@ -364,5 +385,11 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), Action::NAMES.len());
+        for (key, action) in TABLE.iter().flat_map(|binding| binding.keys) {
+            assert!(
+                Action::NAMES.iter().any(|(_, named)| named == action),
+                "{key} cannot be bound otherwise"
+            );
+        }
     }
 }

@@ -6,10 +6,14 @@ use super::complete::Completion;
 use super::composer::{Composer, TooMuch};
 use super::keymap::{self, Action};
 use super::scroll::{self, Scroll};
-use super::{About, App, Effect, Key, Sheet, panes};
+use super::{About, App, Code, Effect, Key, Sheet, panes};
 
 impl App {
     pub(super) fn key(&mut self, key: Key) {
+        if self.hides_escape(key) {
+            self.key(Key::plain(Code::Esc));
+            return self.key(Key { alt: false, ..key });
+        }
         self.said = None;
         let prefixed = std::mem::take(&mut self.prefixed);
         let action = if prefixed { keymap::prefixed(key) } else { self.preferences.keys.action(key) };
@@ -21,7 +25,7 @@ impl App {
             return;
         }
         let written = match key.code {
-            super::Code::Char(c) if action.is_none() && !key.ctrl && !key.alt => Some(c),
+            Code::Char(c) if action.is_none() && !key.ctrl && !key.alt => Some(c),
             _ => None,
         };
         if self.prompt.is_some() && self.prompt_key(action, written) {
@@ -33,6 +37,13 @@ impl App {
             (None, Some(c)) => self.write(c.encode_utf8(&mut [0; 4])),
             (None, None) => {}
         }
+    }
+
+    /// Terminals write Alt as an Esc before the key, so that Esc and then Ctrl+L, pressed quickly, come as Alt+Ctrl+L.
+    /// Where that means nothing and Ctrl+L does, it was those two. Of Esc and a letter nobody can tell.
+    fn hides_escape(&self, key: Key) -> bool {
+        let keys = &self.preferences.keys;
+        key.ctrl && key.alt && keys.action(key).is_none() && keys.action(Key { alt: false, ..key }).is_some()
     }
 
     pub(super) fn paste(&mut self, text: &str) {
@@ -48,6 +59,7 @@ impl App {
     pub(super) fn write(&mut self, text: &str) {
         match self.composer.insert(text) {
             Ok(()) => {
+                self.leave_selected();
                 self.completion = Completion::unasked(&self.composer);
                 self.types();
             }
@@ -75,7 +87,7 @@ impl App {
             Some(Action::PageDown) => sheet.scroll(page, width, height),
             Some(Action::Escape | Action::Send | Action::Help) => self.sheet = None,
             Some(Action::Quit | Action::Interrupt | Action::Redraw | Action::Suspend) => return false,
-            _ if key == Key::plain(super::Code::Char('q')) => self.sheet = None,
+            _ if key == Key::plain(Code::Char('q')) => self.sheet = None,
             _ => {}
         }
         true

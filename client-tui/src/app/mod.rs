@@ -12,6 +12,7 @@ pub mod emoji;
 mod execute;
 pub mod first_run;
 mod fuzzy;
+pub mod highlights;
 pub mod input;
 pub mod keymap;
 mod keys;
@@ -68,6 +69,7 @@ pub use prompt::Prompt;
 pub use sheet::Sheet;
 
 use composer::History;
+use highlights::Highlights;
 use outbox::Outbox;
 use panes::Panes;
 use room::Rooms;
@@ -195,6 +197,7 @@ pub struct App {
     jump: Option<search::Jump>,
     /// Long messages that are shown whole.
     unfolded: BTreeSet<(RoomId, Seq)>,
+    highlights: Highlights,
     /// Ctrl+X was pressed.
     prefixed: bool,
     preferences: Preferences,
@@ -261,6 +264,7 @@ impl App {
             prompt: None,
             jump: None,
             unfolded: BTreeSet::new(),
+            highlights: Highlights::default(),
             prefixed: false,
             preferences: Preferences::default(),
             focused: true,
@@ -311,6 +315,7 @@ impl App {
             Input::Mouse { what, x, y } => self.mouse(what, x, y),
             Input::Focus(focused) => self.focused = focused,
             Input::Composed(_) => self.outside(input),
+            Input::Highlighted { block, words } => self.highlights.learn(&block, words),
             other => self.network(other),
         }
         self.keep_up(looks_above);
@@ -323,6 +328,11 @@ impl App {
     /// Whether what is seen may have changed since this was asked last.
     pub fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
+    }
+
+    /// Blocks of code that were laid out and that nobody has read yet: [`Input::Highlighted`] says what came of each.
+    pub fn unread_code(&mut self) -> Vec<String> {
+        self.highlights.wanted(self.now)
     }
 
     /// The division of the screen.
@@ -354,6 +364,7 @@ impl App {
             find: self.jump.as_ref().map(|jump| &jump.query),
             unfolded: &self.unfolded,
             picked: self.picked,
+            highlights: &self.highlights,
         })
     }
 

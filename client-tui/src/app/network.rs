@@ -53,7 +53,7 @@ impl App {
                 self.sheet = Some(Sheet::new(title.as_str(), lines));
             }
             Input::Key(_) | Input::Paste(_) | Input::Line(_) | Input::Resize { .. } | Input::Tick => {}
-            Input::Focus(_) | Input::Mouse { .. } | Input::Composed(_) => {}
+            Input::Focus(_) | Input::Mouse { .. } | Input::Composed(_) | Input::Highlighted { .. } => {}
         }
     }
 

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use quip_protocol::{AccountName, Event, Message, MessageId, MessageKind, RoomId, Seq, Timestamp};
 use quip_storage::search::Query;
 
+use super::highlights::{Highlights, Syntax};
 use super::outbox::{Delivery, State, What};
 use super::room::Room;
 use super::said::{Columns, Said};
@@ -29,6 +30,8 @@ pub enum Ink {
     Link,
     /// Code.
     Code,
+    /// A word of code, where its language is known; what is between them is text.
+    Syntax(Syntax),
     /// Words that were looked for.
     Found,
     /// Sent and not yet durable.
@@ -111,6 +114,8 @@ pub struct Layout<'a> {
     pub unfolded: &'a BTreeSet<(RoomId, Seq)>,
     /// The refused message that is selected.
     pub picked: Option<MessageId>,
+    /// What is known of the code in them.
+    pub highlights: &'a Highlights,
 }
 
 impl<'a> Layout<'a> {

@@ -1,8 +1,11 @@
 //! The rows of what someone says: time and nick before it, code in blocks, what is long folded. Imports `rows`.
 
+use std::ops::Range;
+
 use quip_protocol::{AccountName, MessageKind, Seq};
 
 use super::blocks::{self, Block};
+use super::highlights::{self, Highlights, Syntax};
 use super::rows::{Ink, Layout, Row, Span};
 use super::text;
 use super::words::{self, Marks};
@@ -104,7 +107,8 @@ impl Layout<'_> {
     /// Whether the message is so long that it is folded.
     pub fn is_long(&self, text: &str) -> bool {
         let cells = Columns::at(self.width).text;
-        text.len() > FOLD_FROM && block_rows(text, &Vec::new(), Ink::Text, cells).len() > FOLD_FROM
+        text.len() > FOLD_FROM
+            && block_rows(text, &Vec::new(), Ink::Dim, cells, self.highlights).len() > FOLD_FROM
     }
 
     fn quote(&self, seq: Seq) -> String {
@@ -136,7 +140,7 @@ impl Layout<'_> {
         let found: Marks = found.into_iter().map(|range| (range, Ink::Found)).collect();
         // What was found is seen.
         let folds = said.folds && found.is_empty();
-        let mut rows = block_rows(&whole, &words::overlaid(marks, found), said.ink, cells);
+        let mut rows = block_rows(&whole, &words::overlaid(marks, found), said.ink, cells, self.highlights);
         if folds && rows.len() > FOLD_FROM {
             fold(&mut rows, cells);
         }
@@ -148,41 +152,67 @@ impl Layout<'_> {
 }
 
 /// Text and code in rows.
-fn block_rows(whole: &str, marks: &Marks, ink: Ink, cells: usize) -> Vec<Vec<Span>> {
+fn block_rows(whole: &str, marks: &Marks, ink: Ink, cells: usize, highlights: &Highlights) -> Vec<Vec<Span>> {
     let mut rows = Vec::new();
     for block in blocks::split(whole) {
         match block {
             Block::Text(range) => {
                 let pieces = text::wrap(&whole[range.clone()], cells).into_iter();
-                let piece =
-                    |piece: std::ops::Range<usize>| range.start + piece.start..range.start + piece.end;
+                let piece = |piece: Range<usize>| range.start + piece.start..range.start + piece.end;
                 rows.extend(pieces.map(|row| words::inked(whole, piece(row), marks, ink)));
             }
-            Block::Code { name, code } => code_rows(whole, name, code, (marks, ink), cells, &mut rows),
+            Block::Code { name, code } => {
+                let known = (ink == Ink::Text).then(|| highlights.of(&whole[name.start..code.end])).flatten();
+                code_rows(whole, name, code, &Inks { marks, ink, known }, cells, &mut rows);
+            }
         }
     }
     rows
 }
 
+/// The inks of code.
+struct Inks<'a> {
+    marks: &'a Marks,
+    ink: Ink,
+    /// The words of its language, as bytes of the block.
+    known: Option<&'a [(Range<usize>, Syntax)]>,
+}
+
+impl Inks<'_> {
+    /// The marks of a row of a block that starts at `block`: its words, and over them what is looked for. Mentions and
+    /// links are words of a sentence, not of code.
+    fn of_row(&self, block: usize, row: &Range<usize>) -> Marks {
+        let words = highlights::within(self.known.unwrap_or_default(), row.start - block..row.end - block);
+        let word = |(word, syntax): &(Range<usize>, Syntax)| {
+            (block + word.start..block + word.end, Ink::Syntax(*syntax))
+        };
+        let found = self.marks.iter().filter(|(_, ink)| *ink == Ink::Found).cloned().collect();
+        words::overlaid(words.iter().map(word).collect(), found)
+    }
+
+    fn rest(&self) -> Ink {
+        if self.ink == Ink::Text && self.known.is_none() { Ink::Code } else { self.ink }
+    }
+}
+
 /// Code behind a line at its left; above it what it is.
 fn code_rows(
     whole: &str,
-    name: std::ops::Range<usize>,
-    code: std::ops::Range<usize>,
-    (marks, ink): (&Marks, Ink),
+    name: Range<usize>,
+    code: Range<usize>,
+    inks: &Inks<'_>,
     cells: usize,
     rows: &mut Vec<Vec<Span>>,
 ) {
+    let block = name.start;
     if !name.is_empty() {
         let name = text::ellipsis(&whole[name], cells.saturating_sub(2)).into_owned();
         rows.push(vec![Span::new(format!("┌ {name}"), Ink::Dim)]);
     }
-    // Mentions and links are words of a sentence; in code only what is looked for is set apart.
-    let found: Marks = marks.iter().filter(|(_, ink)| *ink == Ink::Found).cloned().collect();
-    let ink = if ink == Ink::Text { Ink::Code } else { ink };
     for row in text::wrap(&whole[code.clone()], cells.saturating_sub(2)) {
         let mut spans = vec![Span::new("│ ", Ink::Dim)];
-        spans.extend(words::inked(whole, code.start + row.start..code.start + row.end, &found, ink));
+        let row = code.start + row.start..code.start + row.end;
+        spans.extend(words::inked(whole, row.clone(), &inks.of_row(block, &row), inks.rest()));
         rows.push(spans);
     }
 }

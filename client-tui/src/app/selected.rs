@@ -6,7 +6,7 @@ use quip_protocol::{Event, EventBody, Message, Seq};
 use super::composer::COMPOSER_LIMIT;
 use super::room::Room;
 use super::sheet::Line;
-use super::{App, Effect, Input, Sheet, blocks, dates};
+use super::{About, App, Effect, Input, Sheet, blocks, dates};
 
 /// More is not copied, in bytes: terminals drop what is longer.
 const COPY_LIMIT: usize = 64 * 1024;
@@ -16,8 +16,7 @@ const DEEPEST: usize = 1_000;
 impl App {
     /// Letters that do something with the selected message where nothing is being written; `false` for others.
     pub(super) fn selected_key(&mut self, c: char) -> bool {
-        let selected = self.rooms.current().is_some_and(|room| room.selected.is_some());
-        if !selected || !self.composer.is_empty() {
+        if !self.letters_act() {
             return false;
         }
         match c {
@@ -29,6 +28,24 @@ impl App {
             _ => return false,
         }
         true
+    }
+
+    /// Whether a message is selected and nothing is being written: then some letters do something with it.
+    pub(crate) fn letters_act(&self) -> bool {
+        let selected = self.rooms.current().is_some_and(|room| room.selected.is_some());
+        selected && self.composer.is_empty() && self.composer.about == About::New
+    }
+
+    /// Whoever writes something new has done with the selected message; commands and `s/old/new/` are about it.
+    pub(super) fn leave_selected(&mut self) {
+        let text = self.composer.text();
+        let about_it = text.starts_with('/') || text == "s" || text.starts_with("s/");
+        if self.composer.about == About::New
+            && !about_it
+            && let Some(room) = self.rooms.current_mut()
+        {
+            room.selected = None;
+        }
     }
 
     /// Enter on a selected message: shows it whole, or folded again, or its thread.

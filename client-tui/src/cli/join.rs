@@ -21,7 +21,7 @@ use crate::config::known::{KnownServer, KnownServers};
 
 const EXAMPLES: &str = "Examples:
   quip join 'quip://chat.example:7847/?fp=SHA256:…#code' --name ann
-  quip join 'LINK'                       a link from `quip device link` knows who you are
+  quip join 'LINK'                       with a link of `quip device link`
   quip join chat.example --name ann      where anyone may register";
 
 /// The longest label that a device gets by itself.

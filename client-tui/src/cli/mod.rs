@@ -53,7 +53,7 @@ const EXAMPLES: &str = "Examples:
   quip                                   open the terminal client
   quip host                              start a server here and talk
   quip join 'LINK' --name ann            join a colleague's server
-  quip --plain                           the client in lines, for screen readers; TERM=dumb chooses it
+  quip --plain                           in lines, also where TERM=dumb
   quip send '#ops' deploy is done
   quip tail '#ops' --follow --json
   quip send --stream '#ci' --status -- make -j8

@@ -23,7 +23,7 @@ const EXAMPLES: &str = "Examples:
   quip send @ann --reply-to 42 'yes, go ahead'
   quip send '#ops' -- --starts-with-dashes
   make 2>&1 | quip send --stream '#ci'             # one message that grows
-  quip send --stream '#ci' --status -- make -j8    # runs it, and ends with its exit code";
+  quip send --stream '#ci' --status -- make -j8    # with its exit code";
 
 /// The longest line end. It does not count, nor does the one byte more that shows that there is more.
 const LINE_END: usize = 2;

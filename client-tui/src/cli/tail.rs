@@ -22,7 +22,7 @@ const EXAMPLES: &str = "Examples:
   quip tail @ann -n 0 --follow
   quip tail '#ops' --since 0 > all.txt
   quip tail '#deploy' --consumer deploy-bot --follow --json | ./deploy.sh
-  quip tail '#ops' --consumer nightly            # in cron: what came since the last time";
+  quip tail '#ops' --consumer nightly    # in cron: what is new";
 
 /// Prints the newest messages, and with --follow those that come.
 #[derive(Debug, Args)]

@@ -111,6 +111,28 @@ mod tests {
     }
 
     #[test]
+    fn help_fits_80_columns_and_no_example_is_broken() {
+        fn check(command: &mut clap::Command) {
+            if command.get_name() == "help" {
+                return;
+            }
+            let name = command.get_name().to_owned();
+            let help = command.render_long_help().to_string();
+            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in help.lines() {
+                assert!(line.chars().count() <= 80, "{name}: {line}");
+            }
+            for line in after.lines().filter(|line| line.starts_with("  ")) {
+                assert!(help.lines().any(|whole| whole == line.trim_end()), "{name}: broken: {line}");
+            }
+            command.get_subcommands_mut().for_each(check);
+        }
+        let mut command = <Cli as clap::CommandFactory>::command().term_width(80);
+        command.build();
+        check(&mut command);
+    }
+
+    #[test]
     fn help_and_version_are_answers() {
         let table = [&["--help"][..], &["--version"], &["send", "--help"], &["room", "create", "--help"]];
         let help: [&[&str]; 3] = [&["help"], &["help", "send"], &["help", "room", "create"]];

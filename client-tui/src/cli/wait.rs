@@ -20,7 +20,7 @@ use super::tail::News;
 
 const EXAMPLES: &str = "Examples:
   quip wait '#deploy' --match '^approved'
-  quip wait '#ci' --match 'build 1.4 (passed|failed)' --timeout 10m --json | jq -r .text
+  quip wait '#ci' --match '1.4 (passed|failed)' --timeout 10m --json
   quip wait @ann --match '(?i)yes' --timeout 1h || echo nobody answered
   quip wait '#ci' --match 'exit 0 after' --since 120";
 

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 
 use quip_protocol::Target;
 use serde::Deserialize;
+use toml::Spanned;
 
 use super::{ConfigError, Paths};
+use crate::app::Key;
 use crate::app::Level;
-use crate::app::keymap::{Action, Keymap};
+use crate::app::keymap::{self, Action, Keymap};
 use crate::app::older::Keep;
 
 /// The file with all defaults, as `quip default-config` prints it.
@@ -118,7 +120,7 @@ struct File {
     #[serde(default)]
     away_after: Option<u32>,
     #[serde(default)]
-    keys: BTreeMap<String, String>,
+    keys: BTreeMap<Spanned<String>, Spanned<String>>,
 }
 
 /// `"all"`, or a number.
@@ -156,27 +158,46 @@ impl Settings {
     /// One line: where, and what is not understood.
     pub fn parse(text: &str) -> Result<Settings, String> {
         let file: File = toml::from_str(text).map_err(|error| toml_error(text, &error))?;
-        let mut keys = Keymap::default();
-        for (key, action) in &file.keys {
-            let read = key.parse().map_err(|why| format!("[keys] {key:?}: {why}"))?;
-            let action = match action.as_str() {
-                "none" => None,
-                name => Some(Action::named(name).ok_or_else(|| {
-                    format!("[keys] {key:?}: {name:?} is no action; `quip default-config` lists them")
-                })?),
-            };
-            keys.bind(read, action);
-        }
+        let keys = keymap(text, &file.keys)?;
         let File { theme, notify, alerts, mouse, keep, .. } = file;
         let (typing, away_after) = (file.typing.unwrap_or(true), file.away_after.unwrap_or(AWAY_AFTER));
         Ok(Settings { theme, notify, alerts, mouse, typing, away_after, keep, keys })
     }
 }
 
+fn keymap(text: &str, said: &BTreeMap<Spanned<String>, Spanned<String>>) -> Result<Keymap, String> {
+    let mut said: Vec<_> = said.iter().collect();
+    said.sort_by_key(|(key, _)| key.span().start);
+    let mut keys = Keymap::default();
+    let mut bound: Vec<(Key, usize)> = Vec::new();
+    for (key, action) in said {
+        let line = line_of(text, key.span().start);
+        let fault = |why: String| format!("line {line}: [keys] {:?}: {why}", key.get_ref());
+        let read = key.get_ref().parse().map(keymap::caseless).map_err(fault)?;
+        if let Some((_, before)) = bound.iter().find(|(other, _)| *other == read) {
+            return Err(fault(format!("line {before} says already what this key does; keep one of them")));
+        }
+        bound.push((read, line));
+        let action = match action.get_ref().as_str() {
+            "none" => None,
+            name => {
+                let unknown = || fault(format!("{name:?} is no action; `quip default-config` lists them"));
+                Some(Action::named(name).ok_or_else(unknown)?)
+            }
+        };
+        keys.bind(read, action);
+    }
+    Ok(keys)
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    text.get(..at).map_or(0, |before| before.matches('\n').count()) + 1
+}
+
 /// The first line of what TOML complains of, and the line of the file.
 fn toml_error(text: &str, error: &toml::de::Error) -> String {
     let at = error.span().map_or(0, |span| span.start.min(text.len()));
-    let line = text.get(..at).map_or(0, |before| before.matches('\n').count()) + 1;
+    let line = line_of(text, at);
     format!("line {line}: {}", error.message().lines().collect::<Vec<_>>().join(" "))
 }
 
@@ -223,7 +244,7 @@ impl Levels {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::{Code, Key};
+    use crate::app::Code;
 
     #[test]
     fn the_default_file_says_the_defaults() {
@@ -232,7 +253,14 @@ mod tests {
         assert_eq!(Settings::parse("keep = \"all\"").map(|settings| settings.keep), Ok(Keep::All));
         assert_eq!(Settings::parse("keep = 0").map(|settings| settings.keep), Ok(Keep::Newest(0)));
         for (name, _) in Action::NAMES {
-            assert!(DEFAULT.contains(&format!("\"{name}\"")), "{name} is not explained");
+            // Of the ten rooms the first and the last.
+            let explained = match name.rsplit_once('-') {
+                Some((name, digit)) if digit.parse::<u8>().is_ok() => {
+                    format!("\"{name}-1\" to \"{name}-10\"")
+                }
+                _ => format!("\"{name}\""),
+            };
+            assert!(DEFAULT.contains(&explained), "{name} is not explained");
         }
     }
 
@@ -250,9 +278,15 @@ mod tests {
             ("away_after = -1", "line 1: invalid value"),
             ("keep = \"some\"", "line 1: keep is \"all\" or a number of messages"),
             ("\nkeep = -1", "line 2: keep is \"all\" or a number of messages"),
-            ("[keys]\n\"ctrl+gg\" = \"switch\"", "[keys] \"ctrl+gg\": gg is no key"),
-            ("[keys]\n\"ctrl+g\" = \"jump\"", "[keys] \"ctrl+g\": \"jump\" is no action"),
-            ("[keys]\n\"g\" = \"switch\"", "[keys] \"g\": a letter alone is for writing"),
+            ("[keys]\n\"ctrl+gg\" = \"switch\"", "line 2: [keys] \"ctrl+gg\": gg is no key"),
+            ("[keys]\n\"ctrl+g\" = \"jump\"", "line 2: [keys] \"ctrl+g\": \"jump\" is no action"),
+            ("[keys]\n\"g\" = \"switch\"", "line 2: [keys] \"g\": a letter alone is for writing"),
+            (
+                "[keys]\n\"alt+x\" = \"find\"\n\n\"Alt+X\" = \"help\"",
+                "line 4: [keys] \"Alt+X\": line 2 says already what this key does",
+            ),
+            ("[keys]\n\"f2\" = \"find\"\n\"f2\" = \"help\"", "line 3: duplicate key"),
+            ("[keys]\n\"f2\" = 3", "line 2: invalid type"),
         ];
         for (text, why) in table {
             let said = Settings::parse(text).unwrap_err();

@@ -8,6 +8,7 @@ mod mentions;
 mod merges;
 mod network;
 mod outside;
+mod reader;
 mod search;
 mod terminal;
 
@@ -37,10 +38,11 @@ use face::{Face, Typed};
 use local::Local;
 use network::Network;
 use outside::Outside;
+use reader::CodeReader;
 use terminal::Screen;
 
-/// The shortest time between two paintings.
-const FRAME: Duration = Duration::from_millis(16);
+/// The shortest time between two paintings: a sixtieth of a second.
+const FRAME: Duration = Duration::from_micros(16_667);
 /// How often texts that depend on the time are looked at.
 const TICK: Duration = Duration::from_millis(500);
 /// How long plain mode waits at the end of its input for what is not delivered yet.
@@ -137,6 +139,7 @@ struct Shell {
     outside: Option<Outside>,
     /// The terminal was asked for its background.
     background: Option<Background>,
+    reader: CodeReader,
     alerts: Alerts,
     levels: Option<Levels>,
     /// The input has ended; what is not delivered is waited for until then.
@@ -199,6 +202,7 @@ impl Shell {
             drawn_at,
             outside: None,
             background: None,
+            reader: CodeReader::new(),
             alerts,
             levels,
             over_at: None,
@@ -242,6 +246,7 @@ impl Shell {
                 }
                 answer = self.network.next() => Woken::Heard(Some(answer)),
                 answer = answer(&mut self.local) => self.found(answer),
+                read = self.reader.next() => Woken::Input(read),
                 () = sleep_until(next_frame), if dirty && self.outside.is_none() => Woken::Draw,
                 _ = ticks.tick() => Woken::Input(Some(Input::Tick)),
                 _ = interrupt.recv() => match self.face {
@@ -395,7 +400,10 @@ impl Shell {
             }
             Effect::Mouse(ours) => screen.mouse(ours),
             Effect::Copy(text) => screen.copy(&text),
-            Effect::Redraw => screen.forget(),
+            Effect::Redraw => {
+                terminal::fault();
+                screen.forget()
+            }
             Effect::Show(text) => self.lend(outside::show(text)),
             Effect::Compose(text) => self.lend(outside::compose(text)),
             Effect::Alert { .. } | Effect::KeepLevels(_) | Effect::Quit => Ok(()),
@@ -441,6 +449,10 @@ impl Shell {
 
     fn draw(&mut self) -> io::Result<()> {
         self.face.draw(&self.app, self.look)?;
+        let unread = self.app.unread_code();
+        if self.look.color {
+            self.reader.ask(unread);
+        }
         self.drawn_at = Instant::now();
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! ratatui; of the app only its keys.
 
 use std::io::{self, Stdout, Write};
-use std::panic;
+use std::panic::{self, PanicHookInfo};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -212,6 +212,24 @@ fn give_back() {
     }
 }
 
+/// A mistake to come, for tests of the real program: `QUIP_FAULT` says in which thread there is a panic.
+pub fn fault() {
+    match std::env::var("QUIP_FAULT").as_deref() {
+        Ok("panic") => panic!("QUIP_FAULT\nasked for it"),
+        Ok("panic-aside") => drop(thread::spawn(|| panic!("QUIP_FAULT\nasked for it")).join()),
+        _ => {}
+    }
+}
+
+/// What is said of a panic, on one line.
+fn mistake(info: &PanicHookInfo<'_>, ended: &str) -> String {
+    let what = info.payload_as_str().unwrap_or("no words");
+    let place =
+        info.location().map(|place| format!(" at {}:{}", place.file(), place.line())).unwrap_or_default();
+    let what = SafeLine::new(&what.split_whitespace().collect::<Vec<_>>().join(" "));
+    format!("quip: {ended} because of a mistake in quip ({what}{place}); please report this line")
+}
+
 /// A panic of this thread gives the terminal back before it is reported. One of another thread (a server that runs
 /// in this process) ends a task, not the client: it is reported later.
 fn catch_panics() {
@@ -220,9 +238,13 @@ fn catch_panics() {
     panic::set_hook(Box::new(move |info| {
         if thread::current().id() == own || !OURS.load(Ordering::SeqCst) {
             give_back();
-            before(info);
+            if std::env::var("RUST_BACKTRACE").is_ok_and(|wish| wish != "0") {
+                return before(info);
+            }
+            // Nobody is left to tell that it failed.
+            let _ = writeln!(io::stderr(), "{}", mistake(info, "ended"));
         } else if let Ok(mut panics) = PANICS.lock() {
-            panics.push(info.to_string());
+            panics.push(mistake(info, "a part of it ended"));
         }
     }));
 }

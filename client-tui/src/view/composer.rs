@@ -23,6 +23,7 @@ pub fn draw(canvas: &mut Canvas<'_>, app: &App, pane: Pane) -> Position {
     canvas.text(pane.x, pane.y, 1, "›", look.accent());
     if composer.is_empty() {
         let hint = match app.rooms.current() {
+            Some(_) if app.letters_act() => "Selected: Enter y o v z /, or write".to_owned(),
             Some(room) if app.peeking => format!("{} stays unread; Esc reads it", room.summary.target),
             Some(room) => format!("Message {}", room.summary.target),
             None => "/join #room".to_owned(),

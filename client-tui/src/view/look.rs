@@ -2,6 +2,7 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
+use crate::app::highlights::Syntax;
 use crate::app::rows::Ink;
 use crate::app::status::Mood;
 
@@ -14,12 +15,12 @@ pub struct Look {
     pub light: bool,
 }
 
-/// Nicks: neither red, which says that something is wrong, nor yellow, which says that something is for the reader.
+/// Nicks: not blue, which cannot be read on black; neither red, which says that something is wrong, nor yellow, which says that something is for the reader.
 const NICKS: [Color; 7] = [
     Color::Cyan,
     Color::Green,
     Color::Magenta,
-    Color::Blue,
+    Color::LightBlue,
     Color::LightCyan,
     Color::LightGreen,
     Color::LightMagenta,
@@ -106,6 +107,20 @@ impl Look {
         Style::new().add_modifier(Modifier::REVERSED)
     }
 
+    /// A word of code. Of the colours that are light themselves, only those are used on a light background that can be
+    /// read there.
+    fn syntax(self, syntax: Syntax) -> Style {
+        match syntax {
+            Syntax::Comment => self.dim(),
+            Syntax::Keyword => self.ink(Color::Magenta),
+            Syntax::String => self.ink(Color::Green),
+            Syntax::Number => self.ink(Color::LightMagenta),
+            Syntax::Type => self.ink(Color::Cyan),
+            Syntax::Function => self.ink(if self.light { Color::Blue } else { Color::LightBlue }),
+            Syntax::Removed => self.bad(),
+        }
+    }
+
     /// The style of an ink.
     pub fn of(self, ink: Ink) -> Style {
         match ink {
@@ -116,6 +131,7 @@ impl Look {
             Ink::Mention => self.call(),
             Ink::Link => self.plain().add_modifier(Modifier::UNDERLINED),
             Ink::Code => self.ink(if self.light { Color::Blue } else { Color::LightBlue }),
+            Ink::Syntax(syntax) => self.syntax(syntax),
             Ink::Found => self.chosen(),
             Ink::Error => self.bad(),
             Ink::Unread => self.waiting(),

@@ -56,6 +56,7 @@ fn no_steering_character_reaches_the_terminal() {
         world.said(1, MIDNIGHT, "bob", &nasty);
         world.said(1, MIDNIGHT, "bob", &format!("https://evil.example/{nasty} `{nasty}`"));
         world.said(1, MIDNIGHT, "bob", &format!("```{nasty}\n{nasty}\n```\n@ann"));
+        world.said(1, MIDNIGHT, "bob", &format!("```rust\nlet a = \"{nasty}\"; // {nasty}\n{nasty}\n```"));
         let hosted = world.rooms.get_mut(&RoomId(1)).unwrap();
         hosted.members.push(MemberSummary { name: name("eve"), role: Role::Member, online: true, bot: true });
         world.past(1, MIDNIGHT, "bob", EventBody::Topic { topic: SafeLine::new(&nasty) });
@@ -66,6 +67,8 @@ fn no_steering_character_reaches_the_terminal() {
         world.past(1, MIDNIGHT, "bob", reacted);
         world.input(Input::Resize { columns: 110, rows: 30 });
         world.connect();
+        paint(&world);
+        assert!(crate::colours::read(&mut world) > 0);
         paint(&world);
         world.input(Input::Paste(nasty.clone()));
         for c in chunk {

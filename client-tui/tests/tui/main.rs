@@ -1,6 +1,7 @@
 //! The terminal client: its logic driven by keys and server inputs, its screens as text.
 #![allow(clippy::unwrap_used, reason = "all of it is tests, also the functions that are not marked so")]
 
+mod colours;
 mod harness;
 mod hostile;
 mod local;
@@ -15,3 +16,4 @@ mod reading;
 mod screens;
 mod search;
 mod trouble;
+mod widths;

@@ -101,6 +101,50 @@ fn selected_messages_are_copied_and_opened() {
 }
 
 #[test]
+fn what_is_no_command_leaves_the_selection_and_is_written() {
+    let table = [
+        ("thanks", "thanks", false),
+        ("sure", "sure", false),
+        (" ", " ", false),
+        ("漢", "漢", false),
+        ("/react", "/react", true),
+        ("s/plain", "s/plain", true),
+        ("/reply<Enter>yes", "yes", true),
+        ("Y<BS>", "", true),
+    ];
+    for (keys, written, selected) in table {
+        let mut world = opened();
+        world.keys("<C-k>#gen<Enter>");
+        world.says(1, "bob", "plain words");
+        world.keys("<A-k>");
+        let hinted = world.screen(80, 24).contains("Selected: Enter y");
+        world.keys(keys);
+        assert!(hinted, "the composer says it");
+        assert_eq!(world.app.composer().text(), written, "{keys}");
+        let is_selected = world.app.rooms().current().unwrap().selected.is_some();
+        assert_eq!(is_selected, selected, "{keys}");
+    }
+    let mut world = opened();
+    world.keys("<C-k>#gen<Enter><A-k>");
+    world.input(Input::Paste("pasted".into()));
+    assert_eq!(world.app.rooms().current().unwrap().selected, None);
+}
+
+#[test]
+fn a_quick_escape_is_no_alt() {
+    let mut world = opened();
+    world.keys("<C-k>#gen<Enter>");
+    world.says(1, "bob", "plain words");
+    world.keys("<A-k><C-A-l>");
+    assert_eq!(world.app.rooms().current().unwrap().selected, None);
+    assert_eq!(world.wanted.last(), Some(&Effect::Redraw));
+    let wanted = world.wanted.len();
+    world.keys("<A-k><C-A-o>");
+    assert!(world.app.rooms().current().unwrap().selected.is_some(), "a key without a meaning stays one");
+    assert_eq!(world.wanted.len(), wanted);
+}
+
+#[test]
 fn a_text_is_written_on_in_the_editor() {
     let mut world = opened();
     world.keys("draft<C-x><C-e>");

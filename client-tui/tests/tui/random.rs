@@ -134,7 +134,8 @@ fn run(world: &mut World, step: Step) {
         Step::Leaves(room) => drop(world.live(room, "carl", EventBody::Left)),
         Step::Replies(room, to) => {
             let number = world.rooms[&RoomId(room)].events.len() as u64 + 1_000;
-            let text = format!("```\n{}```", "x\n".repeat(to as usize));
+            let language = if to % 2 == 0 { "sh" } else { "" };
+            let text = format!("```{language}\n{}```", "echo \"漢\"\n".repeat(to as usize));
             let message = Message::new(
                 id(room * 9_000_000 + number),
                 MessageKind::Plain,
@@ -228,6 +229,7 @@ proptest! {
             run(&mut world, step);
             check(&world);
             paint(&world);
+            crate::colours::read(&mut world);
         }
         let marks = world.wanted.iter().filter_map(|effect| match effect {
             Effect::Mark { room, seq } => Some((*room, *seq)),
