@@ -169,7 +169,11 @@ impl<'a> Layout<'a> {
         } else if self.room.fetching {
             "Fetching what was said before…".to_owned()
         } else {
-            "There is more above; it comes when the server answers.".to_owned()
+            match self.missing_above() {
+                0 => "There is more above; it comes when the server answers.".to_owned(),
+                1 => "… 1 message is not here yet; it comes when the server answers.".to_owned(),
+                count => format!("… {count} messages are not here yet; they come when the server answers."),
+            }
         };
         let nothing_said = self.room.timeline.newest(|_, _| true).is_none() && self.posts.is_empty();
         let hint = match self.room.timeline.has_beginning() && nothing_said {
@@ -180,6 +184,12 @@ impl<'a> Layout<'a> {
         let line = line + hint;
         let pieces = text::wrap(&line, self.width.saturating_sub(2)).into_iter();
         pieces.map(|piece| Row::of(vec![Span::new(format!(" {}", &line[piece]), Ink::Dim)])).collect()
+    }
+
+    /// How many messages of the room are older than all that is here.
+    fn missing_above(&self) -> u64 {
+        let oldest = self.room.timeline.events().next();
+        oldest.map_or(0, |event| event.ordinal.saturating_sub(u64::from(event.message().is_some())))
     }
 
     /// The event that is shown before `seq`.

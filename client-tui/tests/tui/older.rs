@@ -88,8 +88,8 @@ fn the_user_and_live_events_go_first() {
     }
     world.connect();
     assert_eq!(asked(&world), [], "what was missed comes first");
-    let events = world.rooms[&RoomId(1)].events.clone();
-    for event in events.into_iter().skip(1_000) {
+    let missed = world.rooms[&RoomId(1)].events[1_000..].to_vec();
+    for event in missed {
         world.input(Input::Event(event));
     }
     world.pass(500);
@@ -136,6 +136,26 @@ fn a_log_that_was_repaired_is_looked_at_again() {
     world.input(Input::Brought { room: RoomId(3), whole: Seq(1) });
     world.input(Input::Brought { room: RoomId(2), whole: Seq(1) });
     assert_eq!(asked(&world).last(), Some(&(1, 991, 1)));
+}
+
+#[test]
+fn what_is_not_here_is_a_line_that_says_how_much_and_it_is_fetched_where_one_comes_near() {
+    let mut world = World::new();
+    world.host(1, "#ops", "");
+    for n in 0..300 {
+        world.said(1, MIDNIGHT + n, "bob", "words");
+    }
+    world.connect();
+    world.lose(3_000);
+    let line = "250 messages are not here yet";
+    for _ in 0..10 {
+        world.keys("<PgUp>");
+    }
+    assert!(world.screen(80, 24).contains(line), "{}", world.screen(80, 24));
+    assert!(world.screen(120, 40).contains(line));
+    world.connect();
+    world.pass(500);
+    assert!(!world.screen(80, 24).contains("not here yet"), "{}", world.screen(80, 24));
 }
 
 fn notice(seq: u64, body: NoticeBody) -> Input {

@@ -148,8 +148,8 @@ fn texts(world: &World) -> (Vec<String>, Vec<String>) {
 #[test]
 fn what_was_refused_is_selected_and_sent_again_edited_or_dropped() {
     // Keys, what is refused then, what the server has, what is being written, how many are forgotten.
-    type Row = (&'static str, &'static [&'static str], &'static [&'static str], &'static str, usize);
-    let table: [Row; 9] = [
+    type Case = (&'static str, &'static [&'static str], &'static [&'static str], &'static str, usize);
+    let table: [Case; 9] = [
         ("<A-k>r", &["one", "two"], &["three"], "", 1),
         ("<A-k><A-k>r", &["one", "three"], &["two"], "", 1),
         ("<A-k><A-k><A-k>d", &["two", "three"], &[], "", 1),
