@@ -7,6 +7,7 @@ pub mod commands;
 pub mod complete;
 pub mod composer;
 pub mod dates;
+pub mod desk;
 pub mod effect;
 pub mod emoji;
 mod execute;
@@ -53,6 +54,7 @@ use quip_protocol::{AccountName, MessageId, RoomId, SafeLine, Seq, ServerLink, T
 pub use alerts::Level;
 pub use complete::Completion;
 pub use composer::{About, Composer};
+pub use desk::{Beside, Desk, Seen, Server};
 pub use effect::Effect;
 pub use input::{Code, Failure, Input, Key};
 pub use local::Loaded;
@@ -170,6 +172,8 @@ pub struct App {
     unfolded: BTreeSet<(RoomId, Seq)>,
     /// Ctrl+X was pressed.
     prefixed: bool,
+    /// There are other servers on the desk.
+    beside: bool,
     preferences: Preferences,
     /// The terminal's window is looked at, as far as it says so.
     focused: bool,
@@ -226,6 +230,7 @@ impl App {
             jump: None,
             unfolded: BTreeSet::new(),
             prefixed: false,
+            beside: false,
             preferences: Preferences::default(),
             focused: true,
             lines: false,

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use quip_protocol::Target;
+use quip_protocol::{ServerLink, Target};
 use serde::Deserialize;
 
 use super::{ConfigError, Paths};
@@ -70,6 +70,8 @@ pub struct Settings {
     pub alerts: Alerts,
     /// Whether the mouse is ours.
     pub mouse: bool,
+    /// Servers that are not opened with the others.
+    pub leave_out: Vec<ServerLink>,
     /// Keys.
     pub keys: Keymap,
 }
@@ -82,6 +84,7 @@ impl Default for Settings {
             notify: Level::Mentions,
             alerts: Alerts::Auto,
             mouse: false,
+            leave_out: Vec::new(),
             keys: Keymap::default(),
         }
     }
@@ -98,6 +101,8 @@ struct File {
     alerts: Alerts,
     #[serde(default)]
     mouse: bool,
+    #[serde(default, rename = "leave-out")]
+    leave_out: Vec<String>,
     #[serde(default)]
     keys: BTreeMap<String, String>,
 }
@@ -133,8 +138,17 @@ impl Settings {
             };
             keys.bind(read, action);
         }
+        let left_out = |server: &String| {
+            server.parse().map_err(|why| format!("leave-out: {server:?} is no address of a server: {why}"))
+        };
+        let leave_out = file.leave_out.iter().map(left_out).collect::<Result<Vec<ServerLink>, String>>()?;
         let File { theme, notify, alerts, mouse, .. } = file;
-        Ok(Settings { theme, notify, alerts, mouse, keys })
+        Ok(Settings { theme, notify, alerts, mouse, leave_out, keys })
+    }
+
+    /// Whether the server at this address is opened only where it is named.
+    pub fn leaves_out(&self, address: &str) -> bool {
+        self.leave_out.iter().any(|server| server.address() == address)
     }
 }
 
@@ -206,10 +220,14 @@ mod tests {
         assert_eq!(settings.keys.action(Key::ctrl(Code::Char('g'))), Some(Action::Switch));
         assert_eq!(settings.keys.action(Key::ctrl(Code::Char('k'))), Some(Action::Switch));
         assert_eq!(settings.keys.action(Key::alt(Code::Char('a'))), None);
+        let left_out = Settings::parse("leave-out = [\"chat.example\", \"quip://b.example:9\"]").unwrap();
+        assert!(left_out.leaves_out("quip://chat.example:7847") && left_out.leaves_out("quip://b.example:9"));
+        assert!(!left_out.leaves_out("quip://b.example:7847"));
         let table = [
             ("colour = true", "line 1: unknown field `colour`"),
             ("\ntheme = \"pink\"", "line 2: unknown variant `pink`"),
             ("mouse = 3", "line 1: invalid type"),
+            ("leave-out = [\"a b\"]", "leave-out: \"a b\" is no address of a server"),
             ("[keys]\n\"ctrl+gg\" = \"switch\"", "[keys] \"ctrl+gg\": gg is no key"),
             ("[keys]\n\"ctrl+g\" = \"jump\"", "[keys] \"ctrl+g\": \"jump\" is no action"),
             ("[keys]\n\"g\" = \"switch\"", "[keys] \"g\": a letter alone is for writing"),

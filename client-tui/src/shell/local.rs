@@ -229,8 +229,7 @@ impl Local {
     }
 
     /// Writes everything down and lets go.
-    pub fn close(mut self, app: &App) {
-        self.keep_rooms(app);
+    pub fn close(mut self) {
         if let Some(search) = self.search.take() {
             search.close();
         }
