@@ -250,7 +250,9 @@ impl Desk {
                 }
                 Vec::new()
             }
-            Some(Asked::Mentions) => self.others().flat_map(|server| self.find_mentions(server, now)).collect(),
+            Some(Asked::Mentions) => {
+                self.others().flat_map(|server| self.find_mentions(server, now)).collect()
+            }
             Some(Asked::Search) | None => Vec::new(),
         }
     }

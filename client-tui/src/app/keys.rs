@@ -164,8 +164,7 @@ impl App {
 
     pub(super) fn move_in_rooms(&mut self, action: Action) -> bool {
         let peeks = matches!(action, Action::Peek(_) | Action::PeekUp | Action::PeekDown);
-        let goes =
-            matches!(action, Action::Room(_) | Action::RoomUp | Action::RoomDown | Action::RoomNeedy);
+        let goes = matches!(action, Action::Room(_) | Action::RoomUp | Action::RoomDown | Action::RoomNeedy);
         if !(peeks || goes) {
             return false;
         }

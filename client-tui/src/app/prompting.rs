@@ -114,26 +114,22 @@ impl App {
     fn accept(&mut self) {
         let Some(prompt) = self.prompt.take() else { return };
         match prompt.kind {
-            Kind::Switch(all, offered) => {
-                match offered.get(prompt.selected).and_then(|at| all.get(*at)) {
-                    Some(Choice { elsewhere: Some(to), room, .. }) => {
-                        let visit = Beside::Visit { server: to.server, room: *room, seq: None, query: None };
-                        self.effects.push(Effect::Beside(visit));
-                    }
-                    Some(choice) => self.show(choice.room),
-                    None => {}
+            Kind::Switch(all, offered) => match offered.get(prompt.selected).and_then(|at| all.get(*at)) {
+                Some(Choice { elsewhere: Some(to), room, .. }) => {
+                    let visit = Beside::Visit { server: to.server, room: *room, seq: None, query: None };
+                    self.effects.push(Effect::Beside(visit));
                 }
-            }
-            Kind::Mentions(all, offered) => {
-                match offered.get(prompt.selected).and_then(|at| all.get(*at)) {
-                    Some(Mention { elsewhere: Some(to), room, seq, .. }) => {
-                        let (server, room, seq) = (to.server, *room, Some(*seq));
-                        self.effects.push(Effect::Beside(Beside::Visit { server, room, seq, query: None }));
-                    }
-                    Some(mention) => self.visit(mention.room, mention.seq),
-                    None => {}
+                Some(choice) => self.show(choice.room),
+                None => {}
+            },
+            Kind::Mentions(all, offered) => match offered.get(prompt.selected).and_then(|at| all.get(*at)) {
+                Some(Mention { elsewhere: Some(to), room, seq, .. }) => {
+                    let (server, room, seq) = (to.server, *room, Some(*seq));
+                    self.effects.push(Effect::Beside(Beside::Visit { server, room, seq, query: None }));
                 }
-            }
+                Some(mention) => self.visit(mention.room, mention.seq),
+                None => {}
+            },
             Kind::Recall => {
                 if let Some(line) = prompt.items.get(prompt.selected) {
                     self.composer.set(&line.insert);

@@ -157,7 +157,7 @@ impl Search {
         let rooms = self.found.iter().map(|hit| text::width(&hit.room())).max().unwrap_or(0);
         let abroad = self.found.iter().any(|hit| hit.elsewhere.is_some());
         let room = match self.query.room {
-            _ if abroad => rooms.min(LONG_NAME).min(width / 4),
+            _ if abroad => rooms.min(LONG_NAME).min(width / 3),
             Some(_) => 0,
             None => rooms.min(NAMES.0),
         };

@@ -180,7 +180,9 @@ mod tests {
     #[test]
     fn a_server_with_two_addresses_is_one() {
         let mut known = KnownServers::default();
-        for (address, key, account) in [("a", 1, Some("ann")), ("b", 2, Some("ann")), ("c", 3, None), ("d", 1, Some("ann"))] {
+        for (address, key, account) in
+            [("a", 1, Some("ann")), ("b", 2, Some("ann")), ("c", 3, None), ("d", 1, Some("ann"))]
+        {
             let fingerprint = Fingerprint([key; 32]);
             known.remember(KnownServer { fingerprint, ..server(&format!("quip://{address}:1"), account) });
         }

@@ -299,12 +299,10 @@ impl Shell {
                 self.hear(server, input)
             }
             News::Found(Answer::Found(input)) => self.hear(server, input),
-            News::Found(Answer::Missing(asked)) => {
-                match station.ask_instead(asked, self.desk.app(server)) {
-                    Some(input) => self.hear(server, input),
-                    None => Ok(()),
-                }
-            }
+            News::Found(Answer::Missing(asked)) => match station.ask_instead(asked, self.desk.app(server)) {
+                Some(input) => self.hear(server, input),
+                None => Ok(()),
+            },
             News::Nothing => Ok(()),
         }
     }

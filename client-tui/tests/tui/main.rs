@@ -12,4 +12,5 @@ mod random;
 mod reading;
 mod screens;
 mod search;
+mod servers;
 mod trouble;

@@ -62,7 +62,8 @@ impl<'a> Seen<'a> {
 
     /// All rooms, as they are listed.
     pub fn rooms(self) -> impl Iterator<Item = ((Server, RoomId), &'a Room)> {
-        self.servers().flat_map(|(server, app)| app.rooms.listed().map(move |(id, room)| ((server, id), room)))
+        self.servers()
+            .flat_map(|(server, app)| app.rooms.listed().map(move |(id, room)| ((server, id), room)))
     }
 
     /// The room that is seen.
@@ -82,7 +83,8 @@ impl<'a> Seen<'a> {
 
     /// What a room of the current server is called: with its server, where another one has a room of this name.
     pub fn label(self, target: &Target) -> String {
-        let other = |(server, app): (Server, &App)| server != self.current() && app.rooms.find(target).is_some();
+        let other =
+            |(server, app): (Server, &App)| server != self.current() && app.rooms.find(target).is_some();
         match self.servers().any(other) {
             true => self.elsewhere(self.current()).label(target),
             false => target.to_string(),
