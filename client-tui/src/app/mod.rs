@@ -243,6 +243,11 @@ impl App {
         }
     }
 
+    /// The server called itself so the last time.
+    pub fn call_server(&mut self, name: SafeLine) {
+        self.server = name;
+    }
+
     /// Follows what the user prefers from now on.
     pub fn prefer(&mut self, preferences: Preferences) {
         self.preferences = preferences;

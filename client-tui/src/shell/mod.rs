@@ -415,6 +415,9 @@ fn app(server: &Joined, settings: &Settings) -> App {
         new_id: Box::new(MessageId::generate),
     };
     let mut app = App::new(setup, Timestamp::now());
+    if let Some(name) = server.local.as_deref().and_then(station::kept_name) {
+        app.call_server(name);
+    }
     app.prefer(Preferences {
         keys: settings.keys.clone(),
         notify: settings.notify,

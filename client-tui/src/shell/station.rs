@@ -2,11 +2,11 @@
 //! another server. Imports the client library and the app's inputs and effects.
 
 use std::future::pending;
-use std::path::PathBuf;
-use std::pin::Pin;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
 use quip_protocol::client::Client;
 use quip_protocol::{SafeLine, Timestamp};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -15,9 +15,14 @@ use super::local::{self, Answer, Local};
 use super::network::{self, Network};
 use crate::app::{App, Effect, Input, Loaded};
 use crate::config::settings::Levels;
+use crate::config::write_atomically;
 
 /// How long saying goodbye to a server may take.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// How long files that are still being opened are waited for at the end, so that what was written meanwhile is kept.
+const LAST_FILES: Duration = Duration::from_secs(5);
+/// The file with what the server calls itself: it is named by it before it has answered.
+const NAME: &str = "name";
 
 /// A server to be opened.
 pub struct Joined {
@@ -38,7 +43,10 @@ pub struct Station {
     files: Files,
     /// The client library has said its last word.
     over: bool,
+    /// Where it is kept which rooms call the user.
     pub levels: Option<Levels>,
+    /// Where it is kept what the server calls itself.
+    name: Option<PathBuf>,
 }
 
 /// The replica and the outbox.
@@ -78,11 +86,12 @@ impl Station {
     /// Begins to open the files.
     pub fn new(joined: Joined) -> Station {
         let Joined { client, local, levels, .. } = joined;
+        let name = local.as_deref().map(|dir| dir.join(NAME));
         let files = match local {
             Some(dir) => Files::Opening(spawn_blocking(move || Local::open(&dir)), Vec::new()),
             None => Files::None,
         };
-        Station { network: Network::new(&client), client, files, over: false, levels }
+        Station { network: Network::new(&client), client, files, over: false, levels, name }
     }
 
     /// Whether the files are not open yet.
@@ -136,6 +145,9 @@ impl Station {
             for effect in local.note(input) {
                 self.network.perform(effect);
             }
+            if let (Input::Up(welcome), Some(path)) = (input, &self.name) {
+                keep_name(path, &welcome.server);
+            }
         }
     }
 
@@ -182,9 +194,10 @@ impl Station {
     /// Writes everything down and says goodbye.
     pub async fn close(mut self, app: &App, now: Timestamp) {
         if let Files::Opening(opening, _) = &mut self.files {
-            let opened = opened(opening).await;
-            for effect in self.open(opened).1 {
-                self.perform(effect, app, now);
+            if let Ok(opened) = tokio::time::timeout(LAST_FILES, opened(opening)).await {
+                for effect in self.open(opened).1 {
+                    self.perform(effect, app, now);
+                }
             }
         } else {
             self.keep_rooms(app);
@@ -194,6 +207,21 @@ impl Station {
         }
         // The server notices by itself if this takes too long.
         let _ = tokio::time::timeout(GOODBYE, self.client.close()).await;
+    }
+}
+
+/// What the server whose files lie in `dir` called itself the last time.
+pub fn kept_name(dir: &Path) -> Option<SafeLine> {
+    let name = std::fs::read_to_string(dir.join(NAME)).ok()?;
+    Some(SafeLine::new(name.trim())).filter(|name| !name.is_empty())
+}
+
+fn keep_name(path: &Path, name: &SafeLine) {
+    if path.parent().and_then(kept_name).as_ref() == Some(name) {
+        return;
+    }
+    if let Err(error) = write_atomically(path, name.as_str().as_bytes()) {
+        tracing::debug!(%error, "the server is called by its address at the next start");
     }
 }
 
@@ -234,7 +262,7 @@ async fn answer(files: &mut Files) -> Answer {
 /// What comes next from any of the stations, and which. None waits for ever because another one always has something:
 /// who is asked first goes around with `turn`.
 pub async fn any(stations: &mut [Station], turn: usize) -> (usize, News) {
-    let mut all: Vec<Pin<Box<dyn Future<Output = (usize, News)> + '_>>> = stations
+    let mut all: Vec<LocalBoxFuture<'_, (usize, News)>> = stations
         .iter_mut()
         .enumerate()
         .map(|(place, station)| station.next().map(move |news| (place, news)).boxed_local())
