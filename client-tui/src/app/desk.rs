@@ -100,8 +100,10 @@ impl Desk {
         }
         match input {
             Input::Found { query, found, remaining } => {
-                let from = Some(self.elsewhere(server));
-                self.apps[self.current].hits(from, &query, found, remaining);
+                if self.searches_all() {
+                    let from = Some(self.elsewhere(server));
+                    self.apps[self.current].hits(from, &query, found, remaining);
+                }
                 Vec::new()
             }
             Input::Mentions(found) => {

@@ -135,6 +135,11 @@ impl Search {
         if self.query.is_empty() {
             self.found.clear();
         }
+        if self.scope.is_some() {
+            // The room is of this server.
+            self.found.retain(|hit| hit.elsewhere.is_none());
+            self.remaining.retain(|server, _| server.is_none());
+        }
         !self.query.is_empty()
     }
 

@@ -297,6 +297,12 @@ fn a_search_finds_on_all_servers_and_comes_back() {
     assert_eq!(servers.here(), "work #general");
     servers.keys("<Esc>");
     assert_eq!(servers.here(), "home #house");
+    servers.keys("<C-f><C-f>morning");
+    assert!(servers.screen(80, 24).contains("from work"));
+    servers.keys("<C-f>");
+    let screen = servers.screen(80, 24);
+    assert!(screen.contains("no match") && !screen.contains("from work"), "this room alone: {screen}");
+    servers.keys("<Esc>");
     servers.wanted.clear();
     servers.keys("<C-f>roses");
     let asked = |it: &&(Server, Effect)| matches!(it.1, Effect::Search { .. });
@@ -420,5 +426,43 @@ fn tiny_terminals() {
             servers.screen(columns, rows);
             servers.keys("<A-Down>");
         }
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 48, ..Default::default() })]
+
+    /// Whatever one does between: each line arrives once, in order, on the server where it was written.
+    #[test]
+    fn every_line_arrives_where_it_was_written(steps in proptest::collection::vec(0..16_u8, 1..60)) {
+        const KEYS: [&str; 9] = [
+            "<A-Up>", "<A-Down>", "<A-a>", "<C-k><Down><Enter>", "<A-n><Enter>", "<A-n><Esc>",
+            "<C-f><C-f>morning<Down><Enter>", "<Esc>", "/server work<Enter>",
+        ];
+        let mut servers = connected();
+        let mut written = [Vec::new(), Vec::new()];
+        for (number, step) in steps.into_iter().enumerate() {
+            let server = Server(number % 2);
+            match step {
+                0..9 => servers.keys(KEYS[usize::from(step)]),
+                9 => servers.server(server, |world| world.lose(1_000)),
+                10 => servers.connect(server),
+                11 => drop(servers.server(server, |world| world.says(1, "bob", "@ann hello"))),
+                12 => servers.input(Input::Focus(number % 3 > 0)),
+                _ => {
+                    let line = format!("line {number}");
+                    servers.keys(&format!("<Esc><Esc><C-u>{line}<Enter>"));
+                    written[servers.desk.current().0].push(line);
+                }
+            }
+            servers.screen(80, 24);
+        }
+        servers.connect(HOME);
+        servers.connect(WORK);
+        let sorted = |mut lines: Vec<String>| { lines.sort(); lines };
+        for (server, written) in [HOME, WORK].into_iter().zip(written) {
+            proptest::prop_assert_eq!(sorted(servers.posted(server)), sorted(written));
+        }
+        proptest::prop_assert_eq!(servers.desk.waiting(), 0);
     }
 }
