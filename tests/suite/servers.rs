@@ -179,7 +179,7 @@ fn one_alone_and_a_copy_that_is_in_use() {
     terminal.ends();
 
     let settings = two.ann.home().join("config/quip.toml");
-    std::fs::write(&settings, format!("leave-out = [\"{address}\"]\n")).unwrap();
+    std::fs::write(&settings, format!("leave_out = [\"{address}\"]\n")).unwrap();
     let terminal = Terminal::client(&two.ann, 80, 24);
     let screen = terminal.shows("● connected to work");
     assert!(!screen.contains("home"), "{screen}");

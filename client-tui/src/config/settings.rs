@@ -62,6 +62,8 @@ pub enum Alerts {
 /// What the file says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
+    /// Servers that are not opened with the others.
+    pub leave_out: Vec<ServerLink>,
     /// Colours.
     pub theme: Theme,
     /// What calls the user in rooms without a level of their own.
@@ -70,8 +72,6 @@ pub struct Settings {
     pub alerts: Alerts,
     /// Whether the mouse is ours.
     pub mouse: bool,
-    /// Servers that are not opened with the others.
-    pub leave_out: Vec<ServerLink>,
     /// Keys.
     pub keys: Keymap,
 }
@@ -80,11 +80,11 @@ impl Default for Settings {
     fn default() -> Settings {
         let theme = Theme::default();
         Settings {
+            leave_out: Vec::new(),
             theme,
             notify: Level::Mentions,
             alerts: Alerts::Auto,
             mouse: false,
-            leave_out: Vec::new(),
             keys: Keymap::default(),
         }
     }
@@ -94,6 +94,8 @@ impl Default for Settings {
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default)]
+    leave_out: Vec<String>,
+    #[serde(default)]
     theme: Theme,
     #[serde(default)]
     notify: Level,
@@ -101,8 +103,6 @@ struct File {
     alerts: Alerts,
     #[serde(default)]
     mouse: bool,
-    #[serde(default, rename = "leave-out")]
-    leave_out: Vec<String>,
     #[serde(default)]
     keys: BTreeMap<String, String>,
 }
@@ -127,6 +127,7 @@ impl Settings {
     /// One line: where, and what is not understood.
     pub fn parse(text: &str) -> Result<Settings, String> {
         let file: File = toml::from_str(text).map_err(|error| toml_error(text, &error))?;
+        let leave_out = addresses(&file.leave_out)?;
         let mut keys = Keymap::default();
         for (key, action) in &file.keys {
             let read = key.parse().map_err(|why| format!("[keys] {key:?}: {why}"))?;
@@ -138,17 +139,8 @@ impl Settings {
             };
             keys.bind(read, action);
         }
-        let left_out = |server: &String| {
-            server.parse().map_err(|why| format!("leave-out: {server:?} is no address of a server: {why}"))
-        };
-        let leave_out = file.leave_out.iter().map(left_out).collect::<Result<Vec<ServerLink>, String>>()?;
         let File { theme, notify, alerts, mouse, .. } = file;
-        Ok(Settings { theme, notify, alerts, mouse, leave_out, keys })
-    }
-
-    /// Whether the server at this address is opened only where it is named.
-    pub fn leaves_out(&self, address: &str) -> bool {
-        self.leave_out.iter().any(|server| server.address() == address)
+        Ok(Settings { leave_out, theme, notify, alerts, mouse, keys })
     }
 }
 
@@ -157,6 +149,21 @@ fn toml_error(text: &str, error: &toml::de::Error) -> String {
     let at = error.span().map_or(0, |span| span.start.min(text.len()));
     let line = text.get(..at).map_or(0, |before| before.matches('\n').count()) + 1;
     format!("line {line}: {}", error.message().lines().collect::<Vec<_>>().join(" "))
+}
+
+impl Settings {
+    /// Whether the server at this address is opened only where it is named.
+    pub fn leaves_out(&self, address: &str) -> bool {
+        self.leave_out.iter().any(|server| server.address() == address)
+    }
+}
+
+/// What stands in `leave_out`.
+fn addresses(servers: &[String]) -> Result<Vec<ServerLink>, String> {
+    let no_address = |server: &str, why: quip_protocol::link::LinkError| {
+        format!("leave_out: {server:?} is no address of a server: {why}")
+    };
+    servers.iter().map(|server| server.parse().map_err(|why| no_address(server, why))).collect()
 }
 
 /// Which rooms of one server call the user, kept in a file of all servers.
@@ -220,14 +227,14 @@ mod tests {
         assert_eq!(settings.keys.action(Key::ctrl(Code::Char('g'))), Some(Action::Switch));
         assert_eq!(settings.keys.action(Key::ctrl(Code::Char('k'))), Some(Action::Switch));
         assert_eq!(settings.keys.action(Key::alt(Code::Char('a'))), None);
-        let left_out = Settings::parse("leave-out = [\"chat.example\", \"quip://b.example:9\"]").unwrap();
+        let left_out = Settings::parse("leave_out = [\"chat.example\", \"quip://b.example:9\"]").unwrap();
         assert!(left_out.leaves_out("quip://chat.example:7847") && left_out.leaves_out("quip://b.example:9"));
         assert!(!left_out.leaves_out("quip://b.example:7847"));
         let table = [
             ("colour = true", "line 1: unknown field `colour`"),
             ("\ntheme = \"pink\"", "line 2: unknown variant `pink`"),
             ("mouse = 3", "line 1: invalid type"),
-            ("leave-out = [\"a b\"]", "leave-out: \"a b\" is no address of a server"),
+            ("leave_out = [\"a b\"]", "leave_out: \"a b\" is no address of a server"),
             ("[keys]\n\"ctrl+gg\" = \"switch\"", "[keys] \"ctrl+gg\": gg is no key"),
             ("[keys]\n\"ctrl+g\" = \"jump\"", "[keys] \"ctrl+g\": \"jump\" is no action"),
             ("[keys]\n\"g\" = \"switch\"", "[keys] \"g\": a letter alone is for writing"),

@@ -229,7 +229,8 @@ impl Local {
     }
 
     /// Writes everything down and lets go.
-    pub fn close(mut self) {
+    pub fn close(mut self, app: &App) {
+        self.keep_rooms(app);
         if let Some(search) = self.search.take() {
             search.close();
         }

@@ -195,15 +195,12 @@ impl Station {
     pub async fn close(mut self, app: &App, now: Timestamp) {
         if let Files::Opening(opening, _) = &mut self.files {
             if let Ok(opened) = tokio::time::timeout(LAST_FILES, opened(opening)).await {
-                for effect in self.open(opened).1 {
-                    self.perform(effect, app, now);
-                }
+                // The app was never told of the rooms there: only what is for the outbox is written down.
+                let waited = self.open(opened).1;
+                waited.into_iter().for_each(|effect| drop(self.perform(effect, app, now)));
             }
-        } else {
-            self.keep_rooms(app);
-        }
-        if let Files::Open(local) = self.files {
-            local.close();
+        } else if let Files::Open(local) = self.files {
+            local.close(app);
         }
         // The server notices by itself if this takes too long.
         let _ = tokio::time::timeout(GOODBYE, self.client.close()).await;

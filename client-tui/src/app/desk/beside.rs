@@ -142,7 +142,7 @@ impl Desk {
     fn server_lines(&self) -> Vec<Line> {
         let mut lines: Vec<Line> = self.servers().map(|server| self.server_line(server)).collect();
         lines.push(Line::Text(String::new()));
-        lines.push(Line::Text("/server NAME goes to one; leave-out in quip.toml leaves one out".to_owned()));
+        lines.push(Line::Text("/server NAME goes to one; leave_out in quip.toml leaves one out".to_owned()));
         lines
     }
 
