@@ -247,6 +247,19 @@ fn a_room_of_another_server_is_not_read_before_it_is_seen() {
 }
 
 #[test]
+fn members_are_asked_for_where_they_are_seen() {
+    let mut servers = connected();
+    servers.screen(120, 40);
+    servers.wanted.clear();
+    servers.pass(60_000);
+    let asked = |it: &&(Server, Effect)| matches!(it.1, Effect::Ask(Request::Members { .. }));
+    let of = |servers: &Servers| servers.wanted.iter().filter(asked).map(|it| it.0).collect::<Vec<_>>();
+    assert_eq!(of(&servers), [HOME]);
+    servers.keys("<A-4>");
+    assert_eq!(of(&servers), [HOME, WORK]);
+}
+
+#[test]
 fn alerts_name_the_server() {
     let mut servers = connected();
     servers.keys("<A-4><A-1>");
