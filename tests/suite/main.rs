@@ -23,6 +23,7 @@ mod roaming;
 mod running;
 mod scripts;
 mod search;
+mod servers;
 mod storms;
 mod talk;
 mod terminal;

@@ -45,6 +45,10 @@ pub enum Command {
     Next,
     /// Show the rooms the user is in, and what is unread there.
     List,
+    /// Go to another server.
+    Server(String),
+    /// Show the servers and how they are.
+    Servers,
     /// Look at a room without reading it.
     Peek(Target),
     /// The selected or the last message of someone else is unread again.
@@ -162,6 +166,11 @@ pub const TABLE: &[Entry] = &[
     entry("peek", "#room", "look at a room of yours, which stays unread", Words::Rooms, |w| {
         one(w, "#room or @user").map(Command::Peek)
     }),
+    entry("server", "name", "go to another server of yours", Words::Nothing, |w| match w {
+        "" => Err("its name is missing".to_owned()),
+        word => Ok(Command::Server(word.to_owned())),
+    }),
+    entry("servers", "", "list your servers and how they are", Words::Nothing, |w| none(w, Command::Servers)),
     entry("unread", "", "make the selected message and those below unread", Words::Nothing, |w| {
         none(w, Command::Unread)
     }),
@@ -313,6 +322,9 @@ mod tests {
             ("/away at lunch", Ok(Command::Away(SafeLine::new("at lunch")))),
             ("/peek #ops", Ok(Command::Peek("#ops".parse().unwrap()))),
             ("/peek", Err("#room or @user is missing: /peek #room")),
+            ("/server chat", Ok(Command::Server("chat".to_owned()))),
+            ("/server", Err("its name is missing: /server name")),
+            ("/servers", Ok(Command::Servers)),
             ("/?", Ok(Command::Help)),
             ("/me", Err("a text is missing: /me text")),
             ("/join", Err("#room is missing: /join #room")),

@@ -8,6 +8,7 @@ use quip_protocol::{MessageId, RoomId, SafeLine, Seq, Target};
 use quip_storage::search::Query;
 
 use super::alerts::Level;
+use super::desk::Beside;
 
 /// Something that the shell is to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,6 +84,8 @@ pub enum Effect {
     Suspend,
     /// Paint everything anew.
     Redraw,
+    /// What may be about other servers: [`super::Desk`] does it.
+    Beside(Beside),
     /// End the program.
     Quit,
 }

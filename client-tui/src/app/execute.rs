@@ -5,6 +5,7 @@ use quip_protocol::limits::MAX_EMOJI;
 use quip_protocol::{MessageId, MessageKind, RoomName, SafeLine, SafeText, Seq, Target};
 
 use super::commands::{self, Command};
+use super::desk::Beside;
 use super::keymap::Action;
 use super::outbox::Delivery;
 use super::prompt::{Deed, Prompt};
@@ -272,11 +273,15 @@ impl App {
             Command::Edits => self.edits()?,
             Command::Mentions => self.open_mentions(),
             Command::Next => drop(self.move_in_rooms(Action::RoomNeedy)),
+            Command::List if self.beside => self.leave_to_desk(Beside::List),
             Command::List => self.list_rooms(),
-            Command::Peek(target) => {
-                let id = self.rooms.find(&target).ok_or_else(|| format!("you are not in {target}"))?;
-                self.peek(id);
-            }
+            Command::Peek(target) => match self.rooms.find(&target) {
+                Some(id) => self.peek(id),
+                None if self.beside => self.leave_to_desk(Beside::Peek(target)),
+                None => return Err(format!("you are not in {target}")),
+            },
+            Command::Server(word) => self.leave_to_desk(Beside::Server(word)),
+            Command::Servers => self.leave_to_desk(Beside::Servers),
             Command::Search(words) => self.search_for(&words),
             Command::Topic(None) => {
                 let topic = self.current()?.summary.topic.as_str().to_owned();
@@ -296,6 +301,10 @@ impl App {
             }
         }
         Ok(())
+    }
+
+    fn leave_to_desk(&mut self, what: Beside) {
+        self.effects.push(Effect::Beside(what));
     }
 
     /// The request that a command is.

@@ -4,6 +4,7 @@ use quip_protocol::{RoomId, Seq};
 
 use super::complete::Completion;
 use super::composer::{Composer, TooMuch};
+use super::desk::Beside;
 use super::keymap::{self, Action};
 use super::scroll::{self, Scroll};
 use super::{About, App, Code, Effect, Key, Sheet, panes};
@@ -176,39 +177,24 @@ impl App {
     }
 
     pub(super) fn move_in_rooms(&mut self, action: Action) -> bool {
-        let count = self.rooms.listed().len();
-        let place = self.rooms.place();
-        let to = match action {
-            Action::Room(place) => self.rooms.at(usize::from(place)),
-            Action::RoomNeedy => match self.rooms.next_needy() {
-                None => {
-                    self.say("nothing is waiting for you");
-                    None
-                }
-                found => found,
-            },
-            Action::RoomUp if count > 0 => {
-                self.rooms.at(place.map_or(count - 1, |at| (at + count - 1) % count))
-            }
-            Action::RoomDown if count > 0 => self.rooms.at(place.map_or(0, |at| (at + 1) % count)),
-            Action::RoomUp | Action::RoomDown => None,
-            Action::Peek(place) => return self.peek_at(self.rooms.at(usize::from(place))),
-            Action::PeekUp | Action::PeekDown if count > 0 => {
-                let step = if action == Action::PeekUp { count - 1 } else { 1 };
-                return self.peek_at(self.rooms.at(place.map_or(0, |at| (at + step) % count)));
-            }
-            _ => return false,
-        };
-        if let Some(id) = to {
-            self.show(id);
+        let peeks = matches!(action, Action::Peek(_) | Action::PeekUp | Action::PeekDown);
+        let goes = matches!(action, Action::Room(_) | Action::RoomUp | Action::RoomDown | Action::RoomNeedy);
+        if !(peeks || goes) {
+            return false;
         }
-        true
-    }
-
-    /// Looks at a room without reading it. Always `true`: the key meant that.
-    fn peek_at(&mut self, room: Option<RoomId>) -> bool {
-        if let Some(id) = room {
-            self.peek(id);
+        if self.beside {
+            self.effects.push(Effect::Beside(Beside::Move(action)));
+            return true;
+        }
+        let to = match action {
+            Action::RoomNeedy => self.rooms.next_needy(),
+            _ => led(action, self.rooms.listed().len(), self.rooms.place()).and_then(|at| self.rooms.at(at)),
+        };
+        match to {
+            Some(id) if peeks => self.peek(id),
+            Some(id) => self.show(id),
+            None if action == Action::RoomNeedy => self.say("nothing is waiting for you"),
+            None => {}
         }
         true
     }
@@ -336,6 +322,17 @@ impl App {
             self.composer.set(&line);
         }
     }
+}
+
+/// Where a key leads among `count` rooms, from the one at `place`.
+pub(super) fn led(action: Action, count: usize, place: Option<usize>) -> Option<usize> {
+    let to = match action {
+        Action::Room(place) | Action::Peek(place) => usize::from(place),
+        Action::RoomUp | Action::PeekUp => place.unwrap_or(0).checked_sub(1).or(count.checked_sub(1))?,
+        Action::RoomDown | Action::PeekDown => place.map(|at| at + 1).filter(|at| *at < count).unwrap_or(0),
+        _ => return None,
+    };
+    (to < count).then_some(to)
 }
 
 /// Moves in `line`, or deletes of it; what is cut goes to `cut`. Whether the text may have changed.

@@ -3,6 +3,7 @@
 use quip_protocol::frame::PageFrom;
 use quip_protocol::{AccountName, Event, RoomId, Seq, Target, Timestamp};
 
+use super::desk::{Elsewhere, Server};
 use super::prompt::{Kind, Prompt};
 use super::rows::names;
 use super::sheet::Line;
@@ -16,6 +17,8 @@ const WORDS: usize = 24;
 /// A message that names the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mention {
+    /// On which server, if it is another one than the user is at.
+    pub elsewhere: Option<Elsewhere>,
     /// Where.
     pub room: RoomId,
     /// What that is called.
@@ -38,12 +41,20 @@ impl Mention {
             .filter(|_| names(event, me))
             .map(|message| words::start(message.text(), WORDS))?;
         let (room, seq, at, author) = (event.room, event.seq, event.at, event.author.clone());
-        Some(Mention { room, target: target.clone(), seq, at, author, text })
+        Some(Mention { elsewhere: None, room, target: target.clone(), seq, at, author, text })
     }
 
     /// Where and by whom.
     pub fn place(&self) -> String {
-        format!("{} {}", self.target, self.author)
+        match &self.elsewhere {
+            Some(server) => format!("{} {}", server.label(&self.target), self.author),
+            None => format!("{} {}", self.target, self.author),
+        }
+    }
+
+    /// Which it is, whatever is known of it.
+    fn key(&self) -> (Option<Server>, RoomId, Seq) {
+        (self.elsewhere.as_ref().map(|elsewhere| elsewhere.server), self.room, self.seq)
     }
 
     /// All of it.
@@ -54,8 +65,11 @@ impl Mention {
 
 /// The newest first, each once.
 fn sorted(mut all: Vec<Mention>) -> Vec<Mention> {
-    all.sort_by_key(|it| (std::cmp::Reverse(it.at), it.room, std::cmp::Reverse(it.seq)));
-    all.dedup_by_key(|it| (it.room, it.seq));
+    all.sort_by_key(|it| {
+        let (server, room, seq) = it.key();
+        (std::cmp::Reverse(it.at), server, room, std::cmp::Reverse(seq))
+    });
+    all.dedup_by_key(|it| it.key());
     all.truncate(MOST);
     all
 }
@@ -66,10 +80,21 @@ impl App {
         let Some(me) = self.me.clone() else { return self.say("nobody can name you before you have a name") };
         self.completion = None;
         self.prompt = Some(Prompt::mentions(sorted(self.mentions_at_hand(&me))));
+        self.find_mentions();
+    }
+
+    /// Has those looked for that are not in memory.
+    pub(super) fn find_mentions(&mut self) {
+        let Some(me) = self.me.clone() else { return };
         self.fetch_mentioning();
         if self.local {
             self.effects.push(Effect::FindMentions(me));
         }
+    }
+
+    /// Those in memory.
+    pub(super) fn mentioning(&self) -> Vec<Mention> {
+        self.me.as_ref().map(|me| self.mentions_at_hand(me)).unwrap_or_default()
     }
 
     fn mentions_at_hand(&self, me: &AccountName) -> Vec<Mention> {
@@ -103,20 +128,29 @@ impl App {
 
     /// More was found.
     pub(super) fn mentions_came(&mut self, found: Vec<Mention>) {
-        let known = |mention: &Mention| self.rooms.get(mention.room).is_some();
+        let known = |it: &Mention| it.elsewhere.is_some() || self.rooms.get(it.room).is_some();
         let found: Vec<Mention> = found.into_iter().filter(known).collect();
         let Some(prompt) = &mut self.prompt else { return };
         let Kind::Mentions(all, _) = &mut prompt.kind else { return };
         // What is in memory is newer than its copy.
         let mut both = std::mem::take(all);
-        let had: Vec<(RoomId, Seq)> = both.iter().map(|it| (it.room, it.seq)).collect();
-        both.extend(found.into_iter().filter(|it| !had.contains(&(it.room, it.seq))));
+        let had: Vec<_> = both.iter().map(Mention::key).collect();
+        both.extend(found.into_iter().filter(|it| !had.contains(&it.key())));
         *all = sorted(both);
-        prompt.offer(&self.rooms, &self.history);
+        prompt.offer(&self.history);
     }
 
     /// Shows the rooms the user is in.
     pub(super) fn list_rooms(&mut self) {
+        let mut lines = self.room_lines();
+        lines.push(Line::Text(
+            "/join #room or /msg @user goes there, /next to the one that needs you".to_owned(),
+        ));
+        self.sheet = Some(Sheet::new("Your rooms", lines));
+    }
+
+    /// The rooms, and what is new there.
+    pub(super) fn room_lines(&self) -> Vec<Line> {
         let line = |room: &super::room::Room| {
             let summary = &room.summary;
             let unread = match (summary.unread, summary.mentions) {
@@ -126,10 +160,6 @@ impl App {
             };
             Line::Pair(summary.target.to_string(), unread)
         };
-        let mut lines: Vec<Line> = self.rooms.listed().map(|(_, room)| line(room)).collect();
-        lines.push(Line::Text(
-            "/join #room or /msg @user goes there, /next to the one that needs you".to_owned(),
-        ));
-        self.sheet = Some(Sheet::new("Your rooms", lines));
+        self.rooms.listed().map(|(_, room)| line(room)).collect()
     }
 }

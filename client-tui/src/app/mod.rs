@@ -7,6 +7,7 @@ pub mod commands;
 pub mod complete;
 pub mod composer;
 pub mod dates;
+pub mod desk;
 pub mod effect;
 pub mod emoji;
 mod execute;
@@ -62,6 +63,7 @@ use quip_protocol::{
 pub use alerts::Level;
 pub use complete::Completion;
 pub use composer::{About, Composer};
+pub use desk::{Beside, Desk, Seen, Server};
 pub use effect::Effect;
 pub use input::{Code, Failure, Input, Key};
 pub use local::Loaded;
@@ -200,6 +202,8 @@ pub struct App {
     highlights: Highlights,
     /// Ctrl+X was pressed.
     prefixed: bool,
+    /// There are other servers on the desk.
+    beside: bool,
     preferences: Preferences,
     /// The terminal's window is looked at, as far as it says so.
     focused: bool,
@@ -266,6 +270,7 @@ impl App {
             unfolded: BTreeSet::new(),
             highlights: Highlights::default(),
             prefixed: false,
+            beside: false,
             preferences: Preferences::default(),
             focused: true,
             lines: false,
@@ -278,6 +283,11 @@ impl App {
             changed: true,
             effects: Vec::new(),
         }
+    }
+
+    /// The server called itself so the last time.
+    pub fn call_server(&mut self, name: SafeLine) {
+        self.server = name;
     }
 
     /// Follows what the user prefers from now on.
@@ -448,7 +458,8 @@ impl App {
             self.fetch_older();
         }
         self.mark_read();
-        if self.is_up() {
+        // Those of another server than the one in sight nobody sees.
+        if self.is_up() && (self.focused || !self.beside) {
             self.ask_members();
         }
     }

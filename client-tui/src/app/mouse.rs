@@ -1,8 +1,9 @@
 //! What the mouse does, where the user wants it to do something.
 
+use super::desk::Seen;
 use super::input::Mouse;
 use super::panes::Pane;
-use super::{App, Effect, list, panes, scroll};
+use super::{App, Effect, panes, scroll};
 
 /// Rows that one step of the wheel is.
 const STEP: usize = 3;
@@ -40,17 +41,14 @@ impl App {
     }
 
     fn click(&mut self, x: u16, y: u16) {
-        let Some(pane) = self.panes().rooms.filter(|pane| holds(*pane, x, y)) else { return };
-        let lines = list::lines(&self.rooms);
-        let at = list::top(&lines, usize::from(pane.height)) + usize::from(y - pane.y);
-        if let Some(list::Line::Room { id, .. }) = lines.get(at) {
-            let id = *id;
+        if let Some((_, id)) = Seen::from(&*self).at(x, y) {
             self.prompt = None;
             self.show(id);
         }
     }
 }
 
-fn holds(pane: Pane, x: u16, y: u16) -> bool {
+/// Whether the cell lies in `pane`.
+pub(super) fn holds(pane: Pane, x: u16, y: u16) -> bool {
     (pane.x..pane.x + pane.width).contains(&x) && (pane.y..pane.y + pane.height).contains(&y)
 }

@@ -45,7 +45,7 @@ impl App {
             Input::Mentions(found) => self.mentions_came(found),
             Input::Marked { .. } => {}
             Input::Indexed => self.indexed(),
-            Input::Found { query, found, remaining } => self.found(&query, found, remaining),
+            Input::Found { query, found, remaining } => self.hits(None, &query, found, remaining),
             Input::Answer { request, answer: Ok(reply) } => self.answer(request, reply),
             Input::Answer { request, answer: Err(why) } => self.failed(&request, &why),
             Input::Show { title, lines } => {

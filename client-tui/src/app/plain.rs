@@ -1,9 +1,12 @@
 //! What is said of an [`App`] in lines, for screen readers and terminals that can do nothing: only what is new since it
 //! was asked last. PURE. Imports the app.
 
+use std::collections::BTreeMap;
+
 use jiff::civil::Date;
 use quip_protocol::{Event, EventBody, RoomId, SafeLine, Seq, Timestamp};
 
+use super::desk::{Seen, Server};
 use super::prompt::Kind;
 use super::room::Room;
 use super::text::painted;
@@ -17,11 +20,11 @@ const WIDTH: usize = 78;
 /// Tells what happens.
 #[derive(Debug, Default)]
 pub struct Narrator {
-    link: Option<String>,
+    links: BTreeMap<Server, String>,
     said: Option<(String, Timestamp)>,
     sheet: Option<String>,
     asked: Option<String>,
-    room: Option<RoomId>,
+    room: Option<(Server, RoomId)>,
     /// Up to where the room was told, once it was.
     told: Option<Seq>,
     day: Option<Date>,
@@ -29,10 +32,13 @@ pub struct Narrator {
 
 impl Narrator {
     /// The lines since the last time. None of them holds a control character, whatever came from outside.
-    pub fn news(&mut self, app: &App) -> Vec<String> {
-        let mut lines = Vec::new();
-        self.link(app, &mut lines);
-        self.room(app, &mut lines);
+    pub fn news<'a>(&mut self, seen: impl Into<Seen<'a>>) -> Vec<String> {
+        let (seen, mut lines) = (seen.into(), Vec::new());
+        for (server, app) in seen.servers() {
+            self.link(server, &seen.name(server), app, &mut lines);
+        }
+        let app = seen.app();
+        self.room(seen, &mut lines);
         self.said(app, &mut lines);
         self.sheet(app, &mut lines);
         self.prompt(app, &mut lines);
@@ -40,17 +46,17 @@ impl Narrator {
         lines.into_iter().map(safe).collect()
     }
 
-    fn link(&mut self, app: &App, lines: &mut Vec<String>) {
+    fn link(&mut self, server: Server, name: &SafeLine, app: &App, lines: &mut Vec<String>) {
         let link = match &app.connection {
-            Connection::Up => format!("connected to {}", app.server),
-            Connection::Connecting => format!("connecting to {}", app.server),
+            Connection::Up => format!("connected to {name}"),
+            Connection::Connecting => format!("connecting to {name}"),
             Connection::Down { why, .. } => {
-                format!("offline from {}: {why}; what you write is kept", app.server)
+                format!("offline from {name}: {why}; what you write is kept")
             }
         };
-        if self.link.as_ref() != Some(&link) {
+        if self.links.get(&server) != Some(&link) {
             lines.push(format!("-- {link}"));
-            self.link = Some(link);
+            self.links.insert(server, link);
         }
     }
 
@@ -93,15 +99,15 @@ impl Narrator {
     }
 
     /// Where the user is, and what was said there.
-    fn room(&mut self, app: &App, lines: &mut Vec<String>) {
-        let current = app.rooms.current_id();
+    fn room(&mut self, seen: Seen<'_>, lines: &mut Vec<String>) {
+        let (app, current) = (seen.app(), seen.room());
         let Some(room) = app.rooms.current() else {
             self.room = None;
             return;
         };
         if self.room != current {
             (self.room, self.told, self.day) = (current, None, None);
-            lines.push(arrival(room));
+            lines.push(arrival(seen, room));
         }
         if !room.timeline.is_loaded() {
             return;
@@ -124,14 +130,14 @@ impl Narrator {
     }
 }
 
-fn arrival(room: &Room) -> String {
+fn arrival(seen: Seen<'_>, room: &Room) -> String {
     let summary = &room.summary;
     let topic = if summary.topic.is_empty() { String::new() } else { format!(": {}", summary.topic) };
     let unread = match summary.unread {
         0 => String::new(),
         unread => format!(" ({unread} unread)"),
     };
-    format!("-- {}{unread}{topic}", summary.target)
+    format!("-- {}{unread}{topic}", seen.label(&summary.target))
 }
 
 /// Behind this a room is told from when one comes to it.

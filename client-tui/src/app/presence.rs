@@ -9,7 +9,7 @@ use quip_protocol::{AccountName, SafeLine, Target, Timestamp};
 
 use super::room::Room;
 use super::sheet::Line;
-use super::{App, Input, Sheet, dates};
+use super::{App, Effect, Input, Sheet, dates};
 
 /// Whether the user is there.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -100,6 +100,15 @@ impl App {
             Input::Tick => self.idle(),
             _ => {}
         }
+    }
+
+    /// The user did something at another server. What follows for this one.
+    pub(super) fn user_is_beside(&mut self, input: &Input, now: Timestamp) -> Vec<Effect> {
+        if !matches!(input, Input::Tick) {
+            self.now = now;
+            self.note_activity(input);
+        }
+        std::mem::take(&mut self.effects)
     }
 
     fn active(&mut self) {

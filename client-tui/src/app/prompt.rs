@@ -1,10 +1,11 @@
 //! A question in the composer's place: which room, which words, which earlier line. Typing narrows what is found.
 //! Imports the rooms and the composer.
 
-use quip_protocol::{RoomId, RoomName, Seq, Target};
+use quip_protocol::{RoomId, RoomName, Seq, Target, Timestamp};
 
 use super::complete::Candidate;
 use super::composer::{Composer, History};
+use super::desk::Elsewhere;
 use super::mentions::Mention;
 use super::room::{Room, Rooms};
 use super::search::Search;
@@ -16,8 +17,8 @@ const MOST: usize = 50;
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// A room to go to; those that are offered.
-    Switch(Vec<RoomId>),
+    /// A room to go to: all, and which of them are offered.
+    Switch(Vec<Choice>, Vec<usize>),
     /// Messages of the local copy.
     Search(Search),
     /// A line written before.
@@ -26,6 +27,49 @@ pub enum Kind {
     Mentions(Vec<Mention>, Vec<usize>),
     /// Whether this is to be done; and the question.
     Sure(Deed, String),
+}
+
+/// A room that one may go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// Of which server, if it is another one than the user is at.
+    pub elsewhere: Option<Elsewhere>,
+    /// Which.
+    pub room: RoomId,
+    /// How it is called, and what is new in it.
+    shown: Candidate,
+    /// The user is there.
+    here: bool,
+    /// Whether it needs the user, whether something is unread, and when it was active.
+    waits: (bool, bool, Timestamp),
+}
+
+impl Choice {
+    /// Of a room of the current server.
+    pub fn of(id: RoomId, room: &Room, here: bool) -> Choice {
+        let waits = (room.needs_me(), room.summary.unread > 0, room.summary.active_at);
+        Choice { elsewhere: None, room: id, shown: room_candidate(room), here, waits }
+    }
+
+    /// Of another server.
+    pub fn from(self, elsewhere: Elsewhere) -> Choice {
+        Choice { elsewhere: Some(elsewhere), ..self }
+    }
+
+    fn candidate(&self) -> Candidate {
+        let shown = self.shown.clone();
+        match &self.elsewhere {
+            Some(elsewhere) => Candidate { insert: elsewhere.label(&shown.insert), ..shown },
+            None => shown,
+        }
+    }
+
+    /// How well it fits; what waits for the account first, then what was active last, and where one is at the end.
+    fn rank(&self, query: &str) -> Option<impl Ord + use<>> {
+        let name = |name: &str| fuzzy::score(query, &name.to_lowercase());
+        let score = name(&self.shown.insert).max(name(&self.candidate().insert))?;
+        Some((score, !self.here, self.waits))
+    }
 }
 
 /// What cannot be taken back.
@@ -64,9 +108,19 @@ impl Prompt {
 
     /// Asks for a room.
     pub fn switch(rooms: &Rooms) -> Prompt {
-        let mut prompt = Prompt::new(Kind::Switch(Vec::new()));
-        prompt.offer_rooms(rooms);
+        let here = rooms.current_id();
+        let all = rooms.listed().map(|(id, room)| Choice::of(id, room, here == Some(id))).collect();
+        let mut prompt = Prompt::new(Kind::Switch(all, Vec::new()));
+        prompt.offer_rooms();
         prompt
+    }
+
+    /// Offers rooms of other servers as well.
+    pub fn add_rooms(&mut self, choices: Vec<Choice>) {
+        if let Kind::Switch(all, _) = &mut self.kind {
+            all.extend(choices);
+            self.offer_rooms();
+        }
     }
 
     /// Asks for messages, of one room or all.
@@ -121,7 +175,7 @@ impl Prompt {
     pub fn label(&self) -> String {
         match &self.kind {
             Kind::Sure(_, question) => question.clone(),
-            Kind::Switch(_) => "go to: ".to_owned(),
+            Kind::Switch(..) => "go to: ".to_owned(),
             Kind::Search(search) => search.label(),
             Kind::Recall => "wrote: ".to_owned(),
             Kind::Mentions(..) => "names you: ".to_owned(),
@@ -143,7 +197,7 @@ impl Prompt {
     pub fn step(&mut self, back: bool) {
         let count = match &self.kind {
             Kind::Search(search) => search.found.len(),
-            Kind::Switch(_) | Kind::Recall | Kind::Mentions(..) => self.items.len(),
+            Kind::Switch(..) | Kind::Recall | Kind::Mentions(..) => self.items.len(),
             Kind::Sure(..) => 0,
         };
         if count > 0 {
@@ -153,31 +207,25 @@ impl Prompt {
     }
 
     /// Offers what fits to what is typed now.
-    pub fn offer(&mut self, rooms: &Rooms, history: &History) {
+    pub fn offer(&mut self, history: &History) {
         self.selected = 0;
         match &self.kind {
-            Kind::Switch(_) => self.offer_rooms(rooms),
+            Kind::Switch(..) => self.offer_rooms(),
             Kind::Recall => self.offer_lines(history),
             Kind::Mentions(..) => self.offer_mentions(),
             Kind::Search(_) | Kind::Sure(..) => {}
         }
     }
 
-    /// Rooms whose names fit; what waits for the account first, then what was active last, and where one is at the end.
-    fn offer_rooms(&mut self, rooms: &Rooms) {
+    /// Rooms whose names fit.
+    fn offer_rooms(&mut self) {
         let query = self.query.text().trim().to_lowercase();
-        let rank = |id: RoomId, room: &Room| {
-            let score = fuzzy::score(&query, &room.summary.target.to_string().to_lowercase())?;
-            let here = rooms.current_id() == Some(id);
-            let waits = (room.needs_me(), room.summary.unread > 0, room.summary.active_at);
-            Some((score, !here, waits))
-        };
+        let Kind::Switch(all, offered) = &mut self.kind else { return };
         let mut found: Vec<_> =
-            rooms.listed().filter_map(|(id, room)| Some((rank(id, room)?, id, room))).collect();
-        found.sort_by_key(|(rank, ..)| std::cmp::Reverse(*rank));
-        found.truncate(MOST);
-        self.items = found.iter().map(|(_, _, room)| room_candidate(room)).collect();
-        self.kind = Kind::Switch(found.into_iter().map(|(_, id, _)| id).collect());
+            all.iter().enumerate().filter_map(|(at, choice)| Some((choice.rank(&query)?, at))).collect();
+        found.sort_by(|(a, _), (b, _)| b.cmp(a));
+        *offered = found.into_iter().map(|(_, at)| at).take(MOST).collect();
+        self.items = offered.iter().map(|at| all[*at].candidate()).collect();
     }
 
     fn offer_lines(&mut self, history: &History) {

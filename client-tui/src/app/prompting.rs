@@ -1,9 +1,11 @@
 //! What keys do while something is asked in the composer's place.
 
-use super::App;
+use super::desk::Beside;
 use super::keymap::Action;
 use super::keys::edit_line;
-use super::prompt::{Deed, Kind, Prompt};
+use super::mentions::Mention;
+use super::prompt::{Choice, Deed, Kind, Prompt};
+use super::{App, Effect};
 
 impl App {
     /// Asks for a room, for messages, or for a line written before.
@@ -43,7 +45,7 @@ impl App {
             Some(action @ (Action::PageUp | Action::PageDown)) => self.step_page(action == Action::PageUp),
             Some(Action::Mentions) if matches!(prompt.kind, Kind::Mentions(..)) => self.step(false),
             Some(Action::Recall) if matches!(prompt.kind, Kind::Recall) => self.step(false),
-            Some(Action::Switch) if matches!(prompt.kind, Kind::Switch(_)) => self.step(false),
+            Some(Action::Switch) if matches!(prompt.kind, Kind::Switch(..)) => self.step(false),
             Some(Action::Quit | Action::Redraw | Action::Suspend | Action::Help) => return false,
             Some(action @ (Action::Find | Action::Recall | Action::Switch)) => {
                 self.prompt = None;
@@ -91,7 +93,7 @@ impl App {
 
     fn asked_anew(&mut self) {
         let Some(prompt) = &mut self.prompt else { return };
-        prompt.offer(&self.rooms, &self.history);
+        prompt.offer(&self.history);
         self.search_anew();
     }
 
@@ -112,16 +114,22 @@ impl App {
     fn accept(&mut self) {
         let Some(prompt) = self.prompt.take() else { return };
         match prompt.kind {
-            Kind::Switch(rooms) => {
-                if let Some(id) = rooms.get(prompt.selected) {
-                    self.show(*id);
+            Kind::Switch(all, offered) => match offered.get(prompt.selected).and_then(|at| all.get(*at)) {
+                Some(Choice { elsewhere: Some(to), room, .. }) => {
+                    let visit = Beside::Visit { server: to.server, room: *room, seq: None, query: None };
+                    self.effects.push(Effect::Beside(visit));
                 }
-            }
-            Kind::Mentions(all, offered) => {
-                if let Some(mention) = offered.get(prompt.selected).and_then(|at| all.get(*at)) {
-                    self.visit(mention.room, mention.seq);
+                Some(choice) => self.show(choice.room),
+                None => {}
+            },
+            Kind::Mentions(all, offered) => match offered.get(prompt.selected).and_then(|at| all.get(*at)) {
+                Some(Mention { elsewhere: Some(to), room, seq, .. }) => {
+                    let (server, room, seq) = (to.server, *room, Some(*seq));
+                    self.effects.push(Effect::Beside(Beside::Visit { server, room, seq, query: None }));
                 }
-            }
+                Some(mention) => self.visit(mention.room, mention.seq),
+                None => {}
+            },
             Kind::Recall => {
                 if let Some(line) = prompt.items.get(prompt.selected) {
                     self.composer.set(&line.insert);

@@ -329,19 +329,18 @@ impl Rooms {
         self.current = Some(id).filter(|id| self.rooms.contains_key(id));
     }
 
-    /// The next room that needs the account, behind the one that is seen: mentions and direct messages first.
+    /// The next room that needs the account, behind the one that is seen.
     pub fn next_needy(&self) -> Option<RoomId> {
-        let start = self.place().map_or(0, |place| place + 1);
-        let around = || self.order[start.min(self.order.len())..].iter().chain(&self.order).copied();
-        let other = |id: &RoomId| Some(*id) != self.current;
-        around()
-            .filter(other)
-            .find(|id| self.rooms[id].needs_me())
-            .or_else(|| around().filter(other).find(|id| self.rooms[id].summary.unread > 0))
+        next_needy(&self.listed().collect::<Vec<_>>(), self.current)
     }
+}
 
-    /// How many rooms beside the one that is seen need the account.
-    pub fn needy(&self) -> usize {
-        self.rooms.iter().filter(|(id, room)| Some(**id) != self.current && room.needs_me()).count()
-    }
+/// The next of `rooms` that needs the account, behind the one that is seen and around: mentions and direct messages
+/// first.
+pub fn next_needy<K: Copy + PartialEq>(rooms: &[(K, &Room)], seen: Option<K>) -> Option<K> {
+    let place = rooms.iter().position(|(key, _)| Some(*key) == seen);
+    let start = place.map_or(0, |place| place + 1);
+    let around = || rooms[start..].iter().chain(rooms).filter(|(key, _)| Some(*key) != seen);
+    let found = around().find(|(_, room)| room.needs_me());
+    found.or_else(|| around().find(|(_, room)| room.summary.unread > 0)).map(|(key, _)| *key)
 }

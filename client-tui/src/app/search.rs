@@ -1,11 +1,14 @@
 //! Messages looked for in the local copy, as one types: what is asked, what was found, and going there and back.
 //! Imports the question in the composer's place and the index's query.
 
+use std::collections::BTreeMap;
+
 use jiff::tz::TimeZone;
 use quip_protocol::frame::PageFrom;
 use quip_protocol::{RoomId, SafeLine, Seq, Target, Timestamp};
 use quip_storage::search::{Found, Query};
 
+use super::desk::{Beside, Elsewhere, Server};
 use super::prompt::{Kind, Prompt};
 use super::rows::{Ink, Layout, Row, Span};
 use super::scroll::Scroll;
@@ -16,6 +19,8 @@ use super::{App, Effect, PAGE, dates, query, scroll, text};
 const MOST: u32 = 200;
 /// Cells that a room's and an author's name have at most.
 const NAMES: (usize, usize) = (14, 12);
+/// Cells that a room has at most together with its server.
+const LONG_NAME: usize = 24;
 /// Less than this is too narrow for times.
 const TIMES_FROM: usize = 50;
 /// Of the text before what was found, so many cells are seen.
@@ -31,11 +36,37 @@ pub struct Search {
     /// What is wrong with what is written, or with the index.
     pub wrong: Option<String>,
     /// What was found, the newest first.
-    pub found: Vec<Found>,
+    pub found: Vec<Hit>,
     /// An answer to `query` has come.
     pub answered: bool,
-    /// How many events the index has yet to look at.
-    pub remaining: u64,
+    /// How many events the index has yet to look at, by server.
+    pub remaining: BTreeMap<Option<Server>, u64>,
+}
+
+/// A message that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    /// On which server, if it is another one than the user is at.
+    pub elsewhere: Option<Elsewhere>,
+    /// Which.
+    pub found: Found,
+}
+
+impl Hit {
+    fn server(&self) -> Option<Server> {
+        self.elsewhere.as_ref().map(|elsewhere| elsewhere.server)
+    }
+
+    fn place(&self) -> (Option<Server>, RoomId, Seq) {
+        (self.server(), self.found.event.room, self.found.event.seq)
+    }
+
+    fn room(&self) -> String {
+        match &self.elsewhere {
+            Some(elsewhere) => elsewhere.label(&self.found.room),
+            None => self.found.room.to_string(),
+        }
+    }
 }
 
 /// Where a search led to, and where one was before.
@@ -47,6 +78,8 @@ pub struct Jump {
     was: (RoomId, Scroll),
     /// Where it led to.
     to: RoomId,
+    /// On which server one was, if it was another.
+    from: Option<Server>,
 }
 
 impl Search {
@@ -65,7 +98,7 @@ impl Search {
 
     /// What is said behind it.
     pub fn note(&self, selected: usize) -> String {
-        let remaining = match self.remaining {
+        let remaining = match self.remaining.values().fold(0, |sum: u64, more| sum.saturating_add(*more)) {
             0 => String::new(),
             u64::MAX => " · opening the index…".to_owned(),
             count => format!(" · {count} not indexed yet"),
@@ -102,23 +135,47 @@ impl Search {
         if self.query.is_empty() {
             self.found.clear();
         }
+        if self.scope.is_some() {
+            // The room is of this server.
+            self.found.retain(|hit| hit.elsewhere.is_none());
+            self.remaining.retain(|server, _| server.is_none());
+        }
         !self.query.is_empty()
+    }
+
+    /// What is to be done to find it.
+    pub(super) fn effect(&self) -> Effect {
+        Effect::Search { query: self.query.clone(), most: MOST }
+    }
+
+    /// Takes what was found on one server in the place of what was found there before.
+    fn replace(&mut self, from: &Option<Elsewhere>, found: Vec<Found>) {
+        let server = from.as_ref().map(|from| from.server);
+        self.found.retain(|hit| hit.server() != server);
+        self.found.extend(found.into_iter().map(|found| Hit { elsewhere: from.clone(), found }));
+        self.found.sort_by_key(|hit| std::cmp::Reverse(hit.found.event.at));
+        self.found.truncate(MOST as usize);
     }
 
     /// One row a message: when, where, who, what, with what was looked for marked.
     pub fn rows(&self, width: usize, zone: &TimeZone, now: Timestamp) -> impl Iterator<Item = Row> {
-        let widest =
-            |name: fn(&Found) -> String| self.found.iter().map(|found| text::width(&name(found))).max();
-        let room = widest(|found| found.room.to_string()).unwrap_or(0).min(NAMES.0);
-        let room = if self.query.room.is_some() { 0 } else { room };
-        let author = widest(|found| found.event.author.to_string()).unwrap_or(0).min(NAMES.1);
-        self.found.iter().map(move |found| {
+        let rooms = self.found.iter().map(|hit| text::width(&hit.room())).max().unwrap_or(0);
+        let abroad = self.found.iter().any(|hit| hit.elsewhere.is_some());
+        let room = match self.query.room {
+            _ if abroad => rooms.min(LONG_NAME).min(width / 3),
+            Some(_) => 0,
+            None => rooms.min(NAMES.0),
+        };
+        let authors = self.found.iter().map(|hit| text::width(hit.found.event.author.as_str()));
+        let author = authors.max().unwrap_or(0).min(NAMES.1);
+        self.found.iter().map(move |hit| {
+            let found = &hit.found;
             let mut spans = vec![Span::new(" ", Ink::Text)];
             if width >= TIMES_FROM {
                 spans.push(Span::new(dates::short(found.event.at, now, zone) + " ", Ink::Dim));
             }
             if room > 0 {
-                spans.push(Span::new(column(&found.room.to_string(), room), Ink::Term));
+                spans.push(Span::new(column(&hit.room(), room), Ink::Term));
             }
             let ink = Ink::Nick(words::nick_colour(&found.event.author));
             spans.push(Span::new(column(found.event.author.as_str(), author), ink));
@@ -177,33 +234,36 @@ impl App {
         };
         *selected = 0;
         if search.read(query.text(), self.now, &self.zone) {
-            self.effects.push(Effect::Search { query: search.query.clone(), most: MOST });
+            self.effects.push(search.effect());
         }
     }
 
-    /// What was found. What was looked for before something else was typed is not shown.
-    pub(super) fn found(&mut self, asked: &Query, found: Result<Vec<Found>, SafeLine>, remaining: u64) {
+    /// What was found, on another server if it is named. What was looked for before something else was typed is not
+    /// shown.
+    pub(super) fn hits(
+        &mut self,
+        from: Option<Elsewhere>,
+        asked: &Query,
+        found: Result<Vec<Found>, SafeLine>,
+        remaining: u64,
+    ) {
         let Some(Prompt { kind: Kind::Search(search), selected, .. }) = &mut self.prompt else { return };
         if search.query != *asked {
             return;
         }
+        self.changed = true;
         search.answered = true;
-        search.remaining = remaining;
-        match found {
-            Ok(found) => {
-                // The one that is chosen stays, whatever comes above it.
-                let place = |found: &Found| (found.event.room, found.event.seq);
-                let chosen = search.found.get(*selected).filter(|_| *selected > 0).map(place);
-                search.found = found;
-                let at =
-                    chosen.and_then(|chosen| search.found.iter().position(|found| place(found) == chosen));
-                *selected = at.unwrap_or(0);
-            }
-            Err(wrong) => {
-                search.found.clear();
-                search.wrong = Some(wrong.as_str().to_owned());
-            }
-        }
+        search.remaining.insert(from.as_ref().map(|from| from.server), remaining);
+        let (found, wrong) = found.map_or_else(|why| (Vec::new(), Some(why)), |found| (found, None));
+        // The one that is chosen stays, whatever comes above it.
+        let chosen = search.found.get(*selected).filter(|_| *selected > 0).map(Hit::place);
+        search.replace(&from, found);
+        let at = chosen.and_then(|chosen| search.found.iter().position(|hit| hit.place() == chosen));
+        *selected = at.unwrap_or(0);
+        // What one server cannot do takes nothing from what others found.
+        let wrong = wrong.filter(|_| from.is_none()).map(|why| why.as_str().to_owned());
+        let wrong = wrong.or(search.wrong.take());
+        search.wrong = wrong.filter(|_| search.found.is_empty());
     }
 
     /// The index has more now: what is looked for is looked for again.
@@ -211,24 +271,36 @@ impl App {
         if let Some(Prompt { kind: Kind::Search(search), .. }) = &self.prompt
             && !search.query.is_empty()
         {
-            self.effects.push(Effect::Search { query: search.query.clone(), most: MOST });
+            self.effects.push(search.effect());
         }
     }
 
     /// Shows a message that was found.
     pub(super) fn jump(&mut self, search: Search, selected: usize) {
-        let Some(found) = search.found.get(selected) else { return };
-        let (to, seq) = (found.event.room, found.event.seq);
+        let Some(hit) = search.found.get(selected) else { return };
+        let (room, seq) = (hit.found.event.room, hit.found.event.seq);
+        if let Some(server) = hit.server() {
+            let visit = Beside::Visit { server, room, seq: Some(seq), query: Some(search.query) };
+            return self.effects.push(Effect::Beside(visit));
+        }
+        self.jump_to(search.query, (room, seq), None);
+    }
+
+    /// Shows a message that was looked for; `from` is the server where one was, if it is another.
+    pub(super) fn jump_to(&mut self, query: Query, (to, seq): (RoomId, Seq), from: Option<Server>) {
         if self.rooms.get(to).is_none() {
-            return self.complain(format!("{} is not among your rooms any more", found.room));
+            return self.complain("it is in a room that is not among yours any more");
         }
         let here = self.rooms.current().map(|room| (room.summary.id, room.scroll));
-        let was = self.jump.take().map(|jump| jump.was).or(here);
+        let (was, from) = match self.jump.take() {
+            Some(jump) => (Some(jump.was), jump.from),
+            None => (here, from),
+        };
         self.go_to(to, seq);
         if let Some(room) = self.rooms.current_mut() {
             room.selected = Some(seq);
         }
-        self.jump = was.map(|was| Jump { query: search.query, was, to });
+        self.jump = was.map(|was| Jump { query, was, to, from });
         self.reveal(seq);
     }
 
@@ -260,6 +332,7 @@ impl App {
                 }
             }
         }
+        self.effects.extend(jump.from.map(|server| Effect::Beside(Beside::Back(server))));
         true
     }
 

@@ -71,7 +71,8 @@ impl App {
         text::wrap(&self.status().text, panes::status_width(columns)).len().clamp(1, most)
     }
 
-    fn link_state(&self) -> (&'static str, Mood, String) {
+    /// A sign, how it is meant, and words.
+    pub(super) fn link_state(&self) -> (&'static str, Mood, String) {
         let waiting = match self.outbox.waiting() {
             0 => String::new(),
             1 => " · 1 to deliver".to_owned(),

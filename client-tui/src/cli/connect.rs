@@ -205,7 +205,11 @@ pub fn resolve(named: Option<ServerLink>, known: &KnownServers) -> Result<Server
     }
 }
 
-fn to_link(server: &KnownServer) -> Result<ServerLink, CliError> {
+/// A known server, with its fingerprint.
+///
+/// # Errors
+/// When its address is none.
+pub fn to_link(server: &KnownServer) -> Result<ServerLink, CliError> {
     let link: ServerLink =
         server.address.parse().map_err(|error| CliError::Usage(format!("{}: {error}", server.address)))?;
     Ok(ServerLink { fingerprint: Some(server.fingerprint), ..link })

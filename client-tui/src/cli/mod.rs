@@ -6,6 +6,7 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use quip_protocol::ServerLink;
 use tokio::runtime::{Builder, Runtime};
 
 pub mod ask;
@@ -50,7 +51,8 @@ use exit::{CliError, Exit};
 use out::{Out, say};
 
 const EXAMPLES: &str = "Examples:
-  quip                                   open the terminal client
+  quip                                   the client, on all your servers
+  quip --server build.example            on this one alone
   quip host                              start a server here and talk
   quip join 'LINK' --name ann            join a colleague's server
   quip --plain                           in lines, also where TERM=dumb
@@ -77,6 +79,9 @@ pub struct Cli {
     /// The client in lines, for screen readers and dumb terminals: reads lines, prints lines
     #[arg(long)]
     plain: bool,
+    /// The client on this server alone: an address, or a link
+    #[arg(long, value_name = "LINK|ADDRESS", value_parser = join::parse_link)]
+    server: Option<ServerLink>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -136,6 +141,7 @@ fn ended(result: Result<(), CliError>) -> u8 {
 fn perform(cli: Cli) -> Result<(), CliError> {
     let mut env = Env::of_process();
     env.plain |= cli.plain;
+    env.server = cli.server.as_ref().map(ServerLink::reveal).or(env.server);
     let mut out = Out::stdout(cli.is_json());
     let runtime = runtime(&cli).map_err(|error| CliError::Host(format!("cannot start: {error}")))?;
     let performed = runtime.block_on(cli.run(&env, &mut out));

@@ -11,7 +11,7 @@ use super::join::{join, login_name};
 use super::local;
 use super::out::{Out, say};
 use crate::config::settings::{Levels, Settings, Theme};
-use crate::shell::{self, FirstRun, Options};
+use crate::shell::{self, FirstRun, Joined, Options};
 use crate::view::Look;
 
 /// Runs it.
@@ -43,34 +43,70 @@ fn is_known(env: &Env) -> Result<bool, CliError> {
     Ok(env.named_server()?.is_some() || env.known()?.default_server().is_some())
 }
 
-/// Opens the client on the server that is meant. One that is away is no reason not to: it may come back.
-/// `public` is the server as others reach it, if that is another address.
+/// Opens the client: on the server that is named, or else on every one that was joined, at first on the one that is
+/// meant by default. One that is away is no reason not to: it may come back. `public` is that server as others reach
+/// it, if that is another address.
 ///
 /// # Errors
 /// See [`CliError`].
 pub async fn talk(env: &Env, public: Option<ServerLink>, notice: Vec<String>) -> Result<(), CliError> {
-    let (client, server) = match local::dir(env)? {
+    let settings = settings(env)?;
+    let meant = connect::destination(env)?;
+    let mut servers = Vec::new();
+    for server in servers_with(env, &meant, &settings)? {
+        let env = Env { server: Some(server.reveal()), ..env.clone() };
+        servers.push((server.address() == meant.address(), env));
+    }
+    let alone = servers.len() == 1;
+    let current = servers.iter().position(|(is_meant, _)| *is_meant).unwrap_or(0);
+    let mut joined = Vec::new();
+    for (is_meant, env) in servers {
+        joined.push(open(&env, alone, public.as_ref().filter(|_| is_meant)).await?);
+    }
+    let Look { color, light } = look(env, &settings);
+    let ask_background = color && settings.theme == Theme::Auto && std::env::var_os("COLORFGBG").is_none();
+    let options = Options { notice, plain: env.plain, color, light, ask_background, settings };
+    match shell::run(joined, current, options).await? {
+        0 => {}
+        1 => say("1 message is kept, and delivered when quip runs the next time"),
+        kept => say(&format!("{kept} messages are kept, and delivered when quip runs the next time")),
+    }
+    Ok(())
+}
+
+/// The server that is meant, and where none was named, the others that were joined.
+fn servers_with(env: &Env, meant: &ServerLink, settings: &Settings) -> Result<Vec<ServerLink>, CliError> {
+    let mut servers = Vec::new();
+    if env.server.is_none() && env.token.is_none() {
+        for known in env.known()?.joined() {
+            if known.address == meant.address() || !settings.leaves_out(&known.address) {
+                servers.push(connect::to_link(known)?);
+            }
+        }
+    }
+    if servers.iter().all(|server| server.address() != meant.address()) {
+        servers.push(meant.clone());
+    }
+    Ok(servers)
+}
+
+/// The server that `env` names. Where it is the only one, somebody can be asked whether it is to be trusted, and told
+/// that it knows nobody here; among several none is waited for.
+async fn open(env: &Env, alone: bool, public: Option<&ServerLink>) -> Result<Joined, CliError> {
+    let local = local::dir(env)?;
+    let (client, server) = match &local {
         // What is kept is shown at once.
-        Some(dir) if dir.exists() => start(env)?,
+        Some(dir) if !alone || dir.exists() => start(env)?,
         _ => match connect(env, Stay::Reconnect).await {
             Ok(connection) => (connection.client, connection.server),
             Err(CliError::Client(client::Error::Unreachable { .. })) => start(env)?,
             Err(error) => return Err(error),
         },
     };
-    let settings = settings(env)?;
     let levels = env.paths().ok().map(|paths| Levels::of(&paths, &server.address()));
-    let Look { color, light } = look(env, &settings);
-    let ask_background = color && settings.theme == Theme::Auto && std::env::var_os("COLORFGBG").is_none();
-    let server = public.unwrap_or(server).reveal();
-    let (local, plain) = (local::dir(env)?, env.plain);
-    let options = Options { server, notice, local, plain, color, light, ask_background, settings, levels };
-    match shell::run(client, options).await? {
-        0 => {}
-        1 => say("1 message is kept, and delivered when quip runs the next time"),
-        kept => say(&format!("{kept} messages are kept, and delivered when quip runs the next time")),
-    }
-    Ok(())
+    // Its key may only be known now.
+    let local = local::dir(env)?.or(local);
+    Ok(Joined { client, server: public.unwrap_or(&server).reveal(), local, levels })
 }
 
 /// The user's settings. A token needs no files, so without a home they are the defaults.

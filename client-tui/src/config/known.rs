@@ -61,6 +61,21 @@ impl KnownServers {
         self.default.as_deref().and_then(|address| self.at(address))
     }
 
+    /// The servers on which this device has an account, each once, whatever addresses it has: the default one under the
+    /// address by which it is meant.
+    pub fn joined(&self) -> Vec<&KnownServer> {
+        let mut joined: Vec<&KnownServer> = Vec::new();
+        let default = self.default_server();
+        for server in self.servers.iter().filter(|server| server.account.is_some()) {
+            match joined.iter_mut().find(|known| known.fingerprint == server.fingerprint) {
+                Some(known) if Some(server) == default => *known = server,
+                Some(_) => {}
+                None => joined.push(server),
+            }
+        }
+        joined
+    }
+
     /// Adds the server, or replaces what was known of its address.
     pub fn remember(&mut self, server: KnownServer) {
         match self.servers.iter_mut().find(|known| known.address == server.address) {
@@ -160,6 +175,24 @@ mod tests {
         assert_eq!(read, known);
         assert_eq!(read.default_server(), Some(&server("quip://a.example:7847", Some("ann"))));
         assert_eq!(read.at("quip://b.example:7847"), None);
+    }
+
+    #[test]
+    fn a_server_with_two_addresses_is_one() {
+        let mut known = KnownServers::default();
+        for (address, key, account) in
+            [("a", 1, Some("ann")), ("b", 2, Some("ann")), ("c", 3, None), ("d", 1, Some("ann"))]
+        {
+            let fingerprint = Fingerprint([key; 32]);
+            known.remember(KnownServer { fingerprint, ..server(&format!("quip://{address}:1"), account) });
+        }
+        let addresses = |known: &KnownServers| -> Vec<String> {
+            known.joined().iter().map(|server| server.address.clone()).collect()
+        };
+        known.make_default("quip://b:1");
+        assert_eq!(addresses(&known), ["quip://a:1", "quip://b:1"]);
+        known.make_default("quip://d:1");
+        assert_eq!(addresses(&known), ["quip://d:1", "quip://b:1"]);
     }
 
     #[test]

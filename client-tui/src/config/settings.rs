@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use quip_protocol::Target;
+use quip_protocol::{ServerLink, Target};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -68,6 +68,8 @@ pub enum Alerts {
 /// What the file says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
+    /// Servers that are not opened with the others.
+    pub leave_out: Vec<ServerLink>,
     /// Colours.
     pub theme: Theme,
     /// What calls the user in rooms without a level of their own.
@@ -90,6 +92,7 @@ impl Default for Settings {
     fn default() -> Settings {
         let theme = Theme::default();
         Settings {
+            leave_out: Vec::new(),
             theme,
             notify: Level::Mentions,
             alerts: Alerts::Auto,
@@ -105,6 +108,8 @@ impl Default for Settings {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    #[serde(default)]
+    leave_out: Vec<String>,
     #[serde(default)]
     theme: Theme,
     #[serde(default)]
@@ -158,10 +163,11 @@ impl Settings {
     /// One line: where, and what is not understood.
     pub fn parse(text: &str) -> Result<Settings, String> {
         let file: File = toml::from_str(text).map_err(|error| toml_error(text, &error))?;
+        let leave_out = addresses(&file.leave_out)?;
         let keys = keymap(text, &file.keys)?;
         let File { theme, notify, alerts, mouse, keep, .. } = file;
         let (typing, away_after) = (file.typing.unwrap_or(true), file.away_after.unwrap_or(AWAY_AFTER));
-        Ok(Settings { theme, notify, alerts, mouse, typing, away_after, keep, keys })
+        Ok(Settings { leave_out, theme, notify, alerts, mouse, typing, away_after, keep, keys })
     }
 }
 
@@ -199,6 +205,21 @@ fn toml_error(text: &str, error: &toml::de::Error) -> String {
     let at = error.span().map_or(0, |span| span.start.min(text.len()));
     let line = line_of(text, at);
     format!("line {line}: {}", error.message().lines().collect::<Vec<_>>().join(" "))
+}
+
+impl Settings {
+    /// Whether the server at this address is opened only where it is named.
+    pub fn leaves_out(&self, address: &str) -> bool {
+        self.leave_out.iter().any(|server| server.address() == address)
+    }
+}
+
+/// What stands in `leave_out`.
+fn addresses(servers: &[String]) -> Result<Vec<ServerLink>, String> {
+    let no_address = |server: &str, why: quip_protocol::link::LinkError| {
+        format!("leave_out: {server:?} is no address of a server: {why}")
+    };
+    servers.iter().map(|server| server.parse().map_err(|why| no_address(server, why))).collect()
 }
 
 /// Which rooms of one server call the user, kept in a file of all servers.
@@ -271,10 +292,14 @@ mod tests {
         assert_eq!(settings.keys.action(Key::ctrl(Code::Char('g'))), Some(Action::Switch));
         assert_eq!(settings.keys.action(Key::ctrl(Code::Char('k'))), Some(Action::Switch));
         assert_eq!(settings.keys.action(Key::alt(Code::Char('a'))), None);
+        let left_out = Settings::parse("leave_out = [\"chat.example\", \"quip://b.example:9\"]").unwrap();
+        assert!(left_out.leaves_out("quip://chat.example:7847") && left_out.leaves_out("quip://b.example:9"));
+        assert!(!left_out.leaves_out("quip://b.example:7847"));
         let table = [
             ("colour = true", "line 1: unknown field `colour`"),
             ("\ntheme = \"pink\"", "line 2: unknown variant `pink`"),
             ("mouse = 3", "line 1: invalid type"),
+            ("leave_out = [\"a b\"]", "leave_out: \"a b\" is no address of a server"),
             ("away_after = -1", "line 1: invalid value"),
             ("keep = \"some\"", "line 1: keep is \"all\" or a number of messages"),
             ("\nkeep = -1", "line 2: keep is \"all\" or a number of messages"),

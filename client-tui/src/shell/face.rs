@@ -12,7 +12,7 @@ use super::Woken;
 use super::terminal::Screen;
 use crate::app::composer::COMPOSER_LIMIT;
 use crate::app::plain::Narrator;
-use crate::app::{App, Input};
+use crate::app::{Input, Seen};
 use crate::config::settings::Alerts;
 use crate::view::{self, Look};
 
@@ -28,11 +28,11 @@ pub enum Face {
 }
 
 impl Face {
-    /// Shows how the app is now: all of it on a screen, what is new in lines.
-    pub fn draw(&mut self, app: &App, look: Look) -> io::Result<()> {
+    /// Shows how everything is now: all of it on a screen, what is new in lines.
+    pub fn draw(&mut self, seen: Seen<'_>, look: Look) -> io::Result<()> {
         match self {
-            Face::Screen(screen) => screen.draw(|frame| view::draw(frame, app, look)),
-            Face::Lines(narrator) => print(&narrator.news(app)),
+            Face::Screen(screen) => screen.draw(|frame| view::draw(frame, seen, look)),
+            Face::Lines(narrator) => print(&narrator.news(seen)),
         }
     }
 

@@ -10,35 +10,33 @@ mod network;
 mod outside;
 mod reader;
 mod search;
+mod station;
 mod terminal;
 
 use std::collections::BTreeMap;
-use std::future::pending;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crossterm::event::{Event as TerminalEvent, EventStream};
 use futures_util::StreamExt;
 use jiff::tz::TimeZone;
-use quip_protocol::client::Client;
 use quip_protocol::{AccountName, MessageId, SafeLine, Target, Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 
 pub use crate::app::first_run::FirstRun;
 use crate::app::first_run::FirstRunScreen;
 use crate::app::plain::Narrator;
-use crate::app::{App, Effect, Input, Key, Level, Preferences, Setup};
+use crate::app::{App, Desk, Effect, Input, Key, Level, Preferences, Server, Setup};
 use crate::config::settings::{Alerts, Levels, Settings};
 use crate::view::{self, Look};
 use background::{Background, Heard};
 use copy::Answer;
 use face::{Face, Typed};
-use local::Local;
-use network::Network;
 use outside::Outside;
 use reader::CodeReader;
+pub use station::Joined;
+use station::{After, News, Station};
 use terminal::Screen;
 
 /// The shortest time between two paintings: a sixtieth of a second.
@@ -47,18 +45,14 @@ const FRAME: Duration = Duration::from_micros(16_667);
 const TICK: Duration = Duration::from_millis(500);
 /// How long plain mode waits at the end of its input for what is not delivered yet.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// How long saying goodbye to the server may take.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// The first painting waits at most so long for what lies on the disk. What is not there by then is painted when it is.
+const FIRST_PAINT: Duration = Duration::from_millis(80);
 
 /// What the client is started with.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// The server's address; best a link with its fingerprint, which invite links are then made of.
-    pub server: String,
     /// Lines shown once, such as the invite link when hosting.
     pub notice: Vec<String>,
-    /// Where the replica and the outbox lie; `None` keeps nothing.
-    pub local: Option<PathBuf>,
     /// Lines in, lines out, instead of a screen.
     pub plain: bool,
     /// Whether to use colours.
@@ -69,8 +63,6 @@ pub struct Options {
     pub ask_background: bool,
     /// What `quip.toml` says.
     pub settings: Settings,
-    /// Where it is kept which rooms call the user; `None` keeps nothing.
-    pub levels: Option<Levels>,
 }
 
 /// Why the client ended.
@@ -83,21 +75,24 @@ pub enum ShellError {
     Terminal(#[from] io::Error),
 }
 
-/// Runs the terminal client until the user quits. Returns how many deliveries are kept for the next start.
+/// Runs the terminal client on these servers, at first on the one at `current`, until the user quits. Returns how many
+/// deliveries are kept for the next start.
 ///
 /// # Errors
 /// When the terminal cannot be used.
-pub async fn run(client: Client, options: Options) -> Result<usize, ShellError> {
-    let mut shell = Shell::new(client, options)?;
+pub async fn run(servers: Vec<Joined>, current: usize, options: Options) -> Result<usize, ShellError> {
+    let mut shell = Shell::new(servers, current, options)?;
     let end = shell.run().await;
-    let Shell { face, client, local, app, .. } = shell;
+    let Shell { face, stations, desk, .. } = shell;
     drop(face);
-    let kept = if local.is_some() { app.waiting() } else { 0 };
-    if let Some(local) = local {
-        local.close(&app);
+    let mut kept = 0;
+    let mut closing = Vec::new();
+    for (server, station) in desk.servers().zip(stations) {
+        let app = desk.app(server);
+        kept += if station.keeps() { app.waiting() } else { 0 };
+        closing.push(station.close(app, Timestamp::now()));
     }
-    // The server notices by itself if this takes too long.
-    let _ = tokio::time::timeout(GOODBYE, client.close()).await;
+    futures_util::future::join_all(closing).await;
     end.map(|()| kept).map_err(ShellError::from)
 }
 
@@ -125,15 +120,13 @@ pub async fn first_run(login: Option<AccountName>, look: Look) -> Result<FirstRu
 }
 
 struct Shell {
-    app: App,
+    desk: Desk,
     look: Look,
     face: Face,
-    client: Client,
-    network: Network,
-    /// The replica and the outbox.
-    local: Option<Local>,
-    /// The client library has said its last word.
-    over: bool,
+    /// One for each server of the desk.
+    stations: Vec<Station>,
+    /// Which of them is asked first.
+    turn: usize,
     drawn_at: Instant,
     /// A program that has the terminal; until it ends nothing is painted and no key is ours.
     outside: Option<Outside>,
@@ -141,7 +134,6 @@ struct Shell {
     background: Option<Background>,
     reader: CodeReader,
     alerts: Alerts,
-    levels: Option<Levels>,
     /// The input has ended; what is not delivered is waited for until then.
     over_at: Option<Instant>,
     quit: bool,
@@ -150,8 +142,8 @@ struct Shell {
 /// What the loop wakes up for.
 enum Woken {
     Input(Option<Input>),
-    /// From the server.
-    Heard(Option<Input>),
+    /// From a server or its files.
+    News(Server, News),
     Draw,
     /// There is no more input.
     Over,
@@ -160,56 +152,34 @@ enum Woken {
 }
 
 impl Shell {
-    fn new(client: Client, options: Options) -> io::Result<Shell> {
+    fn new(servers: Vec<Joined>, current: usize, options: Options) -> io::Result<Shell> {
         let mut face = match options.plain {
             true => Face::Lines(Narrator::default()),
             false => Face::Screen(Screen::enter()?),
         };
-        let setup =
-            Setup { server: options.server, zone: TimeZone::system(), new_id: Box::new(MessageId::generate) };
-        let mut app = App::new(setup, Timestamp::now());
-        app.prefer(Preferences {
-            keys: options.settings.keys,
-            keep: options.settings.keep,
-            notify: options.settings.notify,
-            levels: options.levels.as_ref().map(Levels::load).unwrap_or_default(),
-            mouse: options.settings.mouse,
-            typing: options.settings.typing,
-            away_after_ms: u64::from(options.settings.away_after) * 60_000,
-        });
         if let (true, Some(screen)) = (options.settings.mouse, face.screen()) {
             screen.mouse(true)?;
         }
-        let (columns, rows) = face.size()?;
-        app.handle(Input::Resize { columns, rows }, Timestamp::now());
-        if !options.notice.is_empty() {
-            let lines = options.notice.iter().map(|line| SafeLine::new(line)).collect();
-            app.handle(Input::Show { title: SafeLine::new("Welcome"), lines }, Timestamp::now());
-        }
-        let network = Network::new(&client);
-        let drawn_at = Instant::now();
-        let look = Look { color: options.color, light: options.light };
-        let local = None;
-        let (alerts, levels) = (options.settings.alerts, options.levels);
+        let apps = servers.iter().map(|server| app(server, &options.settings)).collect();
         let mut shell = Shell {
-            app,
-            look,
-            face,
-            client,
-            network,
-            local,
-            over: false,
-            drawn_at,
+            desk: Desk::new(apps, Server(current)),
+            look: Look { color: options.color, light: options.light },
+            stations: servers.into_iter().map(Station::new).collect(),
+            turn: 0,
+            drawn_at: Instant::now(),
             outside: None,
             background: None,
             reader: CodeReader::new(),
-            alerts,
-            levels,
+            alerts: options.settings.alerts,
             over_at: None,
             quit: false,
+            face,
         };
-        if let Some(dir) = options.local {
-            shell.open_local(&dir)?;
+        let (columns, rows) = shell.face.size()?;
+        shell.take(Input::Resize { columns, rows })?;
+        if !options.notice.is_empty() {
+            let lines = options.notice.iter().map(|line| SafeLine::new(line)).collect();
+            shell.take(Input::Show { title: SafeLine::new("Welcome"), lines })?;
         }
         if options.ask_background && shell.face.screen().is_some() {
             shell.background = Some(Background::asked(Instant::now()));
@@ -225,27 +195,24 @@ impl Shell {
         let mut hang_up = signal(SignalKind::hangup())?;
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.open().await?;
         self.draw()?;
         if let (Some(_), Some(screen)) = (&self.background, self.face.screen()) {
             screen.ask(background::QUESTION)?;
         }
         let mut dirty = false;
         while !self.quit {
-            dirty |= self.app.take_changed();
+            dirty |= self.desk.take_changed();
             typed.take(self.outside.is_none());
-            if self.over_at.is_some_and(|at| self.app.waiting() == 0 || at <= Instant::now()) {
+            if self.over_at.is_some_and(|at| self.desk.waiting() == 0 || at <= Instant::now()) {
                 return self.draw();
             }
             let next_frame = self.drawn_at + FRAME;
+            self.turn = self.turn.wrapping_add(1);
             let woken = tokio::select! {
                 woken = typed.next(), if self.takes_input() => woken,
                 input = outside::ended(&mut self.outside) => self.back(input),
-                event = next(&mut self.client, self.over) => {
-                    self.over = event.is_none();
-                    Woken::Heard(event.and_then(network::input))
-                }
-                answer = self.network.next() => Woken::Heard(Some(answer)),
-                answer = answer(&mut self.local) => self.found(answer),
+                (place, news) = station::any(&mut self.stations, self.turn) => Woken::News(Server(place), news),
                 read = self.reader.next() => Woken::Input(read),
                 () = sleep_until(next_frame), if dirty && self.outside.is_none() => Woken::Draw,
                 _ = ticks.tick() => Woken::Input(Some(Input::Tick)),
@@ -257,12 +224,12 @@ impl Shell {
                 _ = hang_up.recv() => Woken::End,
             };
             match woken {
-                Woken::Heard(Some(input)) => self.hear(input)?,
+                Woken::News(server, news) => self.news(server, news)?,
                 Woken::Input(Some(Input::Key(key))) if self.background.is_some() => {
                     dirty |= self.typed(key)?
                 }
                 Woken::Input(Some(input)) => self.take(input)?,
-                Woken::Input(None) | Woken::Heard(None) => {}
+                Woken::Input(None) => {}
                 Woken::Draw => {
                     self.draw()?;
                     dirty = false;
@@ -302,86 +269,89 @@ impl Shell {
 
     /// Lines may come from a file, all at once: each is taken when it is known where the one before has led.
     fn takes_input(&self) -> bool {
+        let current = self.desk.current();
         match self.face {
             Face::Screen(_) => true,
-            Face::Lines(_) => self.over_at.is_none() && self.network.is_idle() && self.app.is_settled(),
+            Face::Lines(_) => {
+                let settled = self.stations[current.0].is_idle() && self.desk.app(current).is_settled();
+                self.over_at.is_none() && settled
+            }
         }
     }
 
-    /// Shows what lies on the disk, before the server is asked anything.
-    fn open_local(&mut self, dir: &Path) -> io::Result<()> {
-        match Local::open(dir) {
-            Ok((local, loaded, deliver)) => {
-                self.local = Some(local);
-                self.take(Input::Local(Ok(loaded)))?;
-                deliver.into_iter().for_each(|effect| drop(self.network.perform(effect)));
+    /// Takes what lies on the disk, of all servers, as far as that is quick: it is shown before anyone is asked anything.
+    async fn open(&mut self) -> io::Result<()> {
+        let until = Instant::now() + FIRST_PAINT;
+        while self.stations.iter().any(Station::is_opening) {
+            let news = timeout_at(until, station::any(&mut self.stations, self.turn)).await;
+            let Ok((place, news)) = news else { return Ok(()) };
+            self.turn = place + 1;
+            self.news(Server(place), news)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what came from a server or its files.
+    fn news(&mut self, server: Server, news: News) -> io::Result<()> {
+        let station = &mut self.stations[server.0];
+        match news {
+            News::Opened(opened) => {
+                let (input, waited) = station.open(opened);
+                self.hear(server, input)?;
+                waited.into_iter().try_for_each(|effect| self.perform(server, effect))
+            }
+            // It is for the files alone.
+            News::Heard(Input::Older { room, floor, events, head }) => {
+                station.older(room, floor, events, head.seq);
                 Ok(())
             }
-            Err(why) => self.take(Input::Local(Err(local::not_kept(&why)))),
+            News::Heard(input) => {
+                station.note(&input);
+                self.hear(server, input)
+            }
+            News::Found(Answer::Found(input)) => self.hear(server, input),
+            News::Found(Answer::Missing(asked)) => match station.ask_instead(asked, self.desk.app(server)) {
+                Some(input) => self.hear(server, input),
+                None => Ok(()),
+            },
+            News::Nothing => Ok(()),
         }
     }
 
-    /// Takes what the server said, and writes it down.
-    fn hear(&mut self, input: Input) -> io::Result<()> {
-        if let Input::Older { room, floor, events, head } = input {
-            if let Some(local) = &mut self.local {
-                local.older(room, floor, events, head.seq);
-            }
-            return Ok(());
+    /// Tells the app of a server.
+    fn hear(&mut self, server: Server, input: Input) -> io::Result<()> {
+        if let Input::Answer { .. } = input {
+            self.stations[server.0].keep_rooms(self.desk.app(server));
         }
-        if let Some(local) = &mut self.local {
-            for effect in local.note(&input) {
-                self.network.perform(effect);
-            }
-        }
-        self.take(input)
+        let done = self.desk.hear(server, input, Timestamp::now());
+        done.into_iter().try_for_each(|(server, effect)| self.perform(server, effect))
     }
 
-    /// What the replica has; what it does not have is for the server.
-    fn found(&mut self, answer: Answer) -> Woken {
-        match answer {
-            Answer::Found(input) => Woken::Input(Some(input)),
-            Answer::Missing(asked) if self.app.is_up() => {
-                self.network.perform(asked);
-                Woken::Input(None)
-            }
-            Answer::Missing(asked) => Woken::Input(local::page_failed(&asked)),
-        }
-    }
-
+    /// Takes what the user or the clock did.
     fn take(&mut self, input: Input) -> io::Result<()> {
-        let now = Timestamp::now();
-        if let (Input::Tick | Input::Answer { .. }, Some(local)) = (&input, &mut self.local) {
-            local.keep_rooms(&self.app);
-        }
-        let effects = self.app.handle(input, now);
-        for effect in effects {
-            let effect = match &mut self.local {
-                Some(local) => local.perform(effect, &self.app, now),
-                None => Ok(Some(effect)),
-            };
-            let effect = match effect {
-                Ok(Some(effect)) => effect,
-                Ok(None) => continue,
-                Err(input) => {
-                    self.take(*input)?;
-                    continue;
-                }
-            };
-            let Some(effect) = self.network.perform(effect) else { continue };
-            match effect {
-                Effect::KeepLevels(levels) => self.keep_levels(&levels),
-                Effect::Alert { title, text } if self.outside.is_none() => {
-                    self.face.alert(self.alerts, &title, &text)?
-                }
-                Effect::Quit => self.quit = true,
-                Effect::Search { query, .. } => {
-                    let why =
-                        SafeLine::new("nothing is kept on this disk, so that there is nothing to search");
-                    self.take(Input::Found { query, found: Err(why), remaining: 0 })?;
-                }
-                effect => self.on_screen(effect)?,
+        if input == Input::Tick {
+            for (server, station) in self.desk.servers().zip(&mut self.stations) {
+                station.keep_rooms(self.desk.app(server));
             }
+        }
+        let done = self.desk.handle(input, Timestamp::now());
+        done.into_iter().try_for_each(|(server, effect)| self.perform(server, effect))
+    }
+
+    fn perform(&mut self, server: Server, effect: Effect) -> io::Result<()> {
+        let now = Timestamp::now();
+        let effect = match self.stations[server.0].perform(effect, self.desk.app(server), now) {
+            After::Nothing => return Ok(()),
+            After::Tell(input) => return self.hear(server, *input),
+            After::Perform(effect) => *effect,
+        };
+        match effect {
+            Effect::KeepLevels(levels) => self.keep_levels(server, &levels),
+            Effect::Alert { title, text } if self.outside.is_none() => {
+                return self.face.alert(self.alerts, &title, &text);
+            }
+            Effect::Quit => self.quit = true,
+            effect => return self.on_screen(effect),
         }
         Ok(())
     }
@@ -395,8 +365,7 @@ impl Shell {
                 screen.suspend()?;
                 // The window may have another size now, and nobody said so.
                 let (columns, rows) = screen.size()?;
-                self.app.handle(Input::Resize { columns, rows }, Timestamp::now());
-                Ok(())
+                self.take(Input::Resize { columns, rows })
             }
             Effect::Mouse(ours) => screen.mouse(ours),
             Effect::Copy(text) => screen.copy(&text),
@@ -411,17 +380,16 @@ impl Shell {
             Effect::Forget(_) | Effect::FindMentions(_) => Ok(()),
             // Performed by the network.
             Effect::Deliver(_) | Effect::Ask(_) | Effect::FetchPage { .. } | Effect::Mark { .. } => Ok(()),
-            Effect::Typing(_) => Ok(()),
-            Effect::Bring { .. } => Ok(()),
-            // Answered before.
-            Effect::Search { .. } => Ok(()),
+            Effect::Typing(_) | Effect::Bring { .. } => Ok(()),
+            // Answered before, and done by the desk.
+            Effect::Search { .. } | Effect::Beside(_) => Ok(()),
         }
     }
 
-    fn keep_levels(&mut self, levels: &BTreeMap<Target, Level>) {
-        if let Some(Err(error)) = self.levels.as_ref().map(|kept| kept.save(levels)) {
+    fn keep_levels(&mut self, server: Server, levels: &BTreeMap<Target, Level>) {
+        if let Some(Err(error)) = self.stations[server.0].levels.as_ref().map(|kept| kept.save(levels)) {
             let why = SafeLine::new(&error.to_string());
-            self.app.handle(Input::Composed(Err(why)), Timestamp::now());
+            self.desk.hear(server, Input::Composed(Err(why)), Timestamp::now());
         }
     }
 
@@ -439,17 +407,17 @@ impl Shell {
         let reclaimed = self.face.screen().map_or(Ok(()), Screen::reclaim);
         let size = reclaimed.and_then(|()| self.face.size());
         match size {
-            Ok((columns, rows)) => {
-                self.app.handle(Input::Resize { columns, rows }, Timestamp::now());
-                Woken::Input(Some(input))
-            }
+            Ok((columns, rows)) => match self.take(Input::Resize { columns, rows }) {
+                Ok(()) => Woken::Input(Some(input)),
+                Err(error) => Woken::Failed(error),
+            },
             Err(error) => Woken::Failed(error),
         }
     }
 
     fn draw(&mut self) -> io::Result<()> {
-        self.face.draw(&self.app, self.look)?;
-        let unread = self.app.unread_code();
+        self.face.draw(self.desk.seen(), self.look)?;
+        let unread = self.desk.unread_code();
         if self.look.color {
             self.reader.ask(unread);
         }
@@ -458,20 +426,27 @@ impl Shell {
     }
 }
 
-/// What the client library says next; nothing once it is over.
-async fn next(
-    client: &mut Client,
-    over: bool,
-) -> Option<Result<quip_protocol::client::Event, quip_protocol::client::Error>> {
-    if over { pending().await } else { client.next().await }
-}
-
-/// What the replica has found next.
-async fn answer(local: &mut Option<Local>) -> Answer {
-    match local {
-        Some(local) => local.next().await,
-        None => pending().await,
+/// A client of one server that knows nothing yet.
+fn app(server: &Joined, settings: &Settings) -> App {
+    let setup = Setup {
+        server: server.server.clone(),
+        zone: TimeZone::system(),
+        new_id: Box::new(MessageId::generate),
+    };
+    let mut app = App::new(setup, Timestamp::now());
+    if let Some(name) = server.local.as_deref().and_then(station::kept_name) {
+        app.call_server(name);
     }
+    app.prefer(Preferences {
+        keys: settings.keys.clone(),
+        keep: settings.keep,
+        notify: settings.notify,
+        levels: server.levels.as_ref().map(Levels::load).unwrap_or_default(),
+        mouse: settings.mouse,
+        typing: settings.typing,
+        away_after_ms: u64::from(settings.away_after) * 60_000,
+    });
+    app
 }
 
 fn terminal_input(event: Option<io::Result<TerminalEvent>>) -> Woken {

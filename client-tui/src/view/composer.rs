@@ -6,13 +6,14 @@ use super::canvas::Canvas;
 use crate::app::complete::Candidate;
 use crate::app::panes::{PROMPT_WIDTH, Pane, composer_width};
 use crate::app::prompt::Kind;
-use crate::app::{About, App, Completion, Prompt, text};
+use crate::app::{About, App, Completion, Prompt, Seen, text};
 
 /// Most candidates that are seen at once.
 const OFFERED: usize = 8;
 
 /// Paints the text; returns where the cursor is.
-pub fn draw(canvas: &mut Canvas<'_>, app: &App, pane: Pane) -> Position {
+pub fn draw(canvas: &mut Canvas<'_>, seen: Seen<'_>, pane: Pane) -> Position {
+    let app = seen.app();
     let look = canvas.look;
     let composer = &app.composer;
     let cells = composer_width(pane.width);
@@ -25,7 +26,7 @@ pub fn draw(canvas: &mut Canvas<'_>, app: &App, pane: Pane) -> Position {
         let hint = match app.rooms.current() {
             Some(_) if app.letters_act() => "Selected: Enter y o v z /, or write".to_owned(),
             Some(room) if app.peeking => format!("{} stays unread; Esc reads it", room.summary.target),
-            Some(room) => format!("Message {}", room.summary.target),
+            Some(room) => format!("Message {}", seen.label(&room.summary.target)),
             None => "/join #room".to_owned(),
         };
         canvas.text(

@@ -1,4 +1,4 @@
-//! The screen: paints an `App` with ratatui, and changes nothing. Imports the app; no terminal, no clock.
+//! The screen: paints what is seen of the desk with ratatui, and changes nothing. Imports the app; no terminal, no clock.
 
 mod canvas;
 mod composer;
@@ -17,25 +17,27 @@ use ratatui::Frame;
 pub use link::visible;
 pub use look::Look;
 
-use crate::app::App;
+use crate::app::Seen;
 use crate::app::panes::{Pane, Panes};
 use canvas::Canvas;
 
 /// Paints the client.
-pub fn draw(frame: &mut Frame<'_>, app: &App, look: Look) {
+pub fn draw<'a>(frame: &mut Frame<'_>, seen: impl Into<Seen<'a>>, look: Look) {
+    let seen = seen.into();
+    let app = seen.app();
     let area = frame.area();
     if area.is_empty() {
         return;
     }
     let panes = app.panes();
     let mut canvas = Canvas::new(frame.buffer_mut(), look);
-    draw_panes(&mut canvas, app, &panes);
+    draw_panes(&mut canvas, seen, &panes);
     draw_lines(&mut canvas, &panes);
     timeline::draw_below(&mut canvas, app, panes.timeline, below_row(&panes));
     search::draw(&mut canvas, app, &panes);
     let cursor = match &app.prompt {
         Some(prompt) => composer::draw_prompt(&mut canvas, prompt, panes.composer),
-        None => composer::draw(&mut canvas, app, panes.composer),
+        None => composer::draw(&mut canvas, seen, panes.composer),
     };
     if let (Some(offered), None) = (&app.completion, &app.prompt) {
         composer::draw_offered(&mut canvas, app, panes.composer, offered);
@@ -47,12 +49,13 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, look: Look) {
     }
 }
 
-fn draw_panes(canvas: &mut Canvas<'_>, app: &App, panes: &Panes) {
+fn draw_panes(canvas: &mut Canvas<'_>, seen: Seen<'_>, panes: &Panes) {
+    let app = seen.app();
     if let Some(pane) = panes.top {
-        status::draw_top(canvas, app, panes, pane);
+        status::draw_top(canvas, seen, panes, pane);
     }
     if let Some(pane) = panes.rooms {
-        rooms::draw(canvas, app, pane);
+        rooms::draw(canvas, seen, pane);
     }
     timeline::draw(canvas, app, panes.timeline);
     if let Some(pane) = panes.members {
@@ -62,7 +65,7 @@ fn draw_panes(canvas: &mut Canvas<'_>, app: &App, panes: &Panes) {
         composer::draw_banner(canvas, app, pane);
     }
     if let Some(pane) = panes.status {
-        status::draw_bottom(canvas, app, pane);
+        status::draw_bottom(canvas, seen, pane);
     }
 }
 

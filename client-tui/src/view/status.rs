@@ -2,21 +2,25 @@
 
 use super::canvas::Canvas;
 use crate::app::panes::{Pane, Panes, status_width};
-use crate::app::{App, text};
+use crate::app::{Seen, text};
 
 /// The server above the room list; room, topic and members above the rest.
-pub fn draw_top(canvas: &mut Canvas<'_>, app: &App, panes: &Panes, pane: Pane) {
+pub fn draw_top(canvas: &mut Canvas<'_>, seen: Seen<'_>, panes: &Panes, pane: Pane) {
+    let (app, server) = (seen.app(), seen.name(seen.current()));
     let look = canvas.look;
     let mut x = pane.x + 1;
     if let Some(rooms) = panes.rooms {
         let cells = rooms.width.saturating_sub(2);
-        let server = text::ellipsis(app.server.as_str(), usize::from(cells)).into_owned();
+        let server = text::ellipsis(server.as_str(), usize::from(cells)).into_owned();
         canvas.text(x, pane.y, cells, &server, look.bold());
         x = rooms.x + rooms.width + 2;
     }
     let Some(room) = app.rooms.current() else { return };
     let end = pane.x + pane.width.saturating_sub(1);
-    let name = room.summary.target.to_string();
+    let mut name = room.summary.target.to_string();
+    if panes.rooms.is_none() && !seen.is_alone() {
+        name = format!("{name} ({server})");
+    }
     x = canvas.text(x, pane.y, end.saturating_sub(x), &name, look.accent());
     let members = match room.summary.members {
         _ if room.is_direct() || pane.width < 36 => String::new(),
@@ -39,9 +43,9 @@ pub fn draw_top(canvas: &mut Canvas<'_>, app: &App, panes: &Panes, pane: Pane) {
 }
 
 /// How the connection is, what was said to the user, and hints.
-pub fn draw_bottom(canvas: &mut Canvas<'_>, app: &App, pane: Pane) {
+pub fn draw_bottom(canvas: &mut Canvas<'_>, seen: Seen<'_>, pane: Pane) {
     let look = canvas.look;
-    let status = app.status();
+    let status = seen.app().status();
     let end = pane.x + pane.width.saturating_sub(1);
     canvas.text(pane.x, pane.y, 1, status.sign, look.mood(status.sign_mood));
     let (style, cells) = (look.mood(status.mood), end.saturating_sub(pane.x + 2));
@@ -54,7 +58,7 @@ pub fn draw_bottom(canvas: &mut Canvas<'_>, app: &App, pane: Pane) {
         x = canvas.text(pane.x + 2, y, cells, &words[row], style);
     }
     let free = usize::from(end.saturating_sub(x + 2));
-    let hint = hints(app).into_iter().find(|(hint, _)| text::width(hint) <= free);
+    let hint = hints(seen).into_iter().find(|(hint, _)| text::width(hint) <= free);
     if let (Some((hint, calls)), true) = (hint, status.takes_hints && pane.height == 1) {
         let style = if calls { look.call() } else { look.dim() };
         canvas.right(end, pane.y, pane.width, &hint, style);
@@ -62,7 +66,8 @@ pub fn draw_bottom(canvas: &mut Canvas<'_>, app: &App, pane: Pane) {
 }
 
 /// What could stand at the right, best first, and whether it calls the user.
-fn hints(app: &App) -> Vec<(String, bool)> {
+fn hints(seen: Seen<'_>) -> Vec<(String, bool)> {
+    let app = seen.app();
     let mut hints = Vec::new();
     if let Some((length, limit)) = app.length() {
         hints.push((format!("{length} of {limit} bytes"), true));
@@ -78,7 +83,7 @@ fn hints(app: &App) -> Vec<(String, bool)> {
     if app.is_refused_selected() {
         hints.push(("r sends it again · e edits it · d drops it".to_owned(), false));
     }
-    match app.rooms.needy() {
+    match seen.needy() {
         0 => {}
         1 => hints.push(("1 room needs you: Alt+A".to_owned(), true)),
         count => hints.push((format!("{count} rooms need you: Alt+A"), true)),

@@ -58,6 +58,10 @@ pub struct World {
     pub inbox: Seq,
     /// Everything the app wanted, in order.
     pub wanted: Vec<Effect>,
+    /// Everything that the server did, in order.
+    pub heard: Vec<Input>,
+    /// What the server calls itself.
+    name: &'static str,
     /// Deliveries that wait for the connection.
     outbox: VecDeque<Request>,
 }
@@ -65,6 +69,11 @@ pub struct World {
 impl World {
     /// A client of `ann` at 14:30, not connected.
     pub fn new() -> World {
+        World::named("chat.example", "home")
+    }
+
+    /// The same on another server.
+    pub fn named(address: &str, name: &'static str) -> World {
         let mut next = 0u64;
         let new_id = move || {
             next += 1;
@@ -73,7 +82,7 @@ impl World {
             MessageId::from_bytes(bytes)
         };
         let setup =
-            Setup { server: "quip://chat.example".into(), zone: TimeZone::UTC, new_id: Box::new(new_id) };
+            Setup { server: format!("quip://{address}"), zone: TimeZone::UTC, new_id: Box::new(new_id) };
         let now = Timestamp(MIDNIGHT + 14 * HOUR + 30 * MINUTE);
         World {
             app: App::new(setup, now),
@@ -86,6 +95,8 @@ impl World {
             remaining: 0,
             inbox: Seq::ZERO,
             wanted: Vec::new(),
+            heard: Vec::new(),
+            name,
             outbox: VecDeque::new(),
         }
     }
@@ -185,7 +196,7 @@ impl World {
         };
         let welcome = Welcome {
             version: 1,
-            server: SafeLine::new("home"),
+            server: SafeLine::new(self.name),
             account: Some(name("ann")),
             open_registration: false,
             limits,
@@ -205,6 +216,7 @@ impl World {
 
     /// Something happens to the client; the server does what it wants, and so on until there is nothing more to do.
     pub fn input(&mut self, input: Input) {
+        self.heard.push(input.clone());
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             for effect in self.app.handle(input, self.now) {
@@ -214,7 +226,8 @@ impl World {
         }
     }
 
-    fn perform(&mut self, effect: Effect) -> Vec<Input> {
+    /// Does what the client wants; what that brings at once.
+    pub fn perform(&mut self, effect: Effect) -> Vec<Input> {
         match effect {
             Effect::Deliver(request) if self.online => {
                 self.deliver(request);

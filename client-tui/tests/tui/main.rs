@@ -15,5 +15,6 @@ mod random;
 mod reading;
 mod screens;
 mod search;
+mod servers;
 mod trouble;
 mod widths;

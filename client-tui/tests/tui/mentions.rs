@@ -35,6 +35,7 @@ fn marked(world: &World) -> Vec<u64> {
 
 fn found() -> Mention {
     Mention {
+        elsewhere: None,
         room: RoomId(2),
         target: target("#ops"),
         seq: Seq(5),
