@@ -170,7 +170,8 @@ impl<'a> Patch<'a> {
     /// The stored amendments of events up to `last`: which event, and by which other. They begin with those of `first`
     /// by events from a seq on.
     fn amendments(&self, (first, by): (Seq, Seq), last: Seq) -> Result<Vec<(Seq, Seq)>, StoreError> {
-        let (from, upto) = (keys::amendment(self.room, first, by), keys::amendment(self.room, last, Seq(u64::MAX)));
+        let (from, upto) =
+            (keys::amendment(self.room, first, by), keys::amendment(self.room, last, Seq(u64::MAX)));
         let found = self.database.scan(&from, &upto).map(|pair| {
             let (key, _) = pair?;
             keys::amendment_of(&key).ok_or_else(|| StoreError::corrupt(&key, "its key has the wrong length"))

@@ -52,7 +52,7 @@ pub enum OpenError {
         store: Position,
     },
     /// There is no room for what has to be written before anything can be served.
-    #[error("the disk of {} is full, and the store cannot be opened without some room ({why}); free some and start again", dir.display())]
+    #[error("the disk of {} is full, and the server cannot start without some room there ({why}); free some and start it again", dir.display())]
     Full {
         /// The data directory.
         dir: PathBuf,
@@ -87,7 +87,7 @@ impl OpenError {
     /// What failed, if it did because there is no room.
     fn full_disk(&self) -> Option<String> {
         use io::ErrorKind::{QuotaExceeded, StorageFull};
-        let causes = std::iter::successors(self.source(), |error| error.source());
+        let causes = std::iter::successors(self.source(), |error| (*error).source());
         let full = |error: &io::Error| matches!(error.kind(), QuotaExceeded | StorageFull);
         let is_full = causes.filter_map(|error| error.downcast_ref()).any(full);
         is_full.then(|| self.to_string())
@@ -250,5 +250,30 @@ impl Replay<'_> {
             self.unpublished = Unpublished::default();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_a_full_disk_is_found_below_every_other() {
+        let io = |kind: io::ErrorKind| io::Error::from(kind);
+        let store = |kind| {
+            OpenError::from(StoreError::Io { action: "use", path: "the store".into(), source: io(kind) })
+        };
+        let journal = |kind| {
+            OpenError::from(JournalError::Io { action: "repair", file: "1.log".into(), source: io(kind) })
+        };
+        let dir = |kind| OpenError::from(DataDirError::Io { dir: "data".into(), source: io(kind) });
+        let note = |kind| OpenError::Note { file: "epoch".into(), source: io(kind) };
+        for full in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            for error in [store(full), journal(full), dir(full), note(full)] {
+                assert_eq!(error.full_disk(), Some(error.to_string()));
+            }
+        }
+        assert_eq!(store(io::ErrorKind::PermissionDenied).full_disk(), None);
+        assert_eq!(OpenError::NoEpochLeft.full_disk(), None);
     }
 }
