@@ -107,16 +107,20 @@ async fn a_store_from_before_an_accepted_loss_vouches_for_nothing() {
     assert_eq!((epoch_of_ops(&again), again.journal.last().epoch), (Epoch(2), Epoch(2)));
 }
 
-/// Appends an entry to the journal of a directory that nobody has open.
+/// The journal of a directory that nobody has open.
+fn journal(dir: &Path) -> Journal {
+    Journal::open(dir.join("journal"), JournalOptions::default()).expect("it opens")
+}
+
 fn append(dir: &Path, entry: &[u8]) -> Position {
-    let mut journal = Journal::open(dir.join("journal"), JournalOptions::default()).unwrap();
+    let mut journal = journal(dir);
     let position = journal.last().next();
-    journal.append(position, entry).unwrap();
+    journal.append(position, entry).expect("it is written");
     position
 }
 
 fn last(dir: &Path) -> Position {
-    Journal::open(dir.join("journal"), JournalOptions::default()).unwrap().last()
+    journal(dir).last()
 }
 
 /// With the store that the newer version made of it, without one, and with the store of before.
@@ -208,7 +212,7 @@ async fn an_epoch_that_was_to_be_raised_is_raised_by_the_next_start() {
 async fn there_is_no_epoch_behind_the_last_one() {
     let dir = tempfile::tempdir().unwrap();
     used(dir.path()).await;
-    let mut journal = Journal::open(dir.path().join("journal"), JournalOptions::default()).unwrap();
+    let mut journal = journal(dir.path());
     let end = Position { epoch: Epoch(u32::MAX - 1), offset: journal.last().offset + 1 };
     journal.append(end, &Entry::default().to_bytes()).unwrap();
     drop(journal);
