@@ -4,7 +4,7 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::durable::sync_parent;
+use crate::durable::{is_full, sync_parent};
 
 /// Why a data directory can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -79,9 +79,12 @@ fn lock(dir: &Path) -> io::Result<Option<File>> {
     }
     // Not everyone may read the directory above; then its name is as durable as the file system makes it.
     let _ = sync_parent(dir);
-    file.set_len(0)?;
-    write!(file, "{}", std::process::id())?;
-    Ok(Some(file))
+    let pid = std::process::id().to_string();
+    // Over what is there, which needs no room. Only who is kept out reads it, so a full disk keeps nobody from starting.
+    match file.write_all(pid.as_bytes()).and_then(|()| file.set_len(pid.len() as u64)) {
+        Err(error) if !is_full(&error) => Err(error),
+        _ => Ok(Some(file)),
+    }
 }
 
 fn private_dirs() -> DirBuilder {

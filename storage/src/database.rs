@@ -144,6 +144,8 @@ impl Database {
     }
 
     fn guarded<T>(&self, call: impl FnOnce(&Db) -> sled::Result<T>) -> Result<T, StoreError> {
+        #[cfg(test)]
+        READS.set(READS.get() + 1);
         if self.broken.load(Ordering::Relaxed) {
             return Err(StoreError::broken("it failed before and is not used until the next start"));
         }
@@ -275,6 +277,17 @@ fn sled_error(error: sled::Error) -> StoreError {
         error if is_locked(&error) => StoreError::Locked,
         error => StoreError::broken(error.to_string()),
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    static READS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// The calls to sled that this thread has made.
+#[cfg(test)]
+pub(crate) fn reads() -> usize {
+    READS.get()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What makes a name in a directory survive a power cut. Imports only the standard library.
+//! What makes a name in a directory survive a power cut, and what a full disk says. Imports only the standard library.
 
 use std::fs::File;
 use std::io;
@@ -16,4 +16,9 @@ pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
         _ => sync_dir(Path::new(".")),
     }
+}
+
+/// Whether it failed because there is no room.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::QuotaExceeded | io::ErrorKind::StorageFull)
 }

@@ -39,7 +39,7 @@ impl<'a> Patch<'a> {
         self.load_range(first, last)?;
         // By event: those that rewrite it and are not in it yet.
         let mut amended: BTreeMap<Seq, BTreeSet<Seq>> = BTreeMap::new();
-        for (target, by) in self.amendments(first, last)? {
+        for (target, by) in self.amendments((first, Seq::ZERO), last)? {
             if by > head {
                 amended.entry(target).or_default().insert(by);
             }
@@ -51,9 +51,9 @@ impl<'a> Patch<'a> {
             for target in event.body.rewrites() {
                 self.batch.insert(keys::amendment(self.room, target, event.seq), &[]);
                 let in_run = (first..=last).contains(&target);
-                if !in_run {
-                    let later = self.amendments(target, target)?.into_iter().map(|(_, by)| by);
-                    amended.entry(target).or_default().extend(later.filter(|by| *by > event.seq));
+                // Once a run, from its first event on: a message may have thousands of edits, each in a run of its own.
+                if !in_run && !amended.contains_key(&target) {
+                    amended.insert(target, self.amended_behind(target, event.seq)?);
                 }
                 if !in_run || event.seq > head {
                     amended.entry(target).or_default().insert(event.seq);
@@ -81,7 +81,7 @@ impl<'a> Patch<'a> {
     pub(crate) fn cut(&mut self, keep: Cursor, head: Seq) -> Result<(), StoreError> {
         self.load(keep.seq)?;
         self.load_range(keep.seq.next(), Seq(u64::MAX))?;
-        for (target, by) in self.amendments(Seq::ZERO, Seq(u64::MAX))? {
+        for (target, by) in self.amendments((Seq::ZERO, Seq::ZERO), Seq(u64::MAX))? {
             if by > keep.seq {
                 self.batch.remove(keys::amendment(self.room, target, by));
                 self.load(target)?;
@@ -169,14 +169,24 @@ impl<'a> Patch<'a> {
         Ok(())
     }
 
-    /// The stored amendments of events from `first` to `last`: which event, and by which other.
-    fn amendments(&self, first: Seq, last: Seq) -> Result<Vec<(Seq, Seq)>, StoreError> {
-        let (from, upto) = keys::amendments(self.room, first, last);
+    /// The stored amendments of events up to `last`: which event, and by which other. They begin with those of `first`
+    /// by events from a seq on.
+    fn amendments(&self, (first, by): (Seq, Seq), last: Seq) -> Result<Vec<(Seq, Seq)>, StoreError> {
+        let (from, upto) =
+            (keys::amendment(self.room, first, by), keys::amendment(self.room, last, Seq(u64::MAX)));
         let found = self.database.scan(&from, &upto).map(|pair| {
             let (key, _) = pair?;
             keys::amendment_of(&key).ok_or_else(|| StoreError::corrupt(&key, "its key has the wrong length"))
         });
         found.collect()
+    }
+
+    /// What rewrites `target`, if that is here, behind `seq`.
+    fn amended_behind(&mut self, target: Seq, seq: Seq) -> Result<BTreeSet<Seq>, StoreError> {
+        if !self.load(target)? {
+            return Ok(BTreeSet::new());
+        }
+        Ok(self.amendments((target, seq.next()), target)?.into_iter().map(|(_, by)| by).collect())
     }
 
     fn amend(&mut self, target: Seq, by: BTreeSet<Seq>) -> Result<(), StoreError> {
@@ -225,5 +235,78 @@ impl<'a> Patch<'a> {
 fn put(batch: &mut Batch, block: Option<Block>) {
     for (key, value) in block.iter().flat_map(Block::values) {
         batch.insert(key, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quip_protocol::{EventBody, Message, MessageId, MessageKind, SafeText, Timestamp};
+
+    use crate::database::reads;
+    use crate::replica::Replica;
+
+    use super::*;
+
+    const ROOM: RoomId = RoomId(1);
+
+    fn event(seq: u64, body: EventBody) -> Event {
+        let author = "ann".parse().unwrap();
+        let at = Timestamp(seq);
+        Event { room: ROOM, seq: Seq(seq), epoch: quip_protocol::Epoch::FIRST, at, ordinal: 1, author, body }
+    }
+
+    fn id(seq: u64) -> MessageId {
+        MessageId::from_bytes(u128::from(seq).to_be_bytes())
+    }
+
+    fn message() -> Event {
+        let text = SafeText::new("first");
+        event(1, EventBody::Message(Message::new(id(1), MessageKind::Plain, text, None)))
+    }
+
+    fn edits(first: u64, last: u64) -> Vec<Event> {
+        let edit = |seq| {
+            let text = SafeText::new(&format!("edit {seq}"));
+            event(seq, EventBody::Edited { id: id(seq), target: Seq(1), text, drops: None })
+        };
+        (first..=last).map(edit).collect()
+    }
+
+    fn reads_of(act: impl FnOnce()) -> usize {
+        let before = reads();
+        act();
+        reads() - before
+    }
+
+    /// A message that grows for an hour has thousands of edits: each costs what the first did, alone and in pages.
+    #[test]
+    fn an_edit_costs_the_same_however_many_there_are() {
+        for page in [1, 100] {
+            let dir = tempfile::tempdir().unwrap();
+            let (replica, _) = Replica::open(dir.path()).unwrap();
+            replica.insert(ROOM, &[message()], Seq(1)).unwrap();
+            let mut costs = Vec::new();
+            for first in (2..1202).step_by(page as usize) {
+                let run = edits(first, first + page - 1);
+                costs.push(reads_of(|| replica.insert(ROOM, &run, Seq(first - 1)).unwrap()));
+            }
+            let (early, late) = (costs[1], *costs.last().unwrap());
+            assert!(late <= early + 8, "pages of {page}: {early} reads at first, {late} at last");
+            let newest = replica.event(ROOM, Seq(1)).unwrap().unwrap();
+            assert_eq!(newest.message().unwrap().text(), "edit 1201");
+        }
+    }
+
+    /// What came in between is not read once for each event of a page.
+    #[test]
+    fn a_page_of_edits_before_those_that_are_there_reads_them_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (replica, _) = Replica::open(dir.path()).unwrap();
+        replica.insert(ROOM, &[message()], Seq(1)).unwrap();
+        replica.insert(ROOM, &edits(402, 801), Seq(401)).unwrap();
+        let read = reads_of(|| replica.insert(ROOM, &edits(2, 401), Seq(1)).unwrap());
+        assert!(read < 4 * 800, "{read} reads for 400 edits before 400");
+        let newest = replica.event(ROOM, Seq(1)).unwrap().unwrap();
+        assert_eq!(newest.message().unwrap().text(), "edit 801");
     }
 }

@@ -55,6 +55,8 @@ pub enum Grant {
     },
     /// One more device of this account.
     Device(AccountId),
+    /// The account of the server's first owner. Each start makes such a code until there is an account.
+    FirstOwner,
 }
 
 /// A one-time code, by its hash. Kept when used up, so that its holder is told so.

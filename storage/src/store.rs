@@ -26,7 +26,7 @@ pub use crate::timeline::Frames;
 use crate::{check, keys, read};
 
 /// The layout of keys and values. Another one in a directory means that it is made again from the journal.
-const SCHEMA: &[u8] = b"quip store 2";
+const SCHEMA: &[u8] = b"quip store 3";
 /// The version byte before each record.
 const RECORD_VERSION: u8 = 1;
 

@@ -50,6 +50,16 @@ fn a_first_start_that_fails_makes_nobody_the_owner_and_the_next_one_does() {
     assert_eq!(server.rest_of_stdout(), "");
 }
 
+#[test]
+fn an_owners_link_of_the_operator_is_good_after_a_restart() {
+    let mut server = Server::start();
+    let link = server.invite(&["--owner"]);
+    server.kill();
+    server.restart();
+    let ann = Quip::joined(&link, "ann");
+    assert!(ann.run(&["who", "#general"]).ok().contains("owner"));
+}
+
 /// A certificate and its key, as another server made them for itself.
 fn pair() -> (tempfile::TempDir, Fingerprint) {
     let other = Server::start();

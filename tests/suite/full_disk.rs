@@ -97,6 +97,7 @@ async fn rounds(mut server: Server, fill: Fill) {
         if fill != Fill::FileUnreserved {
             check_reading(&script);
         }
+        check_cuts(&server);
         if round == 0 && fill == Fill::File {
             // It is patient for half a minute first.
             let refused = script.run(&["send", "#general", "no room for this"]).fails(75);
@@ -123,6 +124,60 @@ async fn rounds(mut server: Server, fill: Fill) {
     check_receipts(&receipts, &history(&owner, &"#general".parse().unwrap()).await);
     assert!(server.stop());
     server.admin(&["check"]);
+}
+
+/// Copies of what was cut off a journal; on a full disk there is none, and none that is empty or was begun.
+fn check_cuts(server: &Server) {
+    for entry in std::fs::read_dir(server.data_dir().join("journal")).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        assert!(!name.starts_with("cut-") || entry.metadata().unwrap().len() > 0, "{name} is empty");
+    }
+}
+
+/// Where the store can be opened, the server reads; and it writes when there is room, without another start.
+#[tokio::test(flavor = "multi_thread")]
+async fn started_below_the_reserve_it_reads() {
+    let mut server = Server::with_config(&config(1));
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    for text in ["1", "2", "3", "4", "5"] {
+        ann.run(&["send", "#general", text]).ok();
+    }
+    server.kill();
+    server.write_config(&config(1 << 40));
+    server.restart();
+    assert_eq!(server.http("/readyz").0, 503);
+    check_reading(&ann);
+    server.reconfigure(&config(1));
+    eventually("it is ready again by itself", || (server.http("/readyz").0 == 200).then_some(()));
+    ann.run(&["send", "#general", "6"]).ok();
+}
+
+/// Without a byte of room sled cannot be opened: the start says so, changes nothing, and the next one with room has all.
+#[tokio::test(flavor = "multi_thread")]
+async fn started_without_any_room_it_says_so() {
+    let (mut server, mounted) = Server::on_small_disk(DISK_MIB, &config(0));
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    for text in ["1", "2", "3", "4", "5"] {
+        ann.run(&["send", "#general", text]).ok();
+    }
+    server.kill();
+    if !mounted {
+        return server.restart();
+    }
+    Fill::FileUnreserved.fill(&server);
+    for _ in 0..3 {
+        let data = server.data_dir();
+        let mut quipd = std::process::Command::new(quip_tests::binary("quipd"));
+        let output = quipd.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(data).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        let said = stderr.lines().last().unwrap_or_default();
+        assert!(said.contains("is full") && said.contains("free some and start it again"), "{stderr}");
+    }
+    Fill::FileUnreserved.free(&server);
+    server.restart();
+    check_reading(&ann);
 }
 
 async fn start_senders(

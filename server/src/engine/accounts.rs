@@ -36,27 +36,30 @@ impl Step<'_> {
     ) -> Applied {
         self.check_new_device(&key, label)?;
         let invite = self.good_invite(hash)?;
-        match (invite.grant.clone(), name) {
-            (Grant::Account { room, admin }, Some(name)) => {
-                self.check_name_free(name)?;
-                let room = room.filter(|room| self.may_still_invite(invite.by, *room));
-                self.use_up(invite);
-                let by = self.new_account(name, None, admin);
-                self.add_device(key, by.id, label);
-                self.enter_first_rooms(&by, room);
-                Ok(Outcome::Account(by.id))
-            }
-            (Grant::Account { .. }, None) => {
-                refuse(ErrorCode::BadRequest, "this link makes a new account: say which with --name NAME")
-            }
-            (Grant::Device(account), _) => {
+        let (room, admin) = match invite.grant {
+            Grant::Account { room, admin } => (room, admin),
+            Grant::FirstOwner => (None, true),
+            Grant::Device(account) => {
                 self.check_device_room(account)?;
                 self.use_up(invite);
                 self.add_device(key, account, label);
                 self.notify(account, NoticeBody::Devices);
-                Ok(Outcome::Account(account))
+                return Ok(Outcome::Account(account));
             }
-        }
+        };
+        let Some(name) = name else {
+            return refuse(
+                ErrorCode::BadRequest,
+                "this link makes a new account: say which with --name NAME",
+            );
+        };
+        self.check_name_free(name)?;
+        let room = room.filter(|room| self.may_still_invite(invite.by, *room));
+        self.use_up(invite);
+        let by = self.new_account(name, None, admin);
+        self.add_device(key, by.id, label);
+        self.enter_first_rooms(&by, room);
+        Ok(Outcome::Account(by.id))
     }
 
     pub(super) fn register(&mut self, key: DeviceKey, name: &AccountName, label: &SafeLine) -> Applied {
@@ -250,7 +253,7 @@ impl Step<'_> {
         match self.state.invites.get(hash) {
             None => refuse(ErrorCode::BadCode, "this code is not valid here; ask for a new link"),
             Some(invite) if invite.uses_left == 0 => {
-                refuse(ErrorCode::UsedCode, "this code was already used; ask for a new link")
+                refuse(ErrorCode::UsedCode, "this code was already used or withdrawn; ask for a new link")
             }
             Some(invite) if invite.expires < self.at => {
                 refuse(ErrorCode::ExpiredCode, "this code has expired; ask for a new link")
@@ -262,11 +265,9 @@ impl Step<'_> {
         }
     }
 
-    /// Of the codes that an operator made for owners none is good any more.
-    pub(super) fn withdraw_owner_codes(&mut self) {
-        self.withdraw(|invite| {
-            invite.by.is_none() && matches!(invite.grant, Grant::Account { admin: true, .. })
-        });
+    /// Of the codes that starts made for the first owner none is good any more.
+    pub(super) fn withdraw_first_owner_codes(&mut self) {
+        self.withdraw(|invite| invite.grant == Grant::FirstOwner);
     }
 
     /// Whoever has the lost device may have made a code with it: codes of the account that wait are good no longer.

@@ -21,7 +21,8 @@ const FORMAT: u8 = 1;
 /// Format and rules.
 const PREFIX_BYTES: usize = 3;
 
-/// The number of the engine's rules: raised whenever a command comes to something else than before.
+/// The number of the engine's rules: raised whenever a command comes to something else than before. Within a log it never
+/// falls: nothing is appended by a version that does not know the rules of the last entry (`pipeline/open.rs`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rules(u16);
 

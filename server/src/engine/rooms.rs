@@ -7,7 +7,7 @@ use quip_protocol::{
     AccountId, AccountName, ErrorCode, EventBody, NoticeBody, Role, RoomId, RoomKind, RoomName, SafeLine,
     Seq, Target, Timestamp,
 };
-use quip_storage::record::{Change, Member, Room, Standing};
+use quip_storage::record::{Change, Grant, Invite, Member, Room, Standing};
 
 use super::accounts::GENERAL;
 use super::state::pair;
@@ -22,9 +22,12 @@ impl Step<'_> {
         if !self.state.room_names.contains_key(&general) {
             self.new_room(Some(general), RoomKind::Public, SafeLine::default(), None);
         }
-        // Nobody has used the code of the start before, and who has seen it is not known.
-        self.withdraw_owner_codes();
-        self.new_invite(None, owner, None, true, 1, expires)
+        // Nobody has used the code of the start before, and who has seen it is not known. What the operator gave to
+        // somebody stays good.
+        self.withdraw_first_owner_codes();
+        let grant = Grant::FirstOwner;
+        self.put(Change::Invite(Invite { hash: owner, grant, by: None, uses_left: 1, expires }));
+        Ok(Outcome::Done)
     }
 
     pub(super) fn create_room(

@@ -6,6 +6,7 @@
 
 pub mod behind;
 pub mod durable;
+mod epoch;
 pub mod fault;
 pub mod open;
 pub mod past;

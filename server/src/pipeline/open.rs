@@ -1,14 +1,16 @@
 //! Opening a data directory: the store as it was, and behind it what the journal has more.
 //!
 //! The store also vouches for the journal: one that ends before the store has lost something that was acknowledged.
-//! Where it has, or where no store can say that it has not, the epoch is raised before anything is served. Places
+//! Where it has, or where no store can say that it has not, the epoch is raised before anything is served (`epoch.rs`). Places
 //! that were given before may be given again, but never with the same epoch, so that a reader who saw what is lost
 //! finds that its cursor is not good any more.
 
+use std::error::Error as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use quip_protocol::{Epoch, Position};
+use quip_protocol::Position;
 use quip_storage::data_dir::{DataDir, DataDirError};
 use quip_storage::journal::{Journal, JournalError, JournalOptions};
 use quip_storage::record::Applied;
@@ -18,6 +20,7 @@ use tracing::{info, warn};
 use crate::engine::{Engine, Entry, NotApplied, Terms};
 use crate::feed::Feeds;
 
+use super::epoch;
 use super::past::{Applied as AppliedPast, Unpublished};
 
 /// Changes that are applied to the store at once while it is brought up.
@@ -48,6 +51,25 @@ pub enum OpenError {
         /// Where the store is.
         store: Position,
     },
+    /// There is no room for what has to be written before anything can be served.
+    #[error("the disk of {} is full, and the server cannot start without some room there ({why}); free some and start it again", dir.display())]
+    Full {
+        /// The data directory.
+        dir: PathBuf,
+        /// What failed.
+        why: String,
+    },
+    /// The file that says which epoch is to be opened.
+    #[error("cannot use {}, which says to which epoch the log is to be raised: {source}", file.display())]
+    Note {
+        /// The file.
+        file: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// An epoch cannot be raised beyond the greatest number.
+    #[error("the log has used up all epochs; export the rooms and begin with an empty data directory")]
+    NoEpochLeft,
     /// No randomness.
     #[error("the operating system gives no randomness: {0}")]
     Random(#[from] getrandom::Error),
@@ -59,6 +81,17 @@ pub enum OpenError {
         /// Why.
         why: String,
     },
+}
+
+impl OpenError {
+    /// What failed, if it did because there is no room.
+    fn full_disk(&self) -> Option<String> {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        let causes = std::iter::successors(self.source(), |error| (*error).source());
+        let full = |error: &io::Error| matches!(error.kind(), QuotaExceeded | StorageFull);
+        let is_full = causes.filter_map(|error| error.downcast_ref()).any(full);
+        is_full.then(|| self.to_string())
+    }
 }
 
 /// A data directory, opened and brought up to the end of its journal.
@@ -83,8 +116,17 @@ pub struct OpenedDir {
 /// # Errors
 /// See [`OpenError`].
 pub fn open(path: &Path, store_options: StoreOptions, rebuild: bool) -> Result<OpenedDir, OpenError> {
+    let opened = open_dir(path, store_options, rebuild);
+    opened.map_err(|error| match error.full_disk() {
+        Some(why) => OpenError::Full { dir: path.to_owned(), why },
+        None => error,
+    })
+}
+
+fn open_dir(path: &Path, store_options: StoreOptions, rebuild: bool) -> Result<OpenedDir, OpenError> {
     let dir = DataDir::open(path)?;
     let mut journal = Journal::open(dir.journal(), JournalOptions::default())?;
+    check_version(&journal)?;
     let (mut store, opened) = Store::open(dir.store(), store_options.clone())?;
     if !rebuild && store.applied() > journal.last() {
         return Err(OpenError::JournalBehind { journal: journal.last(), store: store.applied() });
@@ -94,48 +136,41 @@ pub fn open(path: &Path, store_options: StoreOptions, rebuild: bool) -> Result<O
         warn!(kept = %to.display(), why, "the store could not be opened: making it anew from the journal; the old one can be deleted");
         set_aside = Some(to);
     }
-    // First of all: whatever ends this process later, the store that told of the loss may be gone by then.
-    if let Some(epoch) = next_epoch(journal.last(), store.applied(), set_aside.is_some())? {
-        raise_epoch(&mut journal, epoch)?;
-    }
+    // Noted first: whatever ends this process later, the store that told of the loss may be gone by then.
+    let epoch = epoch::due(&dir, journal.last(), store.applied(), set_aside.is_some())?;
     if rebuild || !journal.holds(store.applied())? {
         let to = store.set_aside()?;
         warn!(kept = %to.display(), "making the store anew from the journal");
         set_aside = Some(to);
         store = Store::open(dir.store(), store_options)?.0;
     }
-    let engine = match catch_up(&store, &journal) {
-        Err(e) if store.is_given_up() => {
-            warn!(error = %e, "the store is damaged: it is set aside and rebuilt from the journal");
-            store.reopen()?;
-            catch_up(&store, &journal)?
-        }
-        caught_up => caught_up?,
-    };
+    let mut engine = caught_up(&store, &journal)?;
+    if let Some(epoch) = epoch {
+        epoch::raise(&dir, &mut journal, epoch)?;
+        engine = catch_up(&store, &journal)?;
+    }
     Ok(OpenedDir { dir, journal, store, engine, set_aside })
 }
 
-/// The epoch to go on with, unless the store vouches for the journal.
-fn next_epoch(journal: Position, store: Position, unreadable: bool) -> Result<Option<Epoch>, OpenError> {
-    let next = journal.epoch.max(store.epoch).0.saturating_add(1);
-    if store > journal {
-        return Ok(Some(Epoch(next)));
-    }
-    if !unreadable && (store != Position::ZERO || journal == Position::ZERO) {
-        return Ok(None);
-    }
-    // A journal put back from a backup does not know what epochs there were since, and may be put back again: at
-    // random, because no clock says what was not used before.
-    let mut skipped = [0; 2];
-    getrandom::fill(&mut skipped)?;
-    Ok(Some(Epoch(next.saturating_add(1 + u32::from(u16::from_le_bytes(skipped))))))
+/// All of what was written last can be read: of all entries it has the newest rules. One that this version does not know
+/// is found before anything is changed, also where the store has it already.
+fn check_version(journal: &Journal) -> Result<(), OpenError> {
+    let position = journal.last();
+    let last = journal.last_payload()?.map(|payload| Entry::from_bytes(&payload)).transpose();
+    last.map_err(|e| OpenError::Replay { position, why: e.to_string() })?;
+    Ok(())
 }
 
-fn raise_epoch(journal: &mut Journal, epoch: Epoch) -> Result<(), OpenError> {
-    let position = Position { epoch, offset: journal.last().offset + 1 };
-    journal.append(position, &Entry::default().to_bytes())?;
-    warn!(%position, "the epoch is raised: something may be lost, and who saw it is told to fetch again");
-    Ok(())
+/// Sets a store aside that was damaged unnoticed until now, and brings up the new one.
+fn caught_up(store: &Store, journal: &Journal) -> Result<Engine, OpenError> {
+    match catch_up(store, journal) {
+        Err(e) if store.is_given_up() => {
+            warn!(error = %e, "the store is damaged: it is set aside and rebuilt from the journal");
+            store.reopen()?;
+            catch_up(store, journal)
+        }
+        caught_up => caught_up,
+    }
 }
 
 /// Brings the store up to the end of the journal, and makes its engine.
@@ -215,5 +250,30 @@ impl Replay<'_> {
             self.unpublished = Unpublished::default();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_a_full_disk_is_found_below_every_other() {
+        let io = |kind: io::ErrorKind| io::Error::from(kind);
+        let store = |kind| {
+            OpenError::from(StoreError::Io { action: "use", path: "the store".into(), source: io(kind) })
+        };
+        let journal = |kind| {
+            OpenError::from(JournalError::Io { action: "repair", file: "1.log".into(), source: io(kind) })
+        };
+        let dir = |kind| OpenError::from(DataDirError::Io { dir: "data".into(), source: io(kind) });
+        let note = |kind| OpenError::Note { file: "epoch".into(), source: io(kind) };
+        for full in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            for error in [store(full), journal(full), dir(full), note(full)] {
+                assert_eq!(error.full_disk(), Some(error.to_string()));
+            }
+        }
+        assert_eq!(store(io::ErrorKind::PermissionDenied).full_disk(), None);
+        assert_eq!(OpenError::NoEpochLeft.full_disk(), None);
     }
 }

@@ -150,8 +150,8 @@ pub struct Journal {
 
 impl Journal {
     /// Opens the journal in `dir`, making it if there is none. The newest segment is read; a record at its end
-    /// that was not completely written, and so never acknowledged, is cut off and kept aside in a file
-    /// `cut-<segment>-<byte>`.
+    /// that was not completely written, and so never acknowledged, is cut off and, unless the disk is full, kept aside in
+    /// a file `cut-<segment>-<byte>`.
     ///
     /// # Errors
     /// [`JournalError::Corrupt`] for a bad record with a valid one behind it, [`JournalError::Incomplete`] if a segment
@@ -215,6 +215,15 @@ impl Journal {
         // A record that failed half written is not read.
         let active = self.active.iter().map(|active| (active.segment.clone(), active.bytes));
         Replay::new(sealed.chain(active).collect(), behind)
+    }
+
+    /// What the last record holds; nothing if there is none.
+    ///
+    /// # Errors
+    /// When what is before it in its segment can't be read.
+    pub fn last_payload(&self) -> Result<Option<Vec<u8>>, JournalError> {
+        let before = Position { offset: self.last.offset.saturating_sub(1), ..self.last };
+        Ok(self.replay(before)?.next().transpose()?.map(|(_, payload)| payload))
     }
 
     /// Whether there is a record at exactly this position. [`Position::ZERO`] is before every first one.

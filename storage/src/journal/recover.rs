@@ -10,7 +10,7 @@ use super::JournalError;
 use super::chain;
 use super::header::HEADER_BYTES;
 use super::segment::{ActiveSegment, Segment, SegmentReader, find_entry, list, tidy};
-use crate::durable::{sync_dir, sync_parent};
+use crate::durable::{is_full, sync_dir, sync_parent};
 
 /// A journal's end.
 pub(super) struct Tail {
@@ -89,7 +89,7 @@ fn repair(dir: &Path, segment: &Segment) -> Result<Option<SegmentReader>, Journa
             Ok(Some(_)) => {}
             Ok(None) => break,
             Err(JournalError::Corrupt { offset, why, .. }) => {
-                cut_torn(dir, segment, reader.header().seed(), offset, &why)?;
+                cut_torn(dir, segment, (reader.header().seed(), offset), &why, io::copy)?;
                 break;
             }
             Err(error) => return Err(error),
@@ -101,32 +101,48 @@ fn repair(dir: &Path, segment: &Segment) -> Result<Option<SegmentReader>, Journa
     Ok(Some(reader))
 }
 
-fn cut_torn(dir: &Path, segment: &Segment, seed: u32, byte: u64, why: &str) -> Result<(), JournalError> {
+/// How what is cut off is copied.
+type Copying = fn(&mut File, &mut File) -> io::Result<u64>;
+
+fn cut_torn(
+    dir: &Path,
+    segment: &Segment,
+    (seed, byte): (u32, u64),
+    why: &str,
+    copy: Copying,
+) -> Result<(), JournalError> {
     let io = |source| JournalError::io("repair", &segment.path, source);
     if let Some(found) = find_entry(&segment.path, seed, byte).map_err(io)? {
         let why = format!("{why}, but a valid record follows at byte {found}");
         return Err(JournalError::corrupt(&segment.path, byte, why));
     }
-    let (kept, bytes) = keep_aside(dir, segment, byte).map_err(io)?;
+    let kept = keep_aside(dir, segment, byte, copy).map_err(io)?;
     let file = OpenOptions::new().write(true).open(&segment.path).map_err(io)?;
+    let bytes = file.metadata().map_err(io)?.len().saturating_sub(byte);
     file.set_len(byte).and_then(|()| file.sync_all()).map_err(io)?;
+    let kept = kept.map_or_else(|| "nowhere, the disk is full".into(), |path| path.display().to_string());
     tracing::warn!(
-        file = %segment.path.display(), byte, bytes, why, kept = %kept.display(),
+        file = %segment.path.display(), byte, bytes, why, kept,
         "the journal ended within a record that was never acknowledged; it was cut off"
     );
     Ok(())
 }
 
-/// Copies everything from `byte` on into a file of its own.
-fn keep_aside(dir: &Path, segment: &Segment, byte: u64) -> io::Result<(PathBuf, u64)> {
+/// Copies everything from `byte` on into a file of its own; on a full disk there is none, and nothing of it: the room is
+/// needed for what is acknowledged.
+fn keep_aside(dir: &Path, segment: &Segment, byte: u64, copy: Copying) -> io::Result<Option<PathBuf>> {
     let name = segment.path.file_name().unwrap_or_default().to_string_lossy();
-    let (path, mut to) = create_new(&dir.join(format!("cut-{name}-{byte}")))?;
-    let mut from = File::open(&segment.path)?;
-    from.seek(SeekFrom::Start(byte))?;
-    let bytes = io::copy(&mut from, &mut to)?;
-    to.sync_all()?;
-    sync_dir(dir)?;
-    Ok((path, bytes))
+    let kept = create_new(&dir.join(format!("cut-{name}-{byte}"))).and_then(|(path, mut to)| {
+        let mut from = File::open(&segment.path)?;
+        from.seek(SeekFrom::Start(byte))?;
+        let copied = copy(&mut from, &mut to).and_then(|_| to.sync_all()).and_then(|()| sync_dir(dir));
+        // Half a copy keeps nothing, and the next attempt would make another one.
+        copied.inspect_err(|_| drop(fs::remove_file(&path))).map(|()| path)
+    });
+    match kept {
+        Err(error) if is_full(&error) => Ok(None),
+        kept => kept.map(Some),
+    }
 }
 
 /// Creates `path`, or `path.2`, `path.3` … if there was a cut at that byte before.
@@ -145,4 +161,66 @@ fn remove(dir: &Path, segment: &Segment) -> Result<(), JournalError> {
     fs::remove_file(&segment.path)
         .and_then(|()| sync_dir(dir))
         .map_err(|source| JournalError::io("remove", &segment.path, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use quip_protocol::Epoch;
+
+    use super::super::{Journal, JournalOptions};
+    use super::*;
+
+    /// As on a disk that fills up within the copy.
+    fn fail_after_some(from: &mut File, to: &mut File, kind: io::ErrorKind) -> io::Result<u64> {
+        let mut some = [0; 3];
+        from.read_exact(&mut some)?;
+        to.write_all(&some)?;
+        Err(kind.into())
+    }
+
+    /// A journal of one record with a torn one behind it; what the segment has, and where the torn one begins.
+    fn torn(dir: &Path) -> (Segment, Vec<u8>, u64) {
+        let mut journal = Journal::open(dir, JournalOptions::default()).unwrap();
+        journal.append(Position { epoch: Epoch::FIRST, offset: 1 }, b"acknowledged").unwrap();
+        drop(journal);
+        let segment = list(dir).unwrap().remove(0);
+        let whole = fs::read(&segment.path).unwrap();
+        fs::write(&segment.path, [whole.as_slice(), b"half a record"].concat()).unwrap();
+        let byte = whole.len() as u64;
+        (segment, whole, byte)
+    }
+
+    fn seed(segment: &Segment) -> u32 {
+        segment.read(u64::MAX).unwrap().header().seed()
+    }
+
+    #[test]
+    fn on_a_full_disk_it_is_cut_without_a_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        let (segment, whole, byte) = torn(dir.path());
+        for full in [
+            |from: &mut File, to: &mut File| fail_after_some(from, to, io::ErrorKind::StorageFull),
+            |from: &mut File, to: &mut File| fail_after_some(from, to, io::ErrorKind::QuotaExceeded),
+        ] {
+            cut_torn(dir.path(), &segment, (seed(&segment), byte), "torn", full).unwrap();
+            assert_eq!(fs::read(&segment.path).unwrap(), whole);
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no copy is left");
+            fs::write(&segment.path, [whole.as_slice(), b"another half"].concat()).unwrap();
+        }
+        Journal::open(dir.path(), JournalOptions::default()).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "with room there is one");
+    }
+
+    #[test]
+    fn a_copy_that_fails_otherwise_is_removed_and_nothing_is_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let (segment, whole, byte) = torn(dir.path());
+        let bad = |from: &mut File, to: &mut File| fail_after_some(from, to, io::ErrorKind::Other);
+        let error = cut_torn(dir.path(), &segment, (seed(&segment), byte), "torn", bad).unwrap_err();
+        assert!(matches!(error, JournalError::Io { action: "repair", .. }), "{error}");
+        assert!(fs::read(&segment.path).unwrap().len() > whole.len());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no copy is left");
+    }
 }

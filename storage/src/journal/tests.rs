@@ -160,6 +160,18 @@ fn cut_at_every_byte_of_its_last_record_it_opens() {
 }
 
 #[test]
+fn its_last_record_is_read_without_the_others() {
+    for segment_bytes in [1, 1000] {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(filled(dir.path(), &[], segment_bytes).last_payload().unwrap(), None);
+        for offsets in [[1, 2], [4, 9]] {
+            let journal = filled(dir.path(), &offsets, segment_bytes);
+            assert_eq!(journal.last_payload().unwrap(), Some(payload(offsets[1])));
+        }
+    }
+}
+
+#[test]
 fn cut_within_its_only_record_it_is_empty() {
     let whole = tempfile::tempdir().unwrap();
     filled(whole.path(), &[1], 1000);
