@@ -9,6 +9,7 @@ pub mod durable;
 pub mod fault;
 pub mod open;
 pub mod past;
+pub mod whole;
 
 mod mend;
 mod recent;
