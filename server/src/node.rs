@@ -6,18 +6,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use quip_protocol::limits::Limits;
-use quip_protocol::{ErrorCode, Refusal, SafeLine, ServerLink};
-use quip_storage::store::Store;
+use quip_protocol::{ErrorCode, Refusal, SafeLine, Seq, ServerLink};
+use quip_storage::store::{Store, StoreError};
 use tokio::sync::mpsc;
 
 use crate::config::LimitsConfig;
 use crate::engine::{Command, Engine, Outcome};
-use crate::feed::Feeds;
+use crate::feed::{Chunk, FeedKey, Feeds};
 use crate::log::{LocalLog, Submission, Waiter};
 use crate::ops::disk::{free_bytes, has_room};
 use crate::ops::metrics::Metrics;
 use crate::pipeline::durable::{Durable, NeverDurable};
 use crate::pipeline::fault::Fault;
+use crate::pipeline::whole::Whole;
 use crate::session::registry::Sessions;
 
 /// One server.
@@ -37,8 +38,10 @@ pub struct Node {
     pub engine: RwLock<Engine>,
     /// Live tails.
     pub feeds: Feeds,
-    /// Everything else.
+    /// Everything else. Whoever reads it to tell someone asks [`Node::whole`] before and after.
     pub store: Store,
+    /// Whether the store has all that it should.
+    pub whole: Whole,
     /// What is durable.
     pub durable: Durable,
     /// The newest group applied to the engine.
@@ -53,6 +56,17 @@ pub struct Node {
     /// A failure to come, for tests.
     #[doc(hidden)]
     pub fault: Mutex<Option<Fault>>,
+}
+
+/// Why a log was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum Unread {
+    /// It can be read again soon; then whoever watches is woken.
+    #[error("the store is being mended")]
+    Mending,
+    /// The store cannot read it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// An answer that may tell of what is not durable yet.
@@ -105,6 +119,19 @@ impl Node {
     /// Whether the store failed and is being opened, or made, again: what it cannot tell now, it can soon.
     pub fn is_mending(&self) -> bool {
         !self.durable.is_writable() || self.store.is_given_up()
+    }
+
+    /// As [`Feeds::read`], and never from a store that is being made again: that one lacks what came last.
+    ///
+    /// # Errors
+    /// See [`Unread`].
+    pub fn read(&self, key: FeedKey, after: Seq, end: Seq, max_bytes: usize) -> Result<Chunk, Unread> {
+        let before = self.whole.glance();
+        let read = self.feeds.read(&self.store, key, after, end, max_bytes);
+        if !self.whole.was_since(before) || (read.is_err() && self.is_mending()) {
+            return Err(Unread::Mending);
+        }
+        Ok(read?)
     }
 
     /// What is counted elsewhere, for metrics.

@@ -31,6 +31,7 @@ use crate::ops::metrics::Metrics;
 use crate::pipeline::durable::Durable;
 use crate::pipeline::fault::Fault;
 use crate::pipeline::open::{OpenError, OpenedDir, open};
+use crate::pipeline::whole::Whole;
 use crate::session::registry::Sessions;
 use crate::session::{accept, tls};
 
@@ -115,6 +116,7 @@ impl Core {
             engine: RwLock::new(engine),
             feeds: Feeds::default(),
             store,
+            whole: Whole::default(),
             durable: Durable::default(),
             applied: AtomicU64::new(0),
             sessions: Sessions::default(),

@@ -223,6 +223,8 @@ impl Writer {
         self.put_engine(engine);
         // What was applied and lost is forgotten, what is durable is in the store.
         self.unpublished = Unpublished::default();
+        // First: whoever is woken reads the store.
+        self.node.whole.mended();
         self.node.feeds.all_stored();
         (self.stall, self.store_failed) = (None, false);
         self.mended = Some(Instant::now());
@@ -273,6 +275,7 @@ fn reopen_journal(dir: &Path, last: Position) -> Result<Journal, Hindrance> {
 }
 
 fn reopen_store(node: &Node) -> Result<(), StoreError> {
+    node.whole.broken();
     match node.store.reopen()? {
         Opened::SetAside { to, why } => {
             warn!(set_aside = %to.display(), why, "the store was damaged: rebuilding it from the journal");

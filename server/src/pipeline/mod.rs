@@ -10,6 +10,7 @@ mod epoch;
 pub mod fault;
 pub mod open;
 pub mod past;
+pub mod whole;
 
 mod mend;
 mod recent;

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, error};
 
 use crate::feed::FeedKey;
-use crate::node::{Asked, Node};
+use crate::node::{Asked, Unread};
 use crate::ops::metrics::Metrics;
 use crate::pipeline::durable::NeverDurable;
 
@@ -81,10 +81,11 @@ async fn send_events(
     };
     let (mut after, end) = range(request.from, request.limit.min(MAX_PAGE), head.seq);
     while after < end {
-        let mut chunk = match node.feeds.read(&node.store, FeedKey::Room(room), after, end, CHUNK) {
+        let mut chunk = match node.read(FeedKey::Room(room), after, end, CHUNK) {
             Ok(chunk) if chunk.last > after => chunk,
-            Ok(_) => return Ok(Err(unreadable(node, room, after, "an event is missing"))),
-            Err(e) => return Ok(Err(unreadable(node, room, after, &e.to_string()))),
+            Ok(_) => return Ok(Err(unreadable(room, after, "an event is missing"))),
+            Err(Unread::Mending) => return Ok(Err(mending())),
+            Err(Unread::Store(e)) => return Ok(Err(unreadable(room, after, &e.to_string()))),
         };
         // A right that ended since ends the page: what was read before it ended may still be sent.
         if let Err(refusal) = readable(session, account, room).await {
@@ -108,11 +109,12 @@ async fn settled<T>(session: &Session, asked: Asked<Result<T, Refusal>>) -> Resu
     session.shared.node.settled(asked).await.map_err(degraded)?
 }
 
-fn unreadable(node: &Node, room: RoomId, after: Seq, why: &str) -> Refusal {
-    if node.is_mending() {
-        let text = "the server is mending its store and cannot read this part of the room now; try again";
-        return Refusal::retry(ErrorCode::Degraded, text, 2_000);
-    }
+/// What is asked of the store while it is being mended.
+pub(super) fn mending() -> Refusal {
+    Refusal::retry(ErrorCode::Degraded, "the server is mending its store; try again", 2_000)
+}
+
+fn unreadable(room: RoomId, after: Seq, why: &str) -> Refusal {
     error!(room = room.0, after = after.0, why, "a page cannot be read: run quipd check");
     Refusal::new(ErrorCode::Internal, "the server cannot read this part of the room; tell its operator")
 }

@@ -9,7 +9,8 @@ use quip_protocol::{ErrorCode, Refusal, Seq};
 use tokio::sync::watch;
 use tracing::error;
 
-use crate::feed::{FeedKey, Watch};
+use crate::feed::{Chunk, FeedKey, Watch};
+use crate::node::Unread;
 use crate::ops::metrics::Metrics;
 
 use super::{Ended, Session};
@@ -43,12 +44,12 @@ pub async fn run(session: &Arc<Session>, stop: &mut watch::Receiver<bool>) -> Re
 async fn serve(session: &Session, send: &mut quinn::SendStream, watch: &Arc<Watch>) -> Result<(), Ended> {
     let node = &session.shared.node;
     let Some(cursor) = session.watching.cursor(watch) else { return Ok(()) };
-    let end = watch.end();
-    let mut chunk = match node.feeds.read(&node.store, watch.key(), cursor, end, CHUNK) {
-        Ok(chunk) => chunk,
+    let read = within(|| watch.end(), |end| node.read(watch.key(), cursor, end, CHUNK));
+    let (mut chunk, end) = match read {
+        Ok(read) => read,
         // The store is mended, and then everyone is woken.
-        Err(_) if node.is_mending() => return Ok(()),
-        Err(e) => {
+        Err(Unread::Mending) => return Ok(()),
+        Err(Unread::Store(e)) => {
             error!(error = %e, log = ?watch.key(), "a log cannot be read; its watch ends");
             let text = "the server cannot read this room; tell its operator";
             return unwatch(session, send, watch, Refusal::new(ErrorCode::Internal, text)).await;
@@ -71,6 +72,14 @@ async fn serve(session: &Session, send: &mut quinn::SendStream, watch: &Arc<Watc
     Ok(())
 }
 
+/// Reads up to where the right ends, and says where that is. An end is told before anything behind it is published: so
+/// whoever has read that knows the end by now, and reads again.
+fn within<E>(end: impl Fn() -> Seq, read: impl Fn(Seq) -> Result<Chunk, E>) -> Result<(Chunk, Seq), E> {
+    let chunk = read(end())?;
+    let now = end();
+    Ok((if chunk.last > now { read(now)? } else { chunk }, now))
+}
+
 /// Ends a watch and says so. One that was replaced meanwhile has a successor, which goes on.
 async fn unwatch(
     session: &Session,
@@ -84,4 +93,24 @@ async fn unwatch(
         write_frame(send, encode_frame(FrameKind::Push, &push)).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::convert::Infallible;
+
+    use super::*;
+
+    #[test]
+    fn what_follows_a_removal_is_not_told_whenever_the_removal_comes() {
+        // The member is removed at 5 while the log is read, and 6 is published.
+        let end = Cell::new(Seq(u64::MAX));
+        let read = |upto: Seq| {
+            end.set(Seq(5));
+            Ok::<_, Infallible>(Chunk { frames: Vec::new(), last: upto.min(Seq(6)), more: false })
+        };
+        let (chunk, ends) = within(|| end.get(), read).expect("infallible");
+        assert_eq!((chunk.last, ends), (Seq(5), Seq(5)));
+    }
 }

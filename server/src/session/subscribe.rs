@@ -14,9 +14,12 @@ use tracing::error;
 use crate::engine::Engine;
 use crate::feed::{FeedKey, Watch};
 use crate::node::{Asked, Node};
+use crate::pipeline::durable::NeverDurable;
 
 use super::Session;
+use super::bulk::mending;
 use super::cursors::{Fit, at_once, compare};
+use super::watching::Watching;
 
 /// A watch that was registered, and what has to be found out before it begins.
 struct Registered {
@@ -42,7 +45,8 @@ impl Session {
             });
             registered.collect::<Vec<_>>()
         });
-        let fits = self.begin(answer, group).await;
+        let (node, watching) = (&self.shared.node, &self.watching);
+        let fits = begin(node, watching, answer, group).await?;
         let states = ids.into_iter().zip(fits).map(|(room, fit)| match fit {
             Ok((Fit::Good(from), head)) => WatchState::Live { room, from, head },
             Ok((Fit::Reset(keep), head)) => WatchState::Reset { room, keep, head },
@@ -61,7 +65,7 @@ impl Session {
         let inbox = |engine: &Engine| engine.account(account).map(|a| a.inbox).unwrap_or_default();
         let Asked { answer, group } =
             self.ask(|engine| self.register(FeedKey::Inbox(account), account, label, from, inbox(engine)));
-        let fit = self.begin(vec![answer], group).await.pop();
+        let fit = begin(&self.shared.node, &self.watching, vec![answer], group).await?.pop();
         Ok((fit.map_or_else(|| Reply::Refused(unreadable()), inbox_reply), group))
     }
 
@@ -80,62 +84,89 @@ impl Session {
         })?;
         Ok(Registered { watch, cursor, head })
     }
+}
 
-    /// Begins what was registered, each from where its cursor is good. A watch that cannot begin ends.
-    async fn begin(
-        &self,
-        registered: Vec<Result<Registered, Refusal>>,
-        group: u64,
-    ) -> Vec<Result<(Fit, Cursor), Refusal>> {
-        let mut looked = self.look(&registered, group).await.into_iter();
-        let begun = registered.into_iter().map(|registered| {
-            let Registered { watch, cursor, head } = registered?;
-            let fit = match at_once(cursor, head) {
-                Some(fit) => Ok(fit),
-                None => looked.next().unwrap_or_else(|| Err(unreadable())),
-            };
-            let is_inbox = matches!(watch.key(), FeedKey::Inbox(_));
-            match fit {
-                // An inbox has no reset: its reader begins anew.
-                Ok(Fit::Reset(_)) if is_inbox => drop(self.watching.end(&self.shared.node.feeds, &watch)),
-                Ok(Fit::Good(from) | Fit::Reset(from)) => self.watching.begin(&watch, from.seq),
-                Err(_) => drop(self.watching.end(&self.shared.node.feeds, &watch)),
+type Fits = Vec<Result<(Fit, Cursor), Refusal>>;
+
+/// Begins what was registered, each from where its cursor is good. A watch that cannot begin ends.
+///
+/// # Errors
+/// When nothing can be said of any now: the reader asks again, for a room that is refused is dropped.
+async fn begin(
+    node: &Arc<Node>,
+    watching: &Watching,
+    registered: Vec<Result<Registered, Refusal>>,
+    group: u64,
+) -> Result<Fits, Refusal> {
+    let mut looked = match look(node, &registered, group).await {
+        Ok(looked) => looked.into_iter(),
+        Err(refusal) => {
+            for Registered { watch, .. } in registered.iter().flatten() {
+                watching.end(&node.feeds, watch);
             }
-            fit.map(|fit| (fit, head))
-        });
-        begun.collect()
-    }
+            return Err(refusal);
+        }
+    };
+    let begun = registered.into_iter().map(|registered| {
+        let Registered { watch, cursor, head } = registered?;
+        let fit = match at_once(cursor, head) {
+            Some(fit) => Ok(fit),
+            None => looked.next().unwrap_or_else(|| Err(unreadable())),
+        };
+        let is_inbox = matches!(watch.key(), FeedKey::Inbox(_));
+        match fit {
+            // An inbox has no reset: its reader begins anew.
+            Ok(Fit::Reset(_)) if is_inbox => drop(watching.end(&node.feeds, &watch)),
+            Ok(Fit::Good(from) | Fit::Reset(from)) => watching.begin(&watch, from.seq),
+            Err(_) => drop(watching.end(&node.feeds, &watch)),
+        }
+        fit.map(|fit| (fit, head))
+    });
+    Ok(begun.collect())
+}
 
-    /// Looks into the logs where the heads do not say enough, which is rare: where a log was repaired. One answer
-    /// for each of those.
-    async fn look(
-        &self,
-        registered: &[Result<Registered, Refusal>],
-        group: u64,
-    ) -> Vec<Result<Fit, Refusal>> {
-        let unclear = registered.iter().flatten().filter(|r| at_once(r.cursor, r.head).is_none());
-        let unclear: Vec<(FeedKey, Cursor, Cursor)> =
-            unclear.filter_map(|r| Some((r.watch.key(), r.cursor?, r.head))).collect();
-        if unclear.is_empty() {
-            return Vec::new();
-        }
-        // What is not published yet can be read from nowhere.
-        if let Err(e) = self.shared.node.durable.reached(group).await {
-            let refusal = Refusal::retry(ErrorCode::Degraded, e.to_string(), 5_000);
-            return vec![Err(refusal); unclear.len()];
-        }
-        let node = Arc::clone(&self.shared.node);
-        let looking = tokio::task::spawn_blocking(move || {
-            let fits = unclear.iter().map(|(key, cursor, head)| {
-                compare(*cursor, *head, |seq| epoch_at(&node, *key, seq)).map_err(|why| {
-                    error!(why, log = ?key, "a log cannot be read: run quipd check");
-                    unreadable()
-                })
-            });
-            fits.collect()
-        });
-        looking.await.unwrap_or_default()
+/// Looks into the logs where the heads do not say enough, which is rare: where a log was repaired. One answer for each
+/// of those.
+async fn look(
+    node: &Arc<Node>,
+    registered: &[Result<Registered, Refusal>],
+    group: u64,
+) -> Result<Vec<Result<Fit, Refusal>>, Refusal> {
+    // What is not published yet can be read from nowhere; and a watch of what never will be would take the places of
+    // what was lost for its own, and so miss its end there.
+    let lost = |e: NeverDurable| Refusal::retry(ErrorCode::Degraded, e.to_string(), 5_000);
+    node.durable.reached(group).await.map_err(lost)?;
+    let unclear = registered.iter().flatten().filter(|r| at_once(r.cursor, r.head).is_none());
+    let unclear: Vec<(FeedKey, Cursor, Cursor)> =
+        unclear.filter_map(|r| Some((r.watch.key(), r.cursor?, r.head))).collect();
+    if unclear.is_empty() {
+        return Ok(Vec::new());
     }
+    let looking = Arc::clone(node);
+    let looked = tokio::task::spawn_blocking(move || look_into(&looking, &unclear));
+    looked.await.unwrap_or_else(|_| Ok(Vec::new()))
+}
+
+fn look_into(
+    node: &Node,
+    unclear: &[(FeedKey, Cursor, Cursor)],
+) -> Result<Vec<Result<Fit, Refusal>>, Refusal> {
+    let before = node.whole.glance();
+    let fits: Vec<_> = unclear
+        .iter()
+        .map(|(key, cursor, head)| (key, compare(*cursor, *head, |seq| epoch_at(node, *key, seq))))
+        .collect();
+    let failed = fits.iter().any(|(_, fit)| fit.is_err());
+    if !node.whole.was_since(before) || (failed && node.is_mending()) {
+        return Err(mending());
+    }
+    let told = fits.into_iter().map(|(key, fit)| {
+        fit.map_err(|why| {
+            error!(why, log = ?key, "a log cannot be read: run quipd check");
+            unreadable()
+        })
+    });
+    Ok(told.collect())
 }
 
 fn check(rooms: &[(RoomId, Option<Cursor>)]) -> Result<(), Refusal> {
@@ -199,5 +230,47 @@ mod tests {
         assert!(refusal.text.as_str().contains("room 1 "), "{refusal}");
         let many: Vec<u64> = (0..=MAX_WATCHES as u64).collect();
         assert_eq!(check(&rooms(&many)).unwrap_err().code, ErrorCode::TooMany);
+    }
+
+    const ROOM: FeedKey = FeedKey::Room(RoomId(1));
+
+    /// Whether a watch of a room that stands at (2, 5), for a reader at (1, 3), begins once `group` is known of.
+    async fn watched(harm: impl FnOnce(&Node)) -> (Result<usize, ErrorCode>, usize) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let options = quip_storage::store::StoreOptions { cache_bytes: 4 << 20 };
+        let opened = crate::pipeline::open::open(dir.path(), options, false).expect("it opens");
+        let config = crate::Config::new(Vec::new(), dir.path().to_owned());
+        let core = crate::start::Core::start(&config, opened).expect("a writer starts");
+        let node = Arc::clone(&core.shared.node);
+        let watching = Watching::default();
+        let at = |epoch, seq| Cursor { epoch: Epoch(epoch), seq: Seq(seq) };
+        let watch = watching.add(&node.feeds, ROOM, AccountId(1), Seq(5), 1).expect("few are watched");
+        harm(&node);
+        let registered = vec![Ok(Registered { watch, cursor: Some(at(1, 3)), head: at(2, 5) })];
+        let begun = begin(&node, &watching, registered, 7).await;
+        let begun = begun.map(|fits| fits.len()).map_err(|refusal| {
+            assert!(refusal.retry_after_ms.is_some(), "{refusal}");
+            refusal.code
+        });
+        let watches = node.feeds.watches();
+        drop(node);
+        core.close().await;
+        (begun, watches)
+    }
+
+    #[tokio::test]
+    async fn a_request_that_nothing_can_be_said_of_now_is_refused_as_a_whole_and_leaves_no_watch() {
+        let mended = |node: &Node| {
+            node.durable.advance(7);
+            node.whole.broken();
+        };
+        assert_eq!(watched(mended).await, (Err(ErrorCode::Degraded), 0), "while the store is mended");
+        let lost = |node: &Node| {
+            node.durable.stall();
+            node.durable.lose(7);
+        };
+        assert_eq!(watched(lost).await, (Err(ErrorCode::Degraded), 0), "when its group is lost");
+        let well = |node: &Node| node.durable.advance(7);
+        assert_eq!(watched(well).await, (Ok(1), 0), "a log that cannot be read is refused alone");
     }
 }

@@ -174,8 +174,7 @@ fn told(core: &Core, seqs: std::ops::RangeInclusive<u64>) -> String {
 
 fn stored(core: &Core, seq: u64) -> Event {
     let node = &core.shared.node;
-    let chunk =
-        node.feeds.read(&node.store, quip_server::feed::FeedKey::Room(RoomId(1)), Seq(seq - 1), Seq(seq), 1);
+    let chunk = node.read(quip_server::feed::FeedKey::Room(RoomId(1)), Seq(seq - 1), Seq(seq), 1);
     let frames = chunk.expect("readable").frames;
     decode_stored_event(&frames[0].slice(LENGTH_BYTES..)).expect("an event")
 }
