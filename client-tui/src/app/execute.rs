@@ -123,6 +123,10 @@ impl App {
         let me = self.me.as_ref();
         let found = match room.selected {
             Some(seq) => room.timeline.message(seq),
+            // An older one is not what is meant.
+            None if self.outbox.has_pending(&room.summary.target) => {
+                return Err("your last message is not delivered yet; it can be changed when it is".to_owned());
+            }
             None => room.timeline.newest(|event, _| Some(&event.author) == me),
         };
         let (event, message) = found.ok_or("there is no message of yours here")?;
@@ -213,6 +217,9 @@ impl App {
             return Err(format!("a reaction has at most {MAX_EMOJI} bytes"));
         }
         let room = self.current()?;
+        if room.selected.is_none() && self.outbox.has_pending(&room.summary.target) {
+            return Err("the newest message is not delivered yet; Alt+K selects another".to_owned());
+        }
         let newest = || room.timeline.newest(|_, _| true).map(|(event, _)| event.seq);
         let seq = room.selected.or_else(newest).ok_or("there is no message to react to here")?;
         let had = self.me.as_ref().is_some_and(|me| {

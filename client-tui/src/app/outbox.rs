@@ -89,6 +89,11 @@ impl Outbox {
         self.deliveries.iter().filter(move |delivery| delivery.is_post() && delivery.target == *target)
     }
 
+    /// Whether a message to `target` is on its way.
+    pub fn has_pending(&self, target: &Target) -> bool {
+        self.posts(target).any(|delivery| !matches!(delivery.state, State::Refused(_)))
+    }
+
     /// Edits of messages in `target` that have no answer yet.
     pub fn edits<'a>(&'a self, target: &'a Target) -> impl Iterator<Item = &'a Delivery> {
         self.deliveries.iter().filter(move |delivery| {

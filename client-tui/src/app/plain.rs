@@ -14,6 +14,10 @@ use super::{App, Connection, dates, words};
 
 /// So many messages are told of a room when one comes to it.
 const BEGIN: usize = 10;
+/// Of a longer message only so many lines are told: who reads line by line cannot skip them.
+const LINES: usize = 20;
+/// Of an edit so many: a stream is edited four times a second.
+const EDIT_LINES: usize = 3;
 /// Cells of a sheet.
 const WIDTH: usize = 78;
 
@@ -119,11 +123,16 @@ impl Narrator {
             if self.day.replace(day) != Some(day) {
                 lines.push(format!("-- {}", dates::day_label(day, dates::day(app.now, &app.zone))));
             }
+            let most = if matches!(event.body, EventBody::Edited { .. }) { EDIT_LINES } else { LINES };
             let mut parts = line.split('\n');
             let first = parts.next().unwrap_or_default();
             lines.push(format!("{} {}", dates::clock(event.at, &app.zone), painted(first)));
             // No further line looks like somebody's.
-            lines.extend(parts.map(|part| format!("      {}", painted(part))));
+            lines.extend(parts.by_ref().take(most - 1).map(|part| format!("      {}", painted(part))));
+            match parts.count() {
+                0 => {}
+                more => lines.push(format!("      … {more} more lines; `quip history` prints them")),
+            }
         }
         // After a repair of the server's log it comes again.
         self.told = Some(room.timeline.last());

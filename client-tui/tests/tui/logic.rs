@@ -386,3 +386,21 @@ fn a_list_in_pieces_is_taken_whole() {
     world.input(answer(None, &all[1..], false));
     assert_eq!(world.app.rooms().listed().len(), 2, "what is not listed any more is gone");
 }
+
+#[test]
+fn what_is_not_delivered_is_not_mistaken_for_what_was_said_before() {
+    let mut world = talking();
+    world.keys("said before<Enter>");
+    world.lose(10_000);
+    world.keys("said offline<Enter>");
+    for keys in ["<Up>", "s/said/was/<Enter>", "/delete<Enter>", "/react :tada:<Enter>"] {
+        world.keys(keys);
+        assert!(said(&world).contains("is not delivered yet"), "{keys}: {}", said(&world));
+        assert_eq!(world.app.composer().about, About::New, "{keys}");
+        world.keys("<C-c>");
+    }
+    assert_eq!(delivered(&world).len(), 2, "both messages and nothing else");
+    world.connect();
+    world.keys("<Up>");
+    assert_eq!(world.app.composer().text(), "said offline");
+}

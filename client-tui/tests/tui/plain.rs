@@ -128,3 +128,21 @@ fn a_line_that_is_far_too_long_is_refused() {
     let sent = told.world.wanted.iter().any(|it| matches!(it, Effect::Deliver(Request::Post { .. })));
     assert!(!sent);
 }
+
+#[test]
+fn what_is_long_is_told_in_part() {
+    let mut told = talking();
+    told.news();
+    let long: Vec<String> = (1..=50).map(|n| format!("line {n}")).collect();
+    let seq = told.world.says(1, "bob", &long.join("\n"));
+    let news = told.news();
+    assert_eq!((news.len(), news[19].as_str()), (21, "      line 20"));
+    assert_eq!(news[20], "      … 30 more lines; `quip history` prints them");
+    let edit =
+        EventBody::Edited { target: seq, id: id(9), text: long.join("\n").as_str().into(), drops: None };
+    told.world.live(1, "bob", edit);
+    assert_eq!(
+        told.news()[1..],
+        ["      line 2", "      line 3", "      … 47 more lines; `quip history` prints them"]
+    );
+}
