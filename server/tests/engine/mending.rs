@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use quip_protocol::{ErrorCode, Refusal, Timestamp};
+use quip_protocol::{ErrorCode, Refusal, Seq, Timestamp};
 use quip_server::engine::{Actor, Command, CommandBody, Engine, Outcome};
+use quip_server::feed::FeedKey;
 use quip_server::node::submit;
 use quip_server::pipeline::durable::NeverDurable;
 use quip_server::pipeline::fault::Fault;
@@ -15,7 +16,7 @@ use quip_storage::journal;
 
 use crate::commands::beginning;
 use crate::pipeline::{check_dir, decide, start, submit_all};
-use crate::world::{PlainPast, key, post, reply};
+use crate::world::{PlainPast, id, key, post, reply};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -257,4 +258,55 @@ async fn a_store_thread_that_panics_ends_the_server_and_loses_nothing() {
     drop(node);
     core.close().await;
     check_all(dir.path(), &posts(0..1));
+}
+
+#[tokio::test]
+async fn what_was_deleted_is_not_read_from_a_store_that_is_being_made_again() {
+    const SECRET: &[u8] = b"the secret word";
+    let dir = begun().await;
+    let core = start(dir.path(), None);
+    let node = std::sync::Arc::clone(&core.shared.node);
+    let said = until_taken(&core, &[ann(post("#general", 1, "the secret word"))]).await;
+    let Ok(Outcome::Receipt(place)) = said[0] else { panic!("a receipt, not {said:?}") };
+    // More than is applied to the store at once while it is made again.
+    for result in submit_all(&core, &posts(10..25_010), 1_000).await {
+        result.expect("it is taken");
+    }
+    let delete = CommandBody::Delete { room: place.room, target: place.seq, id: id(29_999) };
+    until_taken(&core, &[ann(delete)]).await;
+    let applied = || node.store.applied().offset;
+    let (mut last, mut same) = (0, 0);
+    eventually("all is stored", || {
+        same = if applied() == last { same + 1 } else { 0 };
+        last = applied();
+        same > 100 && node.feeds.is_empty()
+    })
+    .await;
+    node.store.give_up("a test");
+    let before = Seq(place.seq.0 - 1);
+    let (mut refused, mut told) = (0, 0);
+    let reading = std::sync::Arc::clone(&node);
+    let read = tokio::task::spawn_blocking(move || {
+        let until = std::time::Instant::now() + DEADLINE;
+        while (refused == 0 || told < 10) && std::time::Instant::now() < until {
+            match reading.read(FeedKey::Room(place.room), before, place.seq, 1 << 20) {
+                Err(_) => refused += 1,
+                Ok(chunk) => {
+                    let found = |frame: &bytes::Bytes| frame.windows(SECRET.len()).any(|part| part == SECRET);
+                    assert!(!chunk.frames.iter().any(found), "after {refused} refusals");
+                    told += u32::from(refused > 0 && !chunk.frames.is_empty());
+                }
+            }
+        }
+        (refused, told)
+    });
+    // The writer notices with the next thing it is given.
+    until_taken(&core, &posts(30_000..30_010)).await;
+    let (refused, told) = read.await.expect("the secret is not told");
+    assert!(
+        refused > 0 && told >= 10,
+        "it was read while and after the store was made again: {refused} {told}"
+    );
+    drop(node);
+    core.close().await;
 }
