@@ -4,13 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use quip_protocol::room::{RoomKind, RoomSummary};
-use quip_protocol::{
-    AccountName, Cursor, Epoch, Event, EventBody, Message, MessageId, MessageKind, Role, RoomId, SafeLine,
-    SafeText, Seq, Timestamp,
-};
+use quip_protocol::room::RoomSummary;
+use quip_protocol::{Event, RoomId, Seq, Timestamp};
 use quip_storage::Replica;
-use quip_tests::{Quip, Random, Server};
+use quip_tests::{Quip, Random, Server, copied};
 
 use quip_tests::pty::Screen;
 
@@ -84,7 +81,7 @@ pub struct Copy {
 impl Copy {
     /// How large it is, on the disk.
     pub fn mib(&self) -> Result<u64> {
-        Ok(bytes(&self.dir)? / 1024 / 1024)
+        Ok(copied::bytes(&self.dir)? / 1024 / 1024)
     }
 }
 
@@ -138,44 +135,15 @@ fn event(room: u64, seq: u64, random: &mut Random) -> Event {
         text.push(' ');
         text.push_str(WORDS[random.below(WORDS.len())]);
     }
-    let mut id = [0; 16];
-    id[..8].copy_from_slice(&room.to_be_bytes());
-    id[8..].copy_from_slice(&seq.to_be_bytes());
-    let message = Message::new(MessageId::from_bytes(id), MessageKind::Plain, SafeText::new(&text), None);
-    let author: AccountName = ["ann", "bob", "carl", "dora"][random.below(4)].parse().expect("a valid name");
-    Event {
-        room: RoomId(room),
-        epoch: Epoch::FIRST,
-        seq: Seq(seq),
-        at: Timestamp(BEGAN + seq * 1_000),
-        ordinal: seq,
-        author,
-        body: EventBody::Message(message),
-    }
+    let author = ["ann", "bob", "carl", "dora"][random.below(4)].parse().expect("a valid name");
+    copied::message(room, seq, at(seq), author, &text)
+}
+
+fn at(seq: u64) -> Timestamp {
+    Timestamp(BEGAN + seq * 1_000)
 }
 
 fn summary(room: u64, head: Seq) -> RoomSummary {
     let name = if room == 1 { "#general".to_owned() } else { format!("#room-{room}") };
-    RoomSummary {
-        id: RoomId(room),
-        target: name.parse().expect("a valid name"),
-        kind: RoomKind::Public,
-        topic: SafeLine::default(),
-        archived: false,
-        role: Some(Role::Member),
-        members: 4,
-        head: Cursor { epoch: Epoch::FIRST, seq: head },
-        active_at: Timestamp(BEGAN + head.0 * 1_000),
-        read: head,
-        unread: 0,
-        mentions: 0,
-    }
-}
-
-fn bytes(path: &Path) -> Result<u64> {
-    let meta = fs::metadata(path)?;
-    if !meta.is_dir() {
-        return Ok(meta.len());
-    }
-    fs::read_dir(path)?.map(|entry| bytes(&entry?.path())).sum()
+    copied::summary(room, name.parse().expect("a valid name"), head, at(head.0))
 }

@@ -1,6 +1,5 @@
 //! From the start to the first paint, and from a key to the screen, with a large copy and the server away.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -66,8 +65,8 @@ pub fn measure(cli: &PaintArgs) -> Result<Report> {
 
 /// Types one letter that is nowhere on the screen, and takes it away again. How long until it was seen.
 fn key(screen: &mut Screen, number: u32) -> Result<Duration> {
-    // As people type: the client has been drawn a while ago, and draws at once.
-    thread::sleep(BETWEEN_KEYS);
+    // As people type: the client was painted a while ago, and paints at once.
+    screen.rests(BETWEEN_KEYS);
     // Letters of another script: no escape sequence and no word of the client has one.
     let letter = char::from_u32(0x3B1 + number % 24).context("a Greek letter")?;
     let began = Instant::now();

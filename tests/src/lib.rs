@@ -3,6 +3,7 @@
 //! The binaries are the ones beside the running program; `tests/run` builds them first.
 
 pub mod command;
+pub mod copied;
 pub mod middlebox;
 pub mod person;
 pub mod poll;

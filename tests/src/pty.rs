@@ -110,6 +110,13 @@ impl Screen {
         Ok(())
     }
 
+    /// Waits until nothing was painted for so long.
+    pub fn rests(&mut self, quiet: Duration) {
+        while let Ok(bytes) = self.painted.recv_timeout(quiet) {
+            self.take(&bytes);
+        }
+    }
+
     fn take(&mut self, bytes: &[u8]) {
         self.shown.process(bytes);
         self.rest.extend_from_slice(bytes);

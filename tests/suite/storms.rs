@@ -6,10 +6,9 @@ use std::ops::Range;
 use std::time::Instant;
 
 use quip_protocol::Target;
-use quip_protocol::client::Post;
+use quip_protocol::client::Client;
 use quip_tests::pty::Screen;
 use quip_tests::{Quip, Random, Server, Terminal, join, post_all, within};
-use tokio::task::JoinSet;
 
 #[test]
 fn a_storm_of_sizes() {
@@ -56,14 +55,19 @@ fn a_paste_of_a_megabyte_sends_nothing_by_itself() {
     assert!(!history.contains("of a log"), "{history}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn messages_faster_than_anyone_reads() {
-    const MESSAGES: usize = 20_000;
+/// A room of two: one who looks, and one who sends as fast as can be.
+async fn two() -> (Server, Quip, Client, Target) {
     let server = Server::with_config("[limits]\nmessages_per_second = 100000\nburst_messages = 100000");
     let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
     let bob = join(&server.invite(&[]), "bob").await;
     bob.join("#general").await.unwrap();
-    let general: Target = "#general".parse().unwrap();
+    (server, ann, bob, "#general".parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_faster_than_anyone_reads() {
+    const MESSAGES: usize = 20_000;
+    let (_server, ann, bob, general) = two().await;
     let terminal = Terminal::client(&ann, 120, 40);
     terminal.shows("bob joined");
     let storm = |numbers: Range<usize>| numbers.map(|n| format!("storm {n}."));
@@ -80,11 +84,7 @@ async fn messages_faster_than_anyone_reads() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_is_painted_sixty_times_a_second_at_most() {
     const MESSAGES: usize = 20_000;
-    let server = Server::with_config("[limits]\nmessages_per_second = 100000\nburst_messages = 100000");
-    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
-    let bob = join(&server.invite(&[]), "bob").await;
-    bob.join("#general").await.unwrap();
-    let general: Target = "#general".parse().unwrap();
+    let (_server, ann, bob, general) = two().await;
     let mut screen = Screen::start(&ann).unwrap();
     screen.shows("bob joined").unwrap();
     // What was painted before this may be read after it; what is painted until the last is seen is read by then.
@@ -94,15 +94,7 @@ async fn a_flood_is_painted_sixty_times_a_second_at_most() {
         screen.shows("and that was all").unwrap();
         (screen.paintings() - before, began.elapsed())
     });
-    let mut posts = JoinSet::new();
-    for n in 0..MESSAGES {
-        while posts.len() >= 1_000 {
-            posts.join_next().await.unwrap().unwrap();
-        }
-        let (handle, post) = (bob.handle(), Post::new(general.clone(), &format!("flood {n}.")));
-        posts.spawn(async move { handle.post(post).await.map(|_| ()).unwrap() });
-    }
-    within("all are sent", async { while posts.join_next().await.transpose().unwrap().is_some() {} }).await;
+    post_all(&bob, &general, (0..MESSAGES).map(|n| format!("flood {n}."))).await;
     within("the last", bob.send(&general, "and that was all")).await.unwrap();
     let (paintings, took) = watched.await.unwrap();
     let most = took.as_secs_f64() * 60.0 + 3.0;

@@ -1,14 +1,10 @@
 //! `quip-load search`: how long it takes to index a client's copy and to look in it. No server is involved.
 
-use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use quip_protocol::room::{RoomKind, RoomSummary};
-use quip_protocol::{
-    AccountName, Cursor, Epoch, Event, EventBody, Message, MessageId, MessageKind, RoomId, SafeLine, Seq,
-    Timestamp,
-};
+use quip_protocol::room::RoomSummary;
+use quip_protocol::{AccountName, Event, RoomId, Seq, Timestamp};
 use quip_storage::Replica;
 use quip_storage::search::{Index, Query, Seeker, Term};
 use serde::Serialize;
@@ -16,6 +12,7 @@ use serde::Serialize;
 use crate::cli::SearchArgs;
 use crate::report::round;
 use quip_tests::process::Process;
+use quip_tests::{Random, copied};
 
 /// Words of the invented language; of the n-th most common one there are so many as of the first, over n.
 const VOCABULARY: f64 = 50_000.0;
@@ -78,7 +75,7 @@ impl SearchReport {
 pub fn run(args: &SearchArgs) -> Result<SearchReport> {
     let dir = tempfile::tempdir().context("a directory for the copy")?;
     let (replica, _) = Replica::open(dir.path().join("replica"))?;
-    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    let mut random = Random::new(0x9E37_79B9_7F4A_7C15);
     fill(&replica, args, &mut random)?;
     let begun = Instant::now();
     let search = dir.path().join("search");
@@ -95,9 +92,9 @@ pub fn run(args: &SearchArgs) -> Result<SearchReport> {
         scenario: "search",
         messages: args.messages,
         rooms: args.rooms,
-        replica_bytes: bytes(&dir.path().join("replica"))?,
+        replica_bytes: copied::bytes(&dir.path().join("replica"))?,
         first_build_s,
-        index_bytes: bytes(&search)?,
+        index_bytes: copied::bytes(&search)?,
         catch_up_100_ms,
         rss_kib: Process::this().rss_kib(),
         queries,
@@ -181,20 +178,7 @@ fn ask(
 }
 
 fn summary(room: u64) -> Result<RoomSummary> {
-    Ok(RoomSummary {
-        id: RoomId(room),
-        target: format!("#room{room}").parse()?,
-        kind: RoomKind::Public,
-        topic: SafeLine::new(""),
-        archived: false,
-        role: None,
-        members: 1,
-        head: Cursor::default(),
-        active_at: Timestamp::default(),
-        read: Seq::ZERO,
-        unread: 0,
-        mentions: 0,
-    })
+    Ok(copied::summary(room, format!("#room{room}").parse()?, Seq::ZERO, Timestamp::default()))
 }
 
 fn author(number: u64) -> Result<AccountName> {
@@ -206,22 +190,10 @@ fn messages(room: u64, head: u64, count: u64, random: &mut Random) -> Result<Vec
 }
 
 fn message(room: u64, seq: u64, random: &mut Random) -> Result<Event> {
-    let words: Vec<String> = (0..8 + random.next() % 9).map(|_| word(random.rank())).collect();
-    let mut id = [0; 16];
-    id[..8].copy_from_slice(&room.to_be_bytes());
-    id[8..].copy_from_slice(&seq.to_be_bytes());
-    let text = words.join(" ");
-    let message = Message::new(MessageId::from_bytes(id), MessageKind::Plain, text.as_str().into(), None);
-    Ok(Event {
-        room: RoomId(room),
-        epoch: Epoch::FIRST,
-        seq: Seq(seq),
-        // Rooms speak in turn, some minutes apart.
-        at: Timestamp(1_700_000_000_000 + seq * 600_000 + room * 1_000),
-        ordinal: seq,
-        author: author(random.next() % 100)?,
-        body: EventBody::Message(message),
-    })
+    let words: Vec<String> = (0..8 + random.any() % 9).map(|_| word(rank(random))).collect();
+    // Rooms speak in turn, some minutes apart.
+    let at = Timestamp(1_700_000_000_000 + seq * 600_000 + room * 1_000);
+    Ok(copied::message(room, seq, at, author(random.any() % 100)?, &words.join(" ")))
 }
 
 /// The word of this rank, always the same; the ranks of words of one beginning are far from each other.
@@ -235,32 +207,13 @@ fn word(rank: u64) -> String {
     word
 }
 
-/// The same numbers in every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "a rank is small and positive"
-    )]
-    fn rank(&mut self) -> u64 {
-        VOCABULARY.powf((self.next() % 1_000_000) as f64 / 1e6) as u64
-    }
-}
-
-fn bytes(dir: &Path) -> Result<u64> {
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(dir)? {
-        bytes += entry?.metadata()?.len();
-    }
-    Ok(bytes)
+/// A word's rank: common ones often.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a rank is small and positive"
+)]
+fn rank(random: &mut Random) -> u64 {
+    VOCABULARY.powf(random.below(1_000_000) as f64 / 1e6) as u64
 }
