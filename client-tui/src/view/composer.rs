@@ -29,13 +29,8 @@ pub fn draw(canvas: &mut Canvas<'_>, seen: Seen<'_>, pane: Pane) -> Position {
             Some(room) => format!("Message {}", seen.label(&room.summary.target)),
             None => "/join #room".to_owned(),
         };
-        canvas.text(
-            pane.x + PROMPT_WIDTH,
-            pane.y,
-            pane.width.saturating_sub(PROMPT_WIDTH),
-            &hint,
-            look.dim(),
-        );
+        let cells = pane.width.saturating_sub(PROMPT_WIDTH);
+        canvas.text(pane.x + PROMPT_WIDTH, pane.y, cells, &text::ellipsis(&hint, usize::from(cells)), look.dim());
     }
     for (y, range) in (pane.y..pane.y + pane.height).zip(&rows[top..]) {
         let line = text::painted(&composer.text()[range.clone()]);
@@ -79,10 +74,14 @@ pub fn draw_prompt(canvas: &mut Canvas<'_>, prompt: &Prompt, pane: Pane) -> Posi
     let label = prompt.label();
     let label = text::fitting(&label, usize::from(cells));
     let x = canvas.text(pane.x, pane.y, pane.width, label, look.accent());
-    let note = prompt.note();
-    let query = prompt.query.text();
-    let wide = text::width(query) + text::width(&note) + 2 <= usize::from(end.saturating_sub(x));
-    let end = if wide { canvas.right(end, pane.y, pane.width, &note, look.dim()) } else { end };
+    let (note, query) = (prompt.note(), prompt.query.text());
+    // Where there is no room for all of it, how much was found.
+    let count = note.split(" · ").next().unwrap_or_default();
+    let free = usize::from(end.saturating_sub(x)).saturating_sub(text::width(query) + 2);
+    let end = match [&note, count].into_iter().find(|note| text::width(note) <= free) {
+        Some(note) => canvas.right(end, pane.y, pane.width, note, look.dim()),
+        None => end,
+    };
     // The end of what is typed is what is being typed.
     let cells = usize::from(end.saturating_sub(x + 1));
     let mut start = 0;

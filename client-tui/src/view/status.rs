@@ -86,7 +86,10 @@ fn hints(seen: Seen<'_>) -> Vec<(String, bool)> {
     match seen.needy() {
         0 => {}
         1 => hints.push(("1 room needs you: Alt+A".to_owned(), true)),
-        count => hints.push((format!("{count} rooms need you: Alt+A"), true)),
+        count => {
+            hints.push((format!("{count} rooms need you: Alt+A"), true));
+            hints.push((format!("{count} need you: Alt+A"), true));
+        }
     }
     hints.push(("Tab completes · F1 help".to_owned(), false));
     hints.push(("F1 help".to_owned(), false));
