@@ -63,7 +63,9 @@ fn colours_change_no_text() {
     let before = painted(&mut world, 120, 40, DARK);
     assert!(read(&mut world) > 0);
     let after = painted(&mut world, 120, 40, DARK);
-    for (words, looks_as) in [("let mut", Syntax::Keyword), ("\"$f\"", Syntax::String), ("-old", Syntax::Removed)] {
+    for (words, looks_as) in
+        [("let mut", Syntax::Keyword), ("\"$f\"", Syntax::String), ("-old", Syntax::Removed)]
+    {
         let (one, other) = (cell_of(&before, words).fg, cell_of(&after, words).fg);
         assert_eq!(Some(other), DARK.of(Ink::Syntax(looks_as)).fg, "{words}");
         assert_ne!(one, other, "{words}");

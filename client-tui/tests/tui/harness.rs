@@ -273,7 +273,12 @@ impl World {
     fn answer(&mut self, request: &Request) -> Option<Reply> {
         let find = |wanted: &Target| self.rooms.values().find(|room| room.summary.target == *wanted);
         Some(match request {
-            Request::Rooms { .. } | Request::PublicRooms { .. } => {
+            Request::PublicRooms { .. } => {
+                let rooms = self.rooms.values().map(|room| room.summary.clone());
+                let rooms = rooms.filter(|room| room.kind == RoomKind::Public).collect();
+                Reply::Rooms { rooms, more: false }
+            }
+            Request::Rooms { .. } => {
                 let rooms = self.rooms.values().map(|room| room.summary.clone()).collect();
                 Reply::Rooms { rooms, more: false }
             }

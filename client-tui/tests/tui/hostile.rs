@@ -8,7 +8,7 @@ use ratatui::backend::{CrosstermBackend, TestBackend};
 use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
 
-use crate::gallery::{DARK, Scene, Shown};
+use crate::gallery::{DARK, SIZES, Scene, Shown};
 use crate::harness::*;
 
 /// Every character that steers: controls, formats, separators, and what turns the direction of reading.
@@ -26,13 +26,17 @@ fn stains() -> Vec<String> {
     assert!(steering.len() > 4_000);
     // What shows nothing at all may come many at a time.
     let (seen, hidden): (Vec<char>, Vec<char>) = steering.iter().partition(|c| **c < '\u{E0000}');
-    let chunks = seen.chunks(12).chain(hidden.chunks(1_024));
+    let chunks = seen.chunks(12).chain(hidden.chunks(2_048));
     let mut stains: Vec<String> =
         chunks.map(|chunk| chunk.iter().flat_map(|c| ['a', *c, 'b']).collect()).collect();
-    stains.extend(
-        ["\u{1b}]52;c;aGk=\u{7}", "\u{1b}]0;title\u{1b}\\", "\u{9d}8;;file:///etc\u{9c}", "\u{1b}P0;1|x\u{1b}\\", "\u{9b}2J"]
-            .map(str::to_owned),
-    );
+    let sequences = [
+        "\u{1b}]52;c;aGk=\u{7}",
+        "\u{1b}]0;title\u{1b}\\",
+        "\u{9d}8;;file:///etc\u{9c}",
+        "\u{1b}P0;1|x\u{1b}\\",
+        "\u{9b}2J",
+    ];
+    stains.push(sequences.concat());
     stains
 }
 
@@ -85,14 +89,15 @@ fn written((columns, rows): (u16, u16), paint: impl FnOnce(&mut ratatui::Frame<'
 pub fn check(name: &str, scene: Scene) {
     let mut marked = false;
     for stain in stains() {
-        for size in [(120, 40), (40, 10)] {
-            let shown = Shown::at(size, World::stained(&stain), scene);
+        let mut shown = Shown::at(SIZES[3], World::stained(&stain), scene);
+        for size in [SIZES[3], SIZES[1]] {
+            shown.resize(size);
             let bytes = written(size, |frame| shown.draw(frame, DARK));
             assert_unsteered(&bytes, &format!("{name} at {size:?}"));
             marked |= String::from_utf8_lossy(&bytes).contains('␛');
-            for line in shown.told() {
-                assert_unsteered(line.as_bytes(), name);
-            }
+        }
+        for line in shown.told() {
+            assert_unsteered(line.as_bytes(), name);
         }
     }
     let of_ours_alone = ["first_run", "first_run_name", "connecting", "connecting_long"];
@@ -149,11 +154,23 @@ fn no_name_holds_what_steers() {
 
 #[test]
 fn a_steered_terminal_is_noticed() {
-    let steered = ["a\u{1b}b", "\u{9b}2J", "\u{1b}]52;c;aGk=\u{7}", "\u{1b}[2J", "\u{1b}]8;;file:///etc\u{1b}\\", "\u{202e}", "\n"];
+    let steered = [
+        "a\u{1b}b",
+        "\u{9b}2J",
+        "\u{1b}]52;c;aGk=\u{7}",
+        "\u{1b}[2J",
+        "\u{1b}]8;;file:///etc\u{1b}\\",
+        "\u{202e}",
+        "\n",
+    ];
     for text in steered {
         assert!(std::panic::catch_unwind(|| assert_unsteered(text.as_bytes(), "")).is_err(), "{text:?}");
     }
-    assert_unsteered("\u{1b}[1;31m漢\u{1b}[2;3H\u{1b}[?25l\u{1b}]8;id=a0;https://a.example\u{1b}\\x\u{1b}]8;;\u{1b}\\".as_bytes(), "");
+    assert_unsteered(
+        "\u{1b}[1;31m漢\u{1b}[2;3H\u{1b}[?25l\u{1b}]8;id=a0;https://a.example\u{1b}\\x\u{1b}]8;;\u{1b}\\"
+            .as_bytes(),
+        "",
+    );
 }
 
 #[test]

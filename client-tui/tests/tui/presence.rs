@@ -5,8 +5,8 @@ use quip_protocol::frame::Request;
 use quip_protocol::room::AwaySummary;
 use quip_protocol::*;
 
-use crate::harness::*;
 use crate::gallery::rooms::{busy, with_bob_away};
+use crate::harness::*;
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (40, 10), (120, 40)];
 

@@ -4,8 +4,8 @@ use quip::app::{Effect, Input};
 use quip_protocol::limits::MAX_EDITS_KEPT;
 use quip_protocol::*;
 
-use crate::harness::*;
 use crate::gallery::rooms::{busy, pasted};
+use crate::harness::*;
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (40, 10), (120, 40)];
 

@@ -33,7 +33,8 @@ pub fn mentions(mut world: World) -> World {
     world.host(1, "#general", "");
     world.host(2, "#a-room-with-a-very-long-name", "");
     for n in 0..30 {
-        let text = if n % 9 == 4 { "@ann could you please look at the thing that fell over?" } else { "noise" };
+        let text =
+            if n % 9 == 4 { "@ann could you please look at the thing that fell over?" } else { "noise" };
         world.said(2, MIDNIGHT + n * MINUTE, "bob", text);
     }
     world.said(1, MIDNIGHT + HOUR, "carl", "see @ann, please");

@@ -28,7 +28,9 @@ pub fn no_rooms(mut world: World) -> World {
 pub fn offline(world: World) -> World {
     let mut world = opened(world);
     world.lose(3_000);
-    world.keys("are you there?<Enter>and this, which is a little longer than a line of the timeline is<Enter>");
+    world.keys(
+        "are you there?<Enter>and this, which is a little longer than a line of the timeline is<Enter>",
+    );
     world
 }
 

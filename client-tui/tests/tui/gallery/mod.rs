@@ -59,10 +59,17 @@ impl Shown {
             let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
             terminal.draw(|frame| view::draw(frame, &world.app, DARK)).unwrap();
             crate::colours::read(world);
-        } else if let Shown::Several(servers) = &mut shown {
-            servers.input(Input::Resize { columns, rows });
         }
+        shown.resize((columns, rows));
         shown
+    }
+
+    pub fn resize(&mut self, (columns, rows): (u16, u16)) {
+        match self {
+            Shown::One(world) => world.input(Input::Resize { columns, rows }),
+            Shown::Several(servers) => servers.input(Input::Resize { columns, rows }),
+            Shown::First(_) => {}
+        }
     }
 
     pub fn draw(&self, frame: &mut Frame<'_>, look: Look) {
@@ -195,7 +202,8 @@ fn check(name: &str) {
 
 #[test]
 fn every_snapshot_is_of_something_in_the_table() {
-    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tui/gallery/snapshots")).unwrap();
+    let files =
+        std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tui/gallery/snapshots")).unwrap();
     let mut kept: Vec<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     // What is new and not accepted yet lies beside it.
     kept.retain(|name| name.ends_with(".snap"));

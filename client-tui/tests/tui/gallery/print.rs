@@ -4,10 +4,10 @@
 use std::fmt::Write as _;
 
 use quip::view::{self, Look};
+use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
-use ratatui::Terminal;
 
 use super::{DARK, LIGHT, PLAIN, PLAIN_LIGHT, SIZES, Scene, Shown};
 use crate::harness::{World, text_of};

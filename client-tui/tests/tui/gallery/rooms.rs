@@ -94,11 +94,13 @@ pub fn wide(mut world: World) -> World {
     world.host(1, "#general", "漢字だけのとても長い話題はここで切られるはずです、そしてまだまだ続きます");
     world.host(2, "@bob", "");
     let at = |minute: u64| MIDNIGHT + 9 * HOUR + minute * MINUTE;
-    let question = world.said(1, at(0), "bob", "来週の発表の資料を確認してもらえますか、三時までに返事がほしいです");
+    let question =
+        world.said(1, at(0), "bob", "来週の発表の資料を確認してもらえますか、三時までに返事がほしいです");
     world.said(1, at(9), "a-name-longer-than-its-column", "👩‍💻 👍🏽 ❤️ 🇨🇭 한국어 ไทย ｶﾞ e\u{301}");
     world.said(1, at(10), "carl", "שלום עולם مرحبا");
     world.past(1, at(20), "carl", message(90, "はい、見ます", Some(question)));
-    let reacted = |emoji: &str| EventBody::Reacted { target: question, id: id(92), emoji: emoji.into(), on: true };
+    let reacted =
+        |emoji: &str| EventBody::Reacted { target: question, id: id(92), emoji: emoji.into(), on: true };
     for emoji in ["❤️", "👩‍💻", "漢"] {
         world.past(1, at(21), "carl", reacted(emoji));
     }
@@ -178,7 +180,10 @@ pub fn happenings(mut world: World) -> World {
         EventBody::Topic { topic: "".into() },
         EventBody::Invited { who: vec![carl.clone(), eve.clone()], count: 40 },
         EventBody::RoleSet { who: carl, role: Role::Moderator },
-        EventBody::Kicked { who: eve.clone(), reason: "it was a long story that does not fit on one line".into() },
+        EventBody::Kicked {
+            who: eve.clone(),
+            reason: "it was a long story that does not fit on one line".into(),
+        },
         EventBody::Kicked { who: eve, reason: "".into() },
     ];
     for body in happened {
