@@ -159,10 +159,9 @@ fn code_has_colours_unless_they_are_not_wanted() {
     ann.pipe(&["send", "#general"], b"```rust\nfn sum() {}\n```").ok();
     let quip = binary("quip").display().to_string();
     let coloured = Terminal::run(&ann, 80, 24, &format!("exec env -u NO_COLOR {quip}"));
-    eventually("a keyword is magenta", || {
+    eventually("a keyword is violet", || {
         let screen = coloured.screen_with_attributes();
-        (screen.contains("[38;5;5mfn") || screen.contains("[35mfn") || screen.contains("5m\x1b[49mfn"))
-            .then_some(())
+        (screen.contains("38;5;141mfn") || screen.contains("38;5;141m\x1b[49mfn")).then_some(())
     });
     coloured.say("/quit");
     coloured.ends();

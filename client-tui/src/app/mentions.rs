@@ -143,6 +143,7 @@ impl App {
     /// Shows the rooms the user is in.
     pub(super) fn list_rooms(&mut self) {
         let mut lines = self.room_lines();
+        lines.push(Line::Text(String::new()));
         lines.push(Line::Text(
             "/join #room or /msg @user goes there, /next to the one that needs you".to_owned(),
         ));

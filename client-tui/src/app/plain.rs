@@ -9,7 +9,7 @@ use quip_protocol::{Event, EventBody, RoomId, SafeLine, Seq, Timestamp};
 use super::desk::{Seen, Server};
 use super::prompt::Kind;
 use super::room::Room;
-use super::text::painted;
+use super::text::{painted, unturned};
 use super::{App, Connection, dates, words};
 
 /// So many messages are told of a room when one comes to it.
@@ -46,7 +46,7 @@ impl Narrator {
         self.said(app, &mut lines);
         self.sheet(app, &mut lines);
         self.prompt(app, &mut lines);
-        let safe = |line: String| SafeLine::new(line.trim_end()).as_str().to_owned();
+        let safe = |line: String| SafeLine::new(&unturned(line.trim_end())).as_str().to_owned();
         lines.into_iter().map(safe).collect()
     }
 

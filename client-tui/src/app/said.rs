@@ -205,9 +205,11 @@ fn code_rows(
     rows: &mut Vec<Vec<Span>>,
 ) {
     let block = name.start;
-    if !name.is_empty() {
+    // Two blocks that follow one another are two.
+    let follows = rows.last().is_some_and(|row| row.first().is_some_and(|span| span.text == "│ "));
+    if !name.is_empty() || follows {
         let name = text::ellipsis(&whole[name], cells.saturating_sub(2)).into_owned();
-        rows.push(vec![Span::new(format!("┌ {name}"), Ink::Dim)]);
+        rows.push(vec![Span::new(format!("┌ {name}").trim_end(), Ink::Dim)]);
     }
     for row in text::wrap(&whole[code.clone()], cells.saturating_sub(2)) {
         let mut spans = vec![Span::new("│ ", Ink::Dim)];

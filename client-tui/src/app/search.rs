@@ -106,7 +106,7 @@ impl Search {
         let count = self.found.len();
         let said = match &self.wrong {
             Some(wrong) => return wrong.clone(),
-            None if self.query.is_empty() && self.scope.is_some() => "Ctrl+F searches all rooms".to_owned(),
+            None if self.query.is_empty() && self.scope.is_some() => "Ctrl+F: all rooms".to_owned(),
             None if self.query.is_empty() => "words from:@user in:#room after:2d".to_owned(),
             None if !self.answered => "…".to_owned(),
             None if count == 0 => "no match".to_owned(),

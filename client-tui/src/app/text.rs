@@ -34,6 +34,13 @@ pub fn painted(text: &str) -> Cow<'_, str> {
     if text.contains('\t') { Cow::Owned(text.replace('\t', TAB_SPACES)) } else { Cow::Borrowed(text) }
 }
 
+/// `text` without the characters that turn the direction of reading: they are balanced in a whole text, and not in a
+/// row that is cut out of it. What they leave open would turn what stands beside it.
+pub fn unturned(text: &str) -> Cow<'_, str> {
+    let turns = |c: char| matches!(c, '\u{2066}'..='\u{2069}');
+    if text.contains(turns) { Cow::Owned(text.replace(turns, "")) } else { Cow::Borrowed(text) }
+}
+
 /// The longest start of `text` that fits into `cells`.
 pub fn fitting(text: &str, cells: usize) -> &str {
     let mut used = 0;

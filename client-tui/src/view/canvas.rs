@@ -35,11 +35,14 @@ impl Canvas<'_> {
             return x;
         }
         let cells = usize::from(cells.min(area.right() - x));
+        // Nothing is left of what was painted there before.
+        let style = Style::reset().patch(style);
+        let words = text::unturned(words);
         // What comes here is safe already: this is the second lock on the same door.
         if words.chars().all(|c| is_safe(c) && c != '\n' && c != '\t') {
             self.buffer.set_stringn(x, y, words, cells, style).0
         } else {
-            self.buffer.set_stringn(x, y, SafeLine::new(words).as_str(), cells, style).0
+            self.buffer.set_stringn(x, y, SafeLine::new(&words).as_str(), cells, style).0
         }
     }
 

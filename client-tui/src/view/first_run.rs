@@ -11,6 +11,8 @@ use crate::app::text;
 
 const WIDTH: u16 = 72;
 const HEIGHT: u16 = 12;
+/// From here on there is room for more than what is asked.
+const ROOMY: u16 = 6;
 
 /// Paints the screen.
 pub fn draw(frame: &mut Frame<'_>, screen: &FirstRunScreen, look: Look) {
@@ -26,37 +28,49 @@ pub fn draw(frame: &mut Frame<'_>, screen: &FirstRunScreen, look: Look) {
 
 fn draw_in(canvas: &mut Canvas<'_>, screen: &FirstRunScreen, pane: Pane) -> Option<Position> {
     let look = canvas.look;
-    canvas.text(pane.x + 2, pane.y, pane.width.saturating_sub(2), "quip", look.accent());
-    canvas.text(pane.x + 8, pane.y, pane.width.saturating_sub(8), "chat in the terminal", look.dim());
-    let body = Pane { y: pane.y + 2, height: pane.height.saturating_sub(2), ..pane };
-    let cursor = match screen.step {
-        Step::Choose => {
-            draw_choices(canvas, screen, body);
-            None
-        }
-        Step::Link => Some(draw_field(canvas, screen, body, "Paste the link that you were sent:")),
-        Step::Name if screen.has_link() => Some(draw_field(
-            canvas,
-            screen,
-            body,
-            "Your name there (empty: the link adds a device of yours):",
-        )),
-        Step::Name => Some(draw_field(canvas, screen, body, "Your name (a–z, 0–9, - _ .):")),
-    };
+    let mut body = pane;
+    if pane.height >= ROOMY {
+        canvas.text(pane.x + 2, pane.y, pane.width.saturating_sub(2), "quip", look.accent());
+        canvas.text(pane.x + 8, pane.y, pane.width.saturating_sub(8), "chat in the terminal", look.dim());
+        body = Pane { y: pane.y + 2, height: pane.height - 2, ..pane };
+    }
     let (words, style) = match (&screen.error, screen.step) {
         (Some(error), _) => (error.as_str(), look.bad()),
         (None, Step::Choose) => ("↑↓ Enter", look.dim()),
         (None, _) => ("Enter goes on · Esc goes back", look.dim()),
     };
-    let cells = pane.width.saturating_sub(3);
-    let rows = text::wrap(words, usize::from(cells));
-    let top = (pane.y + pane.height).saturating_sub(u16::try_from(rows.len()).unwrap_or(u16::MAX));
-    if top > pane.y + 2 {
-        for (y, row) in (top..).zip(rows) {
-            canvas.text(pane.x + 2, y, cells, &words[row], style);
+    let cells = usize::from(pane.width.saturating_sub(3));
+    let below = text::wrap(words, cells);
+    let taken = u16::try_from(below.len()).unwrap_or(u16::MAX);
+    // Where there is no room for both, what is asked and answered stands there.
+    let above = body.height.saturating_sub(taken + 1);
+    let top = if above >= 3 { above } else { body.height };
+    let cursor = match screen.step {
+        Step::Choose => {
+            draw_choices(canvas, screen, body);
+            None
+        }
+        step => {
+            let question = question(step, screen, top < body.height);
+            Some(draw_field(canvas, screen, Pane { height: top, ..body }, question))
+        }
+    };
+    if top < body.height {
+        for (y, row) in (pane.y + pane.height - taken..).zip(below) {
+            canvas.text(pane.x + 2, y, pane.width.saturating_sub(2), &words[row], style);
         }
     }
     cursor
+}
+
+/// What is asked; or what was wrong, if there is no other place for it.
+fn question(step: Step, screen: &FirstRunScreen, has_place: bool) -> &str {
+    match (&screen.error, step) {
+        (Some(error), _) if !has_place => error,
+        (_, Step::Name) if screen.has_link() => "Your name there (empty: the link adds a device of yours):",
+        (_, Step::Name) => "Your name (a–z, 0–9, - _ .):",
+        _ => "Paste the link that you were sent:",
+    }
 }
 
 fn draw_choices(canvas: &mut Canvas<'_>, screen: &FirstRunScreen, pane: Pane) {
@@ -78,12 +92,21 @@ fn draw_choices(canvas: &mut Canvas<'_>, screen: &FirstRunScreen, pane: Pane) {
 
 fn draw_field(canvas: &mut Canvas<'_>, screen: &FirstRunScreen, pane: Pane, question: &str) -> Position {
     let look = canvas.look;
-    canvas.text(pane.x + 2, pane.y, pane.width.saturating_sub(2), question, look.plain());
+    let mut asked = text::wrap(question, usize::from(pane.width.saturating_sub(3)));
+    // The field itself, and the row above it.
+    asked.truncate(usize::from(pane.height.saturating_sub(2).max(1)));
+    let gap = u16::from(usize::from(pane.height) > asked.len() + 1);
+    let mut y = pane.y;
+    for row in asked {
+        canvas.text(pane.x + 2, y, pane.width.saturating_sub(2), &question[row], look.plain());
+        y += 1;
+    }
+    y += gap;
     let cells = composer_width(pane.width.saturating_sub(2));
     let (row, column) = screen.field.place(cells);
-    let (x, y) = (pane.x + 4, pane.y + 2);
+    let x = pane.x + 4;
     canvas.text(pane.x + 2, y, 1, "›", look.accent());
-    let height = pane.height.saturating_sub(4).max(1);
+    let height = (pane.y + pane.height).saturating_sub(y).max(1);
     let top = (row + 1).saturating_sub(usize::from(height));
     let rows = text::wrap(screen.field.text(), cells);
     for (y, range) in (y..y + height).zip(rows.iter().skip(top)) {

@@ -1,4 +1,4 @@
-//! Colours: the terminal's own palette, or none. Imports ratatui's styles and the app's inks.
+//! Colours: those of the terminal, or none. Imports ratatui's styles and the app's inks.
 
 use ratatui::style::{Color, Modifier, Style};
 
@@ -11,45 +11,43 @@ use crate::app::status::Mood;
 pub struct Look {
     /// Whether colours are used; bold, dim, underlined and reversed are either way.
     pub color: bool,
-    /// Whether the background is light: then none of the colours that are light themselves is used.
+    /// Whether the background is light.
     pub light: bool,
 }
 
-/// Nicks: not blue, which cannot be read on black; neither red, which says that something is wrong, nor yellow, which says that something is for the reader.
-const NICKS: [Color; 7] = [
-    Color::Cyan,
-    Color::Green,
-    Color::Magenta,
-    Color::LightBlue,
-    Color::LightCyan,
-    Color::LightGreen,
-    Color::LightMagenta,
-];
+// The terminal's own sixteen colours, so that the user's choice of them is followed, as far as they can be read in what
+// terminals come with (`client-tui/tests/tui/gallery/contrast.rs` counts it); where they cannot, one of the cube of 256
+// that is the same everywhere. Each pair is for a dark background and for a light one.
+const AZURE: (Color, Color) = (Color::Indexed(111), Color::Blue);
+const GREEN: (Color, Color) = (Color::Green, Color::Indexed(28));
+const LEAF: (Color, Color) = (Color::Green, Color::Indexed(22));
+const ORANGE: (Color, Color) = (Color::Yellow, Color::Indexed(130));
+const PINK: (Color, Color) = (Color::Indexed(176), Color::Indexed(161));
+const RED: (Color, Color) = (Color::Indexed(203), Color::Red);
+const SKY: (Color, Color) = (Color::Cyan, Color::Blue);
+const VIOLET: (Color, Color) = (Color::Indexed(141), Color::Indexed(127));
+/// No second blue beside that of functions on a light background.
+const TYPE: (Color, Color) = (Color::Cyan, Color::Indexed(94));
 
-/// Nicks on a light background.
-const DARK_NICKS: [Color; 7] = [
-    Color::Cyan,
-    Color::Green,
-    Color::Magenta,
-    Color::Blue,
-    Color::LightBlue,
-    Color::LightMagenta,
-    Color::DarkGray,
+/// Nicks: neither red, which says that something is wrong, nor yellow or orange, which say that something is for the
+/// reader.
+const NICKS: [(Color, Color); 7] = [
+    (Color::Cyan, Color::Indexed(30)),
+    GREEN,
+    VIOLET,
+    AZURE,
+    (Color::LightCyan, Color::Indexed(24)),
+    (Color::LightGreen, Color::Indexed(64)),
+    PINK,
 ];
 
 impl Look {
-    fn ink(self, color: Color) -> Style {
-        if self.color { Style::new().fg(color) } else { Style::new() }
-    }
-
-    /// The colour of what is for the reader. Yellow on white cannot be read.
-    fn signal(self) -> Color {
-        if self.light { Color::Red } else { Color::Yellow }
-    }
-
-    fn nick(self, index: u8) -> Color {
-        let nicks = if self.light { DARK_NICKS } else { NICKS };
-        nicks[usize::from(index) % nicks.len()]
+    fn ink(self, (dark, light): (Color, Color)) -> Style {
+        match (self.color, self.light) {
+            (false, _) => Style::new(),
+            (true, false) => Style::new().fg(dark),
+            (true, true) => Style::new().fg(light),
+        }
     }
 
     /// Neither colour nor weight.
@@ -69,27 +67,27 @@ impl Look {
 
     /// What is for the reader.
     pub fn call(self) -> Style {
-        self.ink(self.signal()).add_modifier(Modifier::BOLD)
+        self.ink(ORANGE).add_modifier(Modifier::BOLD)
     }
 
     /// Where the user is.
     pub fn accent(self) -> Style {
-        self.ink(if self.light { Color::Blue } else { Color::Cyan }).add_modifier(Modifier::BOLD)
+        self.ink(SKY).add_modifier(Modifier::BOLD)
     }
 
     /// What is well.
     pub fn good(self) -> Style {
-        self.ink(Color::Green)
+        self.ink(GREEN)
     }
 
     /// What waits.
     pub fn waiting(self) -> Style {
-        self.ink(self.signal())
+        self.ink(ORANGE)
     }
 
     /// What is wrong.
     pub fn bad(self) -> Style {
-        self.ink(Color::Red)
+        self.ink(RED)
     }
 
     /// How something is meant.
@@ -107,16 +105,15 @@ impl Look {
         Style::new().add_modifier(Modifier::REVERSED)
     }
 
-    /// A word of code. Of the colours that are light themselves, only those are used on a light background that can be
-    /// read there.
+    /// A word of code.
     fn syntax(self, syntax: Syntax) -> Style {
         match syntax {
             Syntax::Comment => self.dim(),
-            Syntax::Keyword => self.ink(Color::Magenta),
-            Syntax::String => self.ink(Color::Green),
-            Syntax::Number => self.ink(Color::LightMagenta),
-            Syntax::Type => self.ink(Color::Cyan),
-            Syntax::Function => self.ink(if self.light { Color::Blue } else { Color::LightBlue }),
+            Syntax::Keyword => self.ink(VIOLET),
+            Syntax::String => self.ink(LEAF),
+            Syntax::Number => self.ink(PINK),
+            Syntax::Type => self.ink(TYPE),
+            Syntax::Function => self.ink(AZURE),
             Syntax::Removed => self.bad(),
         }
     }
@@ -127,16 +124,16 @@ impl Look {
             Ink::Text => self.plain(),
             Ink::Action => self.plain().add_modifier(Modifier::ITALIC),
             Ink::Dim | Ink::Pending | Ink::Day => self.dim(),
-            Ink::Nick(index) => self.ink(self.nick(index)),
+            Ink::Nick(index) => self.ink(NICKS[usize::from(index) % NICKS.len()]),
             Ink::Mention => self.call(),
             Ink::Link => self.plain().add_modifier(Modifier::UNDERLINED),
-            Ink::Code => self.ink(if self.light { Color::Blue } else { Color::LightBlue }),
+            Ink::Code => self.ink(AZURE),
             Ink::Syntax(syntax) => self.syntax(syntax),
             Ink::Found => self.chosen(),
             Ink::Error => self.bad(),
             Ink::Unread => self.waiting(),
             Ink::Reaction => self.plain(),
-            Ink::OwnReaction | Ink::Term => self.ink(if self.light { Color::Blue } else { Color::Cyan }),
+            Ink::OwnReaction | Ink::Term => self.ink(SKY),
             Ink::Head => self.bold(),
         }
     }

@@ -49,13 +49,14 @@ pub fn draw_bottom(canvas: &mut Canvas<'_>, seen: Seen<'_>, pane: Pane) {
     let end = pane.x + pane.width.saturating_sub(1);
     canvas.text(pane.x, pane.y, 1, status.sign, look.mood(status.sign_mood));
     let (style, cells) = (look.mood(status.mood), end.saturating_sub(pane.x + 2));
-    let mut words = std::borrow::Cow::from(&status.text);
-    if text::wrap(&words, status_width(pane.width)).len() > usize::from(pane.height) {
-        words = text::ellipsis(&status.text, usize::from(cells) * usize::from(pane.height));
-    }
+    let words = status.text.as_str();
+    let rows = text::wrap(words, status_width(pane.width));
     let mut x = pane.x + 2;
-    for (y, row) in (pane.y..pane.y + pane.height).zip(text::wrap(&words, status_width(pane.width))) {
-        x = canvas.text(pane.x + 2, y, cells, &words[row], style);
+    for (y, (index, row)) in (pane.y..pane.y + pane.height).zip(rows.iter().enumerate()) {
+        // What does not fit any more is cut in the last row, and it is seen that it is.
+        let is_last = y + 1 == pane.y + pane.height;
+        let row = if is_last && index + 1 < rows.len() { row.start..words.len() } else { row.clone() };
+        x = canvas.text(pane.x + 2, y, cells, &text::ellipsis(&words[row], usize::from(cells)), style);
     }
     let free = usize::from(end.saturating_sub(x + 2));
     let hint = hints(seen).into_iter().find(|(hint, _)| text::width(hint) <= free);
@@ -78,6 +79,7 @@ fn hints(seen: Seen<'_>) -> Vec<(String, bool)> {
             "Enter thread · y copy · o open · v versions · /reply /react /edit /delete".to_owned(),
             false,
         ));
+        hints.push(("Enter thread · y copy · o open · v versions".to_owned(), false));
         hints.push(("Enter y o v /reply /react".to_owned(), false));
     }
     if app.is_refused_selected() {
@@ -86,7 +88,10 @@ fn hints(seen: Seen<'_>) -> Vec<(String, bool)> {
     match seen.needy() {
         0 => {}
         1 => hints.push(("1 room needs you: Alt+A".to_owned(), true)),
-        count => hints.push((format!("{count} rooms need you: Alt+A"), true)),
+        count => {
+            hints.push((format!("{count} rooms need you: Alt+A"), true));
+            hints.push((format!("{count} need you: Alt+A"), true));
+        }
     }
     hints.push(("Tab completes · F1 help".to_owned(), false));
     hints.push(("F1 help".to_owned(), false));

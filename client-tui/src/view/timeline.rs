@@ -24,11 +24,12 @@ pub fn draw(canvas: &mut Canvas<'_>, app: &App, pane: Pane) {
 }
 
 fn draw_nothing(canvas: &mut Canvas<'_>, app: &App, pane: Pane) {
-    let lines: &[&str] = if app.listed_once {
+    let lines: &[&'static str] = if app.listed_once {
         &[
             "You are in no room yet.",
             "",
-            "/rooms lists what is there, /join #room enters,",
+            "/rooms lists what is there,",
+            "/join #room enters one,",
             "/create #room makes one.",
         ]
     } else if app.is_up() {
@@ -37,7 +38,12 @@ fn draw_nothing(canvas: &mut Canvas<'_>, app: &App, pane: Pane) {
         &["Your rooms appear here once the server answers."]
     };
     let dim = canvas.look.dim();
-    let top = pane.y + pane.height.saturating_sub(lines.len() as u16) / 2;
+    let rows = |line: &&'static str| {
+        let line = *line;
+        text::wrap(line, usize::from(pane.width)).into_iter().map(move |row| line[row].trim_end())
+    };
+    let lines: Vec<&str> = lines.iter().flat_map(rows).collect();
+    let top = pane.y + pane.height.saturating_sub(u16::try_from(lines.len()).unwrap_or(u16::MAX)) / 2;
     for (y, line) in (top..pane.y + pane.height).zip(lines) {
         let wide = u16::try_from(text::width(line)).unwrap_or(0).min(pane.width);
         canvas.text(pane.x + (pane.width - wide) / 2, y, wide, line, dim);

@@ -13,13 +13,12 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Cell;
 use ratatui::style::{Color, Modifier};
 
+use crate::gallery::rooms::code;
+use crate::gallery::{DARK, LIGHT, PLAIN};
 use crate::harness::*;
 
 /// Loading takes longer than reading.
 static READER: LazyLock<Reader> = LazyLock::new(Reader::load);
-
-const DARK: Look = Look { color: true, light: false };
-const LIGHT: Look = Look { color: true, light: true };
 
 /// Reads what was laid out and not read, as the shell does after each painting. Returns how many blocks that were.
 pub fn read(world: &mut World) -> usize {
@@ -39,84 +38,41 @@ fn painted(world: &mut World, columns: u16, rows: u16, look: Look) -> Terminal<T
     terminal
 }
 
-fn style(cell: &Cell) -> String {
-    let mut style = match cell.fg {
-        Color::Reset => String::new(),
-        color => color.to_string().to_lowercase(),
-    };
-    let marks = [(Modifier::BOLD, "+bold"), (Modifier::DIM, "+dim"), (Modifier::REVERSED, "+reversed")];
-    for (modifier, name) in marks {
-        if cell.modifier.contains(modifier) {
-            style += name;
-        }
-    }
-    style
-}
-
-/// The screen, with what each piece looks like before it.
-fn styled(terminal: &Terminal<TestBackend>) -> String {
+/// The cell where `words` begin for the first time.
+fn cell_of<'a>(terminal: &'a Terminal<TestBackend>, words: &str) -> &'a Cell {
     let buffer = terminal.backend().buffer();
-    let mut text = String::new();
-    for y in 0..buffer.area.height {
-        let (mut line, mut last, mut skip) = (String::new(), String::new(), 0);
-        for x in 0..buffer.area.width {
-            let cell = &buffer[(x, y)];
-            if skip > 0 {
-                skip -= 1;
-                continue;
-            }
-            let symbol = view::visible(cell.symbol());
-            skip = quip::app::text::width(symbol).saturating_sub(1);
-            let style = style(cell);
-            if style != last && (symbol != " " || cell.modifier.contains(Modifier::REVERSED)) {
-                line += &format!("⟨{style}⟩");
-                last = style;
-            }
-            line += symbol;
-        }
-        text += line.trim_end();
-        text.push('\n');
-    }
-    text
-}
-
-/// A review of some code in several languages.
-fn review() -> World {
-    let mut world = World::new();
-    world.host(1, "#review", "Code");
-    let at = |minute: u64| MIDNIGHT + 14 * HOUR + minute * MINUTE;
-    world.said(1, at(1), "bob", "this loops:\n```rust\n// Sums up.\nfn sum(of: &[u32]) -> u64 {\n\tlet mut all = 0;\n\tprintln!(\"漢字 {}\", all);\n}\n```\nright?");
-    world.said(1, at(2), "carl", "```diff\n@@ -1 +1 @@\n-old\n+new\n```");
-    world.said(1, at(3), "bob", "```nosuch\nfn plain() {}\n```\n```\nfn nameless() {}\n```");
-    world.said(1, at(4), "carl", "```sh\nfor f in *.log; do grep -c \"$f\" # why\ndone");
-    world.connect();
-    world
+    let cells = buffer.content();
+    let starts = |at: &usize| {
+        words.chars().zip(&cells[*at..]).all(|(c, cell)| view::visible(cell.symbol()).starts_with(c))
+    };
+    &cells[(0..cells.len() - words.len()).find(starts).expect("they are on the screen")]
 }
 
 #[test]
-fn code_on_both_backgrounds() {
-    for (columns, rows) in [(80, 24), (120, 40)] {
-        let mut world = review();
-        painted(&mut world, columns, rows, DARK);
-        assert!(read(&mut world) >= 3);
-        for (name, look) in [("dark", DARK), ("light", LIGHT)] {
-            let screen = styled(&painted(&mut world, columns, rows, look));
-            insta::assert_snapshot!(format!("code_{name}_{columns}x{rows}"), screen);
-        }
-        assert_eq!(read(&mut world), 0, "what was read is not read again");
-    }
+fn what_was_read_is_not_read_again() {
+    let mut world = code(World::new());
+    painted(&mut world, 80, 24, DARK);
+    assert!(read(&mut world) >= 3);
+    painted(&mut world, 80, 24, LIGHT);
+    assert_eq!(read(&mut world), 0);
 }
 
 #[test]
 fn colours_change_no_text() {
-    let mut world = review();
-    let before = text_of(&painted(&mut world, 120, 40, DARK));
-    assert!(styled(&painted(&mut world, 120, 40, DARK)).contains("⟨lightblue⟩fn sum"));
+    let mut world = code(World::new());
+    let before = painted(&mut world, 120, 40, DARK);
     assert!(read(&mut world) > 0);
     let after = painted(&mut world, 120, 40, DARK);
-    assert!(styled(&after).contains("⟨magenta⟩fn ⟨lightblue⟩sum⟨⟩("), "{}", styled(&after));
+    for (words, looks_as) in
+        [("let mut", Syntax::Keyword), ("\"$f\"", Syntax::String), ("-old", Syntax::Removed)]
+    {
+        let (one, other) = (cell_of(&before, words).fg, cell_of(&after, words).fg);
+        assert_eq!(Some(other), DARK.of(Ink::Syntax(looks_as)).fg, "{words}");
+        assert_ne!(one, other, "{words}");
+    }
+    let before = text_of(&before);
     assert_eq!(text_of(&after), before);
-    let plain = painted(&mut world, 120, 40, Look { color: false, light: false });
+    let plain = painted(&mut world, 120, 40, PLAIN);
     assert_eq!(text_of(&plain), before);
     for cell in plain.backend().buffer().content() {
         assert_eq!((cell.fg, cell.bg), (Color::Reset, Color::Reset), "NO_COLOR");
@@ -125,73 +81,29 @@ fn colours_change_no_text() {
 
 #[test]
 fn what_is_looked_for_is_seen_in_code() {
-    let mut world = review();
+    let mut world = code(World::new());
     world.keys("<C-f>println<Enter>");
     painted(&mut world, 80, 24, DARK);
     read(&mut world);
-    let screen = styled(&painted(&mut world, 80, 24, DARK));
-    assert!(screen.contains("⟨+reversed⟩println⟨"), "{screen}");
-}
-
-/// What most terminals show for the sixteen colours, at their worst: the VGA palette.
-fn vga(color: Color) -> [f64; 3] {
-    let (low, high) = (170.0, 255.0);
-    match color {
-        Color::Cyan => [0.0, low, low],
-        Color::Green => [0.0, low, 0.0],
-        Color::Magenta => [low, 0.0, low],
-        Color::Blue => [0.0, 0.0, low],
-        Color::LightBlue => [85.0, 85.0, high],
-        Color::LightCyan => [85.0, high, high],
-        Color::LightGreen => [85.0, high, 85.0],
-        Color::LightMagenta => [high, 85.0, high],
-        Color::DarkGray => [85.0; 3],
-        Color::Red => [low, 0.0, 0.0],
-        other => panic!("{other} is not for names or code"),
-    }
-}
-
-/// The contrast of two colours, as the guidelines for the web count it.
-fn contrast(color: Color, background: f64) -> f64 {
-    let part = |value: f64| match value / 255.0 {
-        value if value <= 0.03928 => value / 12.92,
-        value => ((value + 0.055) / 1.055).powf(2.4),
-    };
-    let light =
-        |[red, green, blue]: [f64; 3]| 0.2126 * part(red) + 0.7152 * part(green) + 0.0722 * part(blue) + 0.05;
-    let (one, other) = (light(vga(color)), light([background; 3]));
-    one.max(other) / one.min(other)
+    let screen = painted(&mut world, 80, 24, DARK);
+    assert_eq!(cell_of(&screen, "println").modifier, Modifier::REVERSED);
 }
 
 #[test]
-fn code_has_colours_that_can_be_read() {
+fn no_two_words_of_code_look_alike_nor_two_nicks() {
     use Syntax::*;
-    for (look, background) in [(DARK, 0.0), (LIGHT, 255.0)] {
-        let mut seen = vec![look.of(Ink::Text)];
-        for syntax in [Keyword, String, Comment, Number, Type, Function, Removed] {
-            let style = look.of(Ink::Syntax(syntax));
-            assert!(!seen.contains(&style), "{syntax:?} looks like another");
-            seen.push(style);
-            let contrast = style.fg.map_or(f64::MAX, |color| contrast(color, background));
-            assert!(contrast > 2.5, "{syntax:?} on {background}: {contrast:.1}");
+    for look in [DARK, LIGHT] {
+        let code = [Keyword, String, Comment, Number, Type, Function, Removed];
+        let mut inks: Vec<Ink> = code.map(Ink::Syntax).into();
+        inks.push(Ink::Text);
+        let nicks: Vec<Ink> = (0..words::NICK_COLOURS).map(Ink::Nick).collect();
+        for inks in [inks, nicks] {
+            let styles: Vec<_> = inks.iter().map(|ink| look.of(*ink)).collect();
+            let unlike = |at: &usize| !styles[..*at].contains(&styles[*at]);
+            assert_eq!((0..styles.len()).filter(unlike).count(), inks.len(), "{styles:?}");
         }
     }
-}
-
-#[test]
-fn nicks_have_colours_that_can_be_read() {
-    for (look, background) in [(DARK, 0.0), (LIGHT, 255.0)] {
-        let colors: Vec<Color> =
-            (0..words::NICK_COLOURS).filter_map(|index| look.of(Ink::Nick(index)).fg).collect();
-        assert_eq!(colors.len(), usize::from(words::NICK_COLOURS));
-        for (index, color) in colors.iter().enumerate() {
-            assert!(!colors[..index].contains(color), "{color} is there twice");
-            let contrast = contrast(*color, background);
-            assert!(contrast > 2.5, "{color} on {background}: {contrast:.1}");
-        }
-    }
-    let plain = Look { color: false, light: false };
-    assert!((0..words::NICK_COLOURS).all(|index| plain.of(Ink::Nick(index)) == plain.of(Ink::Text)));
+    assert!((0..words::NICK_COLOURS).all(|index| PLAIN.of(Ink::Nick(index)) == PLAIN.of(Ink::Text)));
 }
 
 #[test]

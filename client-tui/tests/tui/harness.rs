@@ -62,6 +62,8 @@ pub struct World {
     pub heard: Vec<Input>,
     /// What the server calls itself.
     name: &'static str,
+    /// Stands in every text that comes from outside, see [`World::stained`].
+    pub stain: String,
     /// Deliveries that wait for the connection.
     outbox: VecDeque<Request>,
 }
@@ -97,6 +99,7 @@ impl World {
             wanted: Vec::new(),
             heard: Vec::new(),
             name,
+            stain: String::new(),
             outbox: VecDeque::new(),
         }
     }
@@ -109,7 +112,7 @@ impl World {
             id: RoomId(room),
             target,
             kind,
-            topic: SafeLine::new(topic),
+            topic: self.outside_line(topic),
             archived: false,
             role: Some(Role::Member),
             members: 3,
@@ -141,6 +144,7 @@ impl World {
     }
 
     fn record(&mut self, room: u64, at: Timestamp, author: &str, body: EventBody) -> Event {
+        let body = self.stain_body(body);
         let hosted = self.rooms.get_mut(&RoomId(room)).unwrap();
         let seq = hosted.summary.head.seq.next();
         let event = Event {
@@ -196,7 +200,7 @@ impl World {
         };
         let welcome = Welcome {
             version: 1,
-            server: SafeLine::new(self.name),
+            server: self.outside_line(self.name),
             account: Some(name("ann")),
             open_registration: false,
             limits,
@@ -211,7 +215,7 @@ impl World {
     /// The connection is lost for `retry_in_ms`.
     pub fn lose(&mut self, retry_in_ms: u64) {
         self.online = false;
-        self.input(Input::Down { why: SafeLine::new("timed out"), retry_in_ms: Some(retry_in_ms) });
+        self.input(Input::Down { why: self.outside_line("timed out"), retry_in_ms: Some(retry_in_ms) });
     }
 
     /// Something happens to the client; the server does what it wants, and so on until there is nothing more to do.
@@ -269,6 +273,11 @@ impl World {
     fn answer(&mut self, request: &Request) -> Option<Reply> {
         let find = |wanted: &Target| self.rooms.values().find(|room| room.summary.target == *wanted);
         Some(match request {
+            Request::PublicRooms { .. } => {
+                let rooms = self.rooms.values().map(|room| room.summary.clone());
+                let rooms = rooms.filter(|room| room.kind == RoomKind::Public).collect();
+                Reply::Rooms { rooms, more: false }
+            }
             Request::Rooms { .. } => {
                 let rooms = self.rooms.values().map(|room| room.summary.clone()).collect();
                 Reply::Rooms { rooms, more: false }

@@ -1,94 +1,176 @@
 //! Text from outside: nothing of it reaches the terminal as anything but what is seen.
 
-use quip::app::Input;
-use quip::view::{self, Look};
-use quip_protocol::room::MemberSummary;
+use quip::app::{Code, Input, Key};
+use quip::view;
 use quip_protocol::safe_text::is_safe;
 use quip_protocol::*;
-use ratatui::Terminal;
-use ratatui::backend::TestBackend;
+use ratatui::backend::{CrosstermBackend, TestBackend};
+use ratatui::layout::Rect;
+use ratatui::{Terminal, TerminalOptions, Viewport};
 
+use crate::gallery::{DARK, SIZES, Scene, Shown};
 use crate::harness::*;
 
-/// Every character that steers: controls, formats, separators, and what is on the edge of them.
+/// Every character that steers: controls, formats, separators, and what turns the direction of reading.
 fn steering() -> Vec<char> {
-    (0..=0x10FFFFu32)
-        .filter_map(char::from_u32)
-        .filter(|c| {
-            c.is_control() || !is_safe(*c) || matches!(*c, '\u{2028}' | '\u{2029}' | '\u{2066}'..='\u{2069}')
-        })
-        .collect()
+    let steers = |c: &char| c.is_control() || !is_safe(*c) || TURNS.contains(c);
+    (0..=0x10FFFFu32).filter_map(char::from_u32).filter(steers).collect()
 }
 
-/// What is seen of a cell; what is around it may be our own link and nothing else, to the letter.
-fn seen(symbol: &str) -> &str {
-    let Some(rest) = symbol.strip_prefix("\u{1b}]8;id=") else { return symbol };
-    let (id, rest) = rest.split_once(';').expect("an id");
-    let (address, rest) = rest.split_once("\u{1b}\\").expect("the address ends");
-    assert!(id.chars().all(|c| c.is_ascii_hexdigit()), "{symbol:?}");
-    assert!(address.starts_with("https://") && address.chars().all(|c| c.is_ascii_graphic()), "{symbol:?}");
-    rest.strip_suffix("\u{1b}]8;;\u{1b}\\").expect("the link ends")
+/// Isolates are safe as long as they are balanced, which a text that is cut is not: the terminal gets none.
+const TURNS: std::ops::RangeInclusive<char> = '\u{2066}'..='\u{2069}';
+
+/// Pieces of hostile text that hold all of [`steering`]; what is seen of them is so short that it is seen in each pane.
+fn stains() -> Vec<String> {
+    let steering = steering();
+    assert!(steering.len() > 4_000);
+    // What shows nothing at all may come many at a time.
+    let (seen, hidden): (Vec<char>, Vec<char>) = steering.iter().partition(|c| **c < '\u{E0000}');
+    let chunks = seen.chunks(12).chain(hidden.chunks(2_048));
+    let mut stains: Vec<String> =
+        chunks.map(|chunk| chunk.iter().flat_map(|c| ['a', *c, 'b']).collect()).collect();
+    let sequences = [
+        "\u{1b}]52;c;aGk=\u{7}",
+        "\u{1b}]0;title\u{1b}\\",
+        "\u{9d}8;;file:///etc\u{9c}",
+        "\u{1b}P0;1|x\u{1b}\\",
+        "\u{9b}2J",
+    ];
+    stains.push(sequences.concat());
+    stains
 }
 
-/// Paints, and asserts that each cell holds safe text alone.
-fn paint(world: &World) {
-    let (columns, rows) = (110, 30);
-    let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
-    terminal.draw(|frame| view::draw(frame, &world.app, Look { color: true, light: false })).unwrap();
-    for cell in terminal.backend().buffer().content() {
-        let safe = |c: char| is_safe(c) && c != '\n' && c != '\t';
-        assert!(seen(cell.symbol()).chars().all(safe), "{:?} reached the terminal", cell.symbol());
+/// How many bytes of `text` are a sequence that the client itself writes: colours, places, the cursor, and a link.
+fn own(text: &str) -> Option<usize> {
+    if let Some(rest) = text.strip_prefix("\u{1b}[") {
+        let end = rest.find(|c: char| !matches!(c, '0'..='9' | ';' | '?'))?;
+        let known = match &rest[end..=end] {
+            "m" | "H" => !rest[..end].contains('?'),
+            "h" | "l" => &rest[..end] == "?25",
+            _ => false,
+        };
+        return known.then_some(2 + end + 1);
+    }
+    let rest = text.strip_prefix("\u{1b}]8;")?;
+    let (link, _) = rest.split_once("\u{1b}\\")?;
+    let (id, address) = link.split_once(';')?;
+    let is_id = |id: &str| id.strip_prefix("id=").is_some_and(|id| id.chars().all(|c| c.is_ascii_hexdigit()));
+    let leads = ["https://", "http://", "quip://"].iter().any(|scheme| address.starts_with(scheme));
+    let plain = address.chars().all(|c| c.is_ascii_graphic());
+    let known = link == ";" || (is_id(id) && leads && plain);
+    known.then_some("\u{1b}]8;".len() + link.len() + 2)
+}
+
+/// Asserts that a terminal that gets these bytes is steered by the client alone.
+fn assert_unsteered(bytes: &[u8], what: &str) {
+    let mut rest = std::str::from_utf8(bytes).unwrap();
+    while let Some(c) = rest.chars().next() {
+        let safe = is_safe(c) && c != '\n' && c != '\t' && !TURNS.contains(&c);
+        let taken = own(rest).unwrap_or(c.len_utf8());
+        let near: String = rest.chars().take(24).collect();
+        assert!(safe || own(rest).is_some(), "{what}: {near:?} reached the terminal");
+        rest = &rest[taken..];
+    }
+}
+
+/// What the terminal gets when this is painted on an empty screen.
+fn written((columns, rows): (u16, u16), paint: impl FnOnce(&mut ratatui::Frame<'_>)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let viewport = Viewport::Fixed(Rect::new(0, 0, columns, rows));
+    let mut terminal =
+        Terminal::with_options(CrosstermBackend::new(&mut bytes), TerminalOptions { viewport }).unwrap();
+    terminal.draw(paint).unwrap();
+    drop(terminal);
+    assert!(bytes.len() > 20, "something was painted");
+    bytes
+}
+
+/// Whatever others write: on no screen and in no line of a scene it is more than what is read.
+pub fn check(name: &str, scene: Scene) {
+    let mut marked = false;
+    for stain in stains() {
+        let mut shown = Shown::at(SIZES[3], World::stained(&stain), scene);
+        for size in [SIZES[3], SIZES[1]] {
+            shown.resize(size);
+            let bytes = written(size, |frame| shown.draw(frame, DARK));
+            assert_unsteered(&bytes, &format!("{name} at {size:?}"));
+            marked |= String::from_utf8_lossy(&bytes).contains('␛');
+        }
+        for line in shown.told() {
+            assert_unsteered(line.as_bytes(), name);
+        }
+    }
+    let of_ours_alone = ["first_run", "first_run_name", "connecting", "connecting_long"];
+    assert!(marked || of_ours_alone.contains(&name), "{name} shows nothing from outside");
+}
+
+/// Text from outside in places where there is little of it.
+pub fn odd(mut world: World) -> World {
+    let nasty = world.stain.clone();
+    world.host(1, "#general", &nasty);
+    let texts = [
+        nasty.clone(),
+        format!("https://evil.example/{nasty} `{nasty}`"),
+        format!("```{nasty}\n{nasty}\n```\n@ann"),
+        format!("```rust\nlet a = \"{nasty}\"; // {nasty}\n{nasty}\n```"),
+    ];
+    for text in &texts {
+        world.said(1, MIDNIGHT, "bob", text);
+    }
+    world.connect();
+    world
+}
+
+#[test]
+fn what_is_typed_and_pasted_steers_nothing() {
+    let painted = |world: &World| {
+        let bytes = written((110, 30), |frame| view::draw(frame, &world.app, DARK));
+        assert_unsteered(&bytes, "what is typed");
+    };
+    for stain in stains() {
+        let mut world = odd(World::stained(&stain));
+        for keys in ["", "<C-k>", "<C-f>", "<C-r>", "<A-n>"] {
+            world.keys(keys);
+            world.input(Input::Paste(stain.clone()));
+            stain.chars().for_each(|c| world.input(Input::Key(Key::plain(Code::Char(c)))));
+            painted(&world);
+            world.keys("<Esc>");
+        }
+        world.keys("<Enter>");
+        painted(&world);
+        world.input(Input::Composed(Ok(stain.clone())));
+        painted(&world);
     }
 }
 
 #[test]
-fn no_steering_character_reaches_the_terminal() {
-    let steering = steering();
-    assert!(steering.len() > 200);
-    for chunk in steering.chunks(64) {
-        let nasty: String = chunk
-            .iter()
-            .flat_map(|c| ['a', *c, 'b'])
-            .chain("\u{1b}]52;c;aGk=\u{7}\u{9b}2J".chars())
-            .collect();
-        let mut world = World::new();
-        world.host(1, "#general", &nasty);
-        world.said(1, MIDNIGHT, "bob", &nasty);
-        world.said(1, MIDNIGHT, "bob", &format!("https://evil.example/{nasty} `{nasty}`"));
-        world.said(1, MIDNIGHT, "bob", &format!("```{nasty}\n{nasty}\n```\n@ann"));
-        world.said(1, MIDNIGHT, "bob", &format!("```rust\nlet a = \"{nasty}\"; // {nasty}\n{nasty}\n```"));
-        let hosted = world.rooms.get_mut(&RoomId(1)).unwrap();
-        hosted.members.push(MemberSummary { name: name("eve"), role: Role::Member, online: true, bot: true });
-        world.past(1, MIDNIGHT, "bob", EventBody::Topic { topic: SafeLine::new(&nasty) });
-        let kicked = EventBody::Kicked { who: name("eve"), reason: SafeLine::new(&nasty) };
-        world.past(1, MIDNIGHT, "bob", kicked);
-        let reacted =
-            EventBody::Reacted { target: Seq(1), id: id(5), emoji: SafeLine::new(&nasty), on: true };
-        world.past(1, MIDNIGHT, "bob", reacted);
-        world.input(Input::Resize { columns: 110, rows: 30 });
-        world.connect();
-        paint(&world);
-        assert!(crate::colours::read(&mut world) > 0);
-        paint(&world);
-        world.input(Input::Paste(nasty.clone()));
-        for c in chunk {
-            world.input(Input::Key(quip::app::Key::plain(quip::app::Code::Char(*c))));
-        }
-        paint(&world);
-        for keys in ["<C-k>", "<C-f>", "<C-r>"] {
-            world.keys(keys);
-            world.input(Input::Paste(nasty.clone()));
-            paint(&world);
-            world.keys("<Esc>");
-        }
-        world.refuse = Some(Refusal::new(ErrorCode::Forbidden, &nasty));
-        world.keys("<Enter>");
-        paint(&world);
-        world.input(Input::Down { why: SafeLine::new(&nasty), retry_in_ms: None });
-        paint(&world);
-        world.input(Input::Show { title: SafeLine::new(&nasty), lines: vec![SafeLine::new(&nasty)] });
-        paint(&world);
+fn no_name_holds_what_steers() {
+    for c in steering() {
+        let text = format!("a{c}b");
+        assert!(text.parse::<AccountName>().is_err() && text.parse::<RoomName>().is_err(), "{text:?}");
+        assert!(format!("#{text}").parse::<Target>().is_err(), "{text:?}");
     }
+}
+
+#[test]
+fn a_steered_terminal_is_noticed() {
+    let steered = [
+        "a\u{1b}b",
+        "\u{9b}2J",
+        "\u{1b}]52;c;aGk=\u{7}",
+        "\u{1b}[2J",
+        "\u{1b}]8;;file:///etc\u{1b}\\",
+        "\u{202e}",
+        "\n",
+    ];
+    for text in steered {
+        assert!(std::panic::catch_unwind(|| assert_unsteered(text.as_bytes(), "")).is_err(), "{text:?}");
+    }
+    assert_unsteered(
+        "\u{1b}[1;31m漢\u{1b}[2;3H\u{1b}[?25l\u{1b}]8;id=a0;https://a.example\u{1b}\\x\u{1b}]8;;\u{1b}\\"
+            .as_bytes(),
+        "",
+    );
 }
 
 #[test]
@@ -100,38 +182,12 @@ fn a_wrapped_link_is_one_link() {
     world.connect();
     world.screen(60, 20);
     let mut terminal = Terminal::new(TestBackend::new(60, 20)).unwrap();
-    terminal.draw(|frame| view::draw(frame, &world.app, Look { color: true, light: false })).unwrap();
+    terminal.draw(|frame| view::draw(frame, &world.app, DARK)).unwrap();
     let buffer = terminal.backend().buffer();
     let linked: Vec<&str> =
         buffer.content().iter().map(|cell| cell.symbol()).filter(|s| s.starts_with('\u{1b}')).collect();
     let opened = linked[0].split_once("\u{1b}\\").unwrap().0;
     assert!(opened.contains("%E6%BC%A2"), "{opened:?}");
-    let text: String = linked.iter().map(|symbol| seen(symbol)).collect();
+    let text: String = linked.iter().map(|symbol| view::visible(symbol)).collect();
     assert!(linked.iter().all(|symbol| symbol.starts_with(opened)) && text == address, "{text}");
-}
-
-#[test]
-fn the_first_screen_shows_pastes_safely() {
-    use quip::app::first_run::FirstRunScreen;
-    let mut screen = FirstRunScreen::new(Some(&name("ann")));
-    parse_keys("j").into_iter().for_each(|key| drop(screen.key(key)));
-    screen.paste("quip://\u{1b}[2J\u{202e}evil");
-    parse_keys("<Enter>").into_iter().for_each(|key| drop(screen.key(key)));
-    let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
-    terminal
-        .draw(|frame| view::first_run::draw(frame, &screen, Look { color: false, light: false }))
-        .unwrap();
-    let text = text_of(&terminal);
-    assert!(text.chars().all(is_safe) && text.contains("␛[2J"), "{text}");
-}
-
-#[test]
-fn without_colour_no_cell_has_one() {
-    let mut world = crate::screens::busy();
-    world.connect();
-    let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
-    terminal.draw(|frame| view::draw(frame, &world.app, Look { color: false, light: false })).unwrap();
-    for cell in terminal.backend().buffer().content() {
-        assert_eq!((cell.fg, cell.bg), (ratatui::style::Color::Reset, ratatui::style::Color::Reset));
-    }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "all of it is tests, also the functions that are not marked so")]
 
 mod colours;
+mod gallery;
 mod harness;
 mod hostile;
 mod local;
@@ -16,5 +17,6 @@ mod reading;
 mod screens;
 mod search;
 mod servers;
+mod stain;
 mod trouble;
 mod widths;

@@ -5,13 +5,13 @@ use quip_protocol::frame::Request;
 use quip_protocol::room::AwaySummary;
 use quip_protocol::*;
 
+use crate::gallery::rooms::{busy, with_bob_away};
 use crate::harness::*;
-use crate::screens::busy;
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (40, 10), (120, 40)];
 
 fn preferring(typing: bool, away_after_ms: u64) -> World {
-    let mut world = busy();
+    let mut world = busy(World::new());
     world.app.prefer(Preferences { typing, away_after_ms, ..Preferences::default() });
     world.connect();
     world.wanted.clear();
@@ -74,11 +74,10 @@ fn the_others_are_told_of_messages_alone_and_now_and_then() {
 #[test]
 fn who_types_is_seen_for_some_seconds_and_moves_nothing() {
     for (columns, rows) in SIZES {
-        let mut world = busy();
+        let mut world = busy(World::new());
         world.connect();
         let before = world.screen(columns, rows);
         types(&mut world, 1, "bob");
-        insta::assert_snapshot!(format!("typing_{columns}x{rows}"), world.screen(columns, rows));
         types(&mut world, 1, "carl");
         types(&mut world, 2, "dan");
         for n in 0..40 {
@@ -155,42 +154,20 @@ fn who_presses_no_key_is_away_until_the_next() {
     assert_eq!(said(&mut world), [], "never");
 }
 
-fn with_bob_away() -> World {
-    let mut world = busy();
-    world.away = vec![AwaySummary { name: name("bob"), text: "at lunch, back at three".into() }];
-    world.connect();
-    world
-}
-
 #[test]
-fn who_is_away_is_seen_in_lists_and_in_the_heading() {
-    let mut world = with_bob_away();
-    insta::assert_snapshot!("away_120x40", world.screen(120, 40));
-    for (columns, rows) in SIZES {
-        let mut world = with_bob_away();
-        world.screen(columns, rows);
-        world.keys("/msg @bob<Enter>");
-        world.pass(10_000);
-        insta::assert_snapshot!(format!("away_direct_{columns}x{rows}"), world.screen(columns, rows));
-    }
-    let mut world = with_bob_away();
-    world.screen(80, 24);
-    world.keys("/who<Enter>");
-    insta::assert_snapshot!("away_members", world.screen(80, 24));
+fn who_is_away_is_told_of_an_account() {
     for (who, now) in [("bob", "away: at lunch, back at three"), ("carl", "offline"), ("dan", "online")] {
-        let mut world = with_bob_away();
+        let mut world = with_bob_away(World::new());
         world.keys(&format!("/whois @{who}<Enter>"));
         let screen = world.screen(80, 24);
         let line = screen.lines().find(|line| line.contains(" Now ")).unwrap();
         assert!(line.contains(now), "{who}: {line}");
     }
-    world.keys("<Esc>/away<Enter>");
-    insta::assert_snapshot!("away_oneself", world.screen(80, 24));
 }
 
 #[test]
 fn hostile_words_of_who_is_away_stay_words() {
-    let mut world = busy();
+    let mut world = busy(World::new());
     let text = SafeLine::new("\u{1b}[2J\u{202e} lunch \u{9b}31m");
     world.away = vec![AwaySummary { name: name("bob"), text: text.clone() }];
     world.connect();
