@@ -221,7 +221,10 @@ impl Outbox {
     /// # Errors
     /// When that can't be written.
     pub fn read(&mut self, room: RoomId, seq: Seq) -> Result<(), OutboxError> {
-        self.note(Record::Read(room, seq))
+        match self.contents.marks.get(&room) {
+            Some(mark) if *mark >= seq => Ok(()),
+            _ => self.note(Record::Read(room, seq)),
+        }
     }
 
     /// The server was told that the room is read up to `seq`.

@@ -7,7 +7,7 @@ use quip_protocol::frame::{PageFrom, Request};
 use super::scroll::Scroll;
 use super::{App, Effect, LARGE_PAGE, MEMBERS_EVERY_MS, PAGE, scroll};
 
-/// The read marker of a room moves at most this often, in milliseconds.
+/// The read marker of the room that is seen moves at most this often, in milliseconds.
 const MARK_EVERY_MS: u64 = 1_000;
 
 impl App {
@@ -76,10 +76,8 @@ impl App {
             return;
         }
         room.read_to(seen);
-        if seen > room.marked && now >= room.marked_at.plus_ms(MARK_EVERY_MS) {
-            room.marked = seen;
-            room.marked_at = now;
-            self.effects.push(Effect::Mark { room: room.summary.id, seq: seen });
+        if now >= room.marked_at.plus_ms(MARK_EVERY_MS) {
+            self.tell_read();
         }
     }
 

@@ -319,9 +319,12 @@ impl App {
             Input::Paste(text) => self.paste(&text),
             Input::Line(text) => self.line(&text),
             Input::Resize { columns, rows } => self.size = (columns, rows),
-            Input::Tick => {}
+            Input::Tick => self.tell_read_again(),
             Input::Mouse { what, x, y } => self.mouse(what, x, y),
-            Input::Focus(focused) => self.focused = focused,
+            Input::Focus(focused) => {
+                self.focused = focused;
+                self.tell_read();
+            }
             Input::Composed(_) => self.outside(input),
             Input::Highlighted { block, words } => self.highlights.learn(&block, words),
             other => self.network(other),
@@ -426,6 +429,9 @@ impl App {
         self.picked = None;
         let mut composer = std::mem::take(&mut self.composer);
         if let Some(room) = self.rooms.current_mut() {
+        self.tell_read();
+        // Whoever goes elsewhere meanwhile is not fetched back.
+        self.going = None;
             room.draft = std::mem::take(&mut composer);
             room.unread_line = None;
             room.selected = None;

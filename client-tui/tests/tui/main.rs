@@ -6,6 +6,7 @@ mod harness;
 mod hostile;
 mod local;
 mod logic;
+mod markers;
 mod mentions;
 mod older;
 mod plain;
