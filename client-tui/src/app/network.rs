@@ -157,6 +157,7 @@ impl App {
                 self.show(next);
             }
         }
+        self.give_back_strays();
     }
 
     fn page(&mut self, id: RoomId, from: PageFrom, events: Vec<Event>, head: Cursor) {
@@ -227,7 +228,8 @@ impl App {
 
     fn refused(&mut self, id: quip_protocol::MessageId, refusal: &Refusal) {
         let Some(delivery) = self.outbox.refuse(id, refusal) else {
-            return self.complain(format!("not sent: {refusal}"));
+            self.complain(format!("not sent: {refusal}"));
+            return self.give_back_strays();
         };
         self.effects.push(Effect::Forget(id));
         // The text of a refused edit can be had back with Ctrl+P.
