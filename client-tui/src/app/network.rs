@@ -149,6 +149,7 @@ impl App {
         if let Some(room) = self.rooms.remove(id) {
             self.history.push(room.draft.text());
         }
+        self.bring_no_more(id);
         if was_current {
             let text = self.composer.take();
             self.history.push(&text);
