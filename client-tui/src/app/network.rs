@@ -153,6 +153,8 @@ impl App {
         if was_current {
             let text = self.composer.take();
             self.history.push(&text);
+            // It was for what was written.
+            self.completion = None;
             let place = place.unwrap_or(0).min(self.rooms.listed().len().saturating_sub(1));
             if let Some(next) = self.rooms.at(place) {
                 self.show(next);
