@@ -121,6 +121,7 @@ impl App {
     }
 
     fn reset(&mut self, id: RoomId, keep: Cursor) {
+        self.let_go_behind(id, keep.seq);
         let Some(room) = self.rooms.get_mut(id) else { return };
         room.timeline.truncate(keep.seq);
         room.lost.clear();
