@@ -264,8 +264,15 @@ impl App {
                 }
             }
             Request::Open { target } => {
+                // Whoever opens it later is not taken there.
+                self.going.take_if(|going| going == target);
                 self.complain(why.text());
                 self.let_go(target, why);
+            }
+            Request::WhoIsAway { target: Target::Direct(name), .. }
+                if self.asked_account.take_if(|account| account.name == *name).is_some() =>
+            {
+                self.complain(why.text());
             }
             // Asked by itself, and again when the time comes.
             Request::Members { .. } | Request::WhoIsAway { .. } if self.asked_members.is_none() => {}
