@@ -16,6 +16,7 @@ impl App {
         if !self.is_up() && !self.local {
             return;
         }
+        self.watch_again();
         self.fetch_newer();
         if looks_above {
             self.fetch_older();

@@ -1,6 +1,6 @@
 //! What comes from the server.
 
-use quip_protocol::frame::{PageFrom, Reply, Request, WatchState, Welcome};
+use quip_protocol::frame::{PageFrom, Reply, Request, Welcome};
 use quip_protocol::room::RoomSummary;
 use quip_protocol::{
     Cursor, ErrorCode, Event, EventBody, Receipt, Refusal, RoomId, ServerLink, Target, Timestamp,
@@ -82,12 +82,7 @@ impl App {
                 room.retry_at = Timestamp::default();
             }
         }
-        // Notices first, so that no room that is entered while the rooms are listed is missed.
-        if self.inbox_watched {
-            self.ask(Request::Rooms { after: None });
-        } else {
-            self.ask(Request::WatchInbox { from: self.inbox });
-        }
+        self.begin_watching();
     }
 
     fn event(&mut self, event: Event) {
@@ -133,14 +128,6 @@ impl App {
         if !room.timeline.is_loaded() {
             room.to_bottom();
         }
-    }
-
-    fn unwatched(&mut self, id: RoomId, refusal: &Refusal) {
-        if let Some(room) = self.rooms.get(id) {
-            let name = room.summary.target.clone();
-            self.say(format!("{name}: {refusal}"));
-        }
-        self.forget(id);
     }
 
     pub(super) fn forget(&mut self, id: RoomId) {
@@ -248,6 +235,11 @@ impl App {
     }
 
     fn failed(&mut self, request: &Request, why: &Failure) {
+        let watches =
+            matches!(request, Request::WatchInbox { .. } | Request::Watch { .. } | Request::Rooms { .. });
+        if let (true, Failure::Unanswered(_)) = (watches, why) {
+            self.watch_again_in(AGAIN_MS);
+        }
         match request {
             Request::WatchInbox { from: Some(_) } if is_bad_cursor(why) => {
                 // It begins anew; the list of rooms tells what came of what is not known now.
@@ -256,7 +248,6 @@ impl App {
             }
             Request::WatchInbox { .. } => self.ask(Request::Rooms { after: None }),
             Request::Watch { rooms } => {
-                // Tried again with the next connection.
                 for (id, _) in rooms {
                     if let Some(room) = self.rooms.get_mut(*id) {
                         room.watched = false;
@@ -336,77 +327,6 @@ impl App {
                 self.say(format!("invited {}", names.join(", ")));
             }
             _ => {}
-        }
-    }
-
-    fn listed(&mut self, after: Option<RoomId>, rooms: Vec<RoomSummary>, more: bool) {
-        if after.is_none() {
-            self.listing.clear();
-        }
-        let last = rooms.last().map(|room| room.id);
-        self.listing.extend(rooms);
-        if let (true, Some(last)) = (more, last) {
-            return self.ask(Request::Rooms { after: Some(last) });
-        }
-        let listing = std::mem::take(&mut self.listing);
-        let first = !std::mem::replace(&mut self.listed_once, true);
-        let gone: Vec<RoomId> = self
-            .rooms
-            .listed()
-            .map(|(id, _)| id)
-            .filter(|id| listing.iter().all(|room| room.id != *id))
-            .filter(|id| self.rooms.get(*id).is_none_or(|room| !room.held))
-            .collect();
-        gone.into_iter().for_each(|id| self.forget(id));
-        for room in listing {
-            self.rooms.put(room);
-        }
-        // A room that is shown since before the server answered.
-        if let (true, Some(room)) = (first, self.rooms.current_mut())
-            && room.summary.unread > 0
-        {
-            room.unread_line = Some(room.summary.read);
-        }
-        self.watch();
-        let held: Vec<Target> = self.rooms.held().cloned().collect();
-        held.into_iter().for_each(|target| self.ask(Request::Open { target }));
-        if self.rooms.current_id().is_none()
-            && let Some(first) = self.rooms.next_needy().or_else(|| self.rooms.at(0))
-        {
-            self.show(first);
-        }
-    }
-
-    fn enter_room(&mut self, summary: RoomSummary) {
-        self.rooms.put(summary);
-        self.watch();
-    }
-
-    /// Watches every room that is not watched yet, from what is known of it: the one that is seen first.
-    fn watch(&mut self) {
-        let current = self.rooms.current_id();
-        let ids: Vec<RoomId> = self.rooms.listed().map(|(id, _)| id).collect();
-        let (seen, others): (Vec<RoomId>, Vec<RoomId>) = ids.into_iter().partition(|id| Some(*id) == current);
-        for ids in [seen, others] {
-            let mut new = Vec::new();
-            for id in ids {
-                if let Some(room) = self.rooms.get_mut(id).filter(|room| !room.watched && !room.held) {
-                    room.watched = true;
-                    room.caught.get_or_insert(room.summary.head);
-                    new.push((id, room.caught));
-                }
-            }
-            if !new.is_empty() {
-                self.ask(Request::Watch { rooms: new });
-            }
-        }
-    }
-
-    fn watching(&mut self, states: Vec<WatchState>) {
-        for state in states {
-            if let WatchState::Refused { room, refusal } = state {
-                self.unwatched(room, &refusal);
-            }
         }
     }
 
