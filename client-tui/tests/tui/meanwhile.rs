@@ -193,7 +193,7 @@ fn a_mention_of_a_room_that_went_leads_nowhere() {
     world.wanted.clear();
     world.keys("<Enter>");
     let room = world.app.rooms().current().unwrap();
-    assert_eq!((place(&world).as_str(), room.selected, room.detached), ("#ops", None, None));
+    assert_eq!((place(&world).as_str(), room.selected), ("#ops", None));
     assert!(!world.wanted.iter().any(|effect| matches!(effect, Effect::FetchPage { .. })));
     assert_eq!(said(&world), "it is in a room that is not among yours any more");
 }
