@@ -117,12 +117,6 @@ impl Narrator {
             return;
         }
         let told = *self.told.get_or_insert_with(|| beginning(room));
-        // So much came while the client was away that the newest of it was fetched first.
-        let skipped = room.timeline.first().map_or(0, |first| first.0.saturating_sub(told.next().0));
-        if skipped > 0 && told > Seq::ZERO {
-            let (count, room) = (words::counted(skipped, "event"), &room.summary.target);
-            lines.push(format!("-- {count} before this are not told; `quip history '{room}'` prints them"));
-        }
         for event in room.timeline.events().filter(|event| event.seq > told) {
             let Some(line) = happened(room, event) else { continue };
             let day = dates::day(event.at, &app.zone);

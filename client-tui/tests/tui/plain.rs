@@ -146,27 +146,3 @@ fn what_is_long_is_told_in_part() {
         ["      line 2", "      line 3", "      … 47 more lines; `quip history` prints them"]
     );
 }
-
-#[test]
-fn what_is_left_out_after_a_long_absence_is_said() {
-    for (missed, told_of) in [(40, None), (2_000, Some("1950 events"))] {
-        let mut told = talking();
-        told.news();
-        told.world.lose(3_000);
-        for n in 0..missed {
-            told.world.said(1, MIDNIGHT + 2 * HOUR + n, "bob", "missed");
-        }
-        told.world.connect();
-        let lines = told.news();
-        let said = told_of.map(|count| {
-            format!("-- {count} before this are not told; `quip history '#general'` prints them")
-        });
-        let gap = lines.iter().find(|line| line.contains("not told"));
-        assert_eq!(gap, said.as_ref(), "{missed}");
-        assert_eq!(
-            lines.iter().filter(|line| line.ends_with("bob: missed")).count(),
-            missed.min(50) as usize
-        );
-        assert!(told.news().is_empty(), "{missed}: once");
-    }
-}
