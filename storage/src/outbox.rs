@@ -36,12 +36,6 @@ pub enum OutboxError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// It failed before.
-    #[error("the outbox {} failed before; start again to use it", path.display())]
-    Failed {
-        /// The file.
-        path: PathBuf,
-    },
 }
 
 /// Something to deliver.
@@ -145,8 +139,9 @@ impl Contents {
 #[derive(Debug)]
 pub struct Outbox {
     path: PathBuf,
-    /// `None` once something failed: nothing more is written behind what may be half there.
+    /// `None` once something failed: what may be half there is cut off before more is written.
     file: Option<File>,
+    /// What is written and was not said to have failed.
     bytes: u64,
     contents: Contents,
 }
@@ -171,7 +166,7 @@ impl Outbox {
         if damaged || contents.dead > MOST_DEAD {
             rewrite(&path, &contents).map_err(|error| failed("write", error))?;
         }
-        let opened = open_file(&path, (!damaged && contents.dead <= MOST_DEAD).then_some(end));
+        let opened = open_file(&path, (!damaged && contents.dead <= MOST_DEAD).then_some(end as u64));
         let (file, bytes) = opened.map_err(|error| failed("open", error))?;
         Ok(Outbox { path, file: Some(file), bytes, contents })
     }
@@ -221,7 +216,10 @@ impl Outbox {
     /// # Errors
     /// When that can't be written.
     pub fn read(&mut self, room: RoomId, seq: Seq) -> Result<(), OutboxError> {
-        self.note(Record::Read(room, seq))
+        match self.contents.marks.get(&room) {
+            Some(mark) if *mark >= seq => Ok(()),
+            _ => self.note(Record::Read(room, seq)),
+        }
     }
 
     /// The server was told that the room is read up to `seq`.
@@ -244,13 +242,12 @@ impl Outbox {
     }
 
     fn append(&mut self, record: &Record, durable: bool) -> Result<(), OutboxError> {
-        let Some(file) = &mut self.file else { return Err(OutboxError::Failed { path: self.path.clone() }) };
         let bytes = framed(record);
-        let mut written = file.write_all(&bytes);
-        if durable {
-            written = written.and_then(|()| file.sync_data());
-        }
-        match written {
+        let write = |file: &mut File| {
+            file.write_all(&bytes)?;
+            if durable { file.sync_data() } else { Ok(()) }
+        };
+        match self.file().and_then(write) {
             Ok(()) => self.bytes += bytes.len() as u64,
             Err(source) => {
                 // What was said not to be kept must not turn up at the next start.
@@ -260,6 +257,15 @@ impl Outbox {
             }
         }
         Ok(())
+    }
+
+    /// The file, opened again if it failed: a disk that was full need not be.
+    fn file(&mut self) -> io::Result<&mut File> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => open_file(&self.path, Some(self.bytes))?.0,
+        };
+        Ok(self.file.insert(file))
     }
 
     fn cut(&mut self, bytes: u64) -> Result<(), OutboxError> {
@@ -318,15 +324,13 @@ fn framed(record: &Record) -> Vec<u8> {
 }
 
 /// Opens the file for appending, after cutting it off at `end`.
-fn open_file(path: &Path, end: Option<usize>) -> io::Result<(File, u64)> {
+fn open_file(path: &Path, end: Option<u64>) -> io::Result<(File, u64)> {
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(path)?;
-    if let Some(end) =
-        end.map(|end| end as u64).filter(|end| file.metadata().is_ok_and(|now| now.len() > *end))
-    {
+    if let Some(end) = end.filter(|end| file.metadata().is_ok_and(|now| now.len() > *end)) {
         file.set_len(end)?;
     }
     file.sync_all()?;
@@ -352,4 +356,39 @@ fn rewrite(path: &Path, contents: &Contents) -> io::Result<()> {
 fn set_aside(path: &Path) -> io::Result<()> {
     let seconds = Timestamp::now().0 / 1_000;
     fs::copy(path, path.with_added_extension(format!("broken-{seconds}"))).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use quip_protocol::{MessageKind, SafeText};
+
+    use super::*;
+
+    fn entry(number: u8) -> Entry {
+        let target: Target = "#ops".parse().unwrap();
+        let (id, text) = (MessageId::from_bytes([number; 16]), SafeText::new("words"));
+        let request =
+            Request::Post { target: target.clone(), id, kind: MessageKind::Plain, text, reply_to: None };
+        Entry { target, at: Timestamp(1), request }
+    }
+
+    /// As after a full disk: what fails is not kept, not even the half of it that was written, and what comes then is.
+    #[test]
+    fn after_a_failure_it_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("outbox");
+        let mut outbox = Outbox::open(&path).unwrap();
+        outbox.add(entry(1)).unwrap();
+        // Nothing can be written, nor cut off.
+        outbox.file = Some(File::open(&path).unwrap());
+        assert!(matches!(outbox.add(entry(2)), Err(OutboxError::Io { .. })));
+        let half = &framed(&Record::Added(entry(2)))[..20];
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(half).unwrap();
+        outbox.add(entry(3)).unwrap();
+        let both = [entry(1), entry(3)];
+        assert!(outbox.kept().iter().map(|kept| &kept.entry).eq(&both));
+        drop(outbox);
+        assert!(Outbox::open(&path).unwrap().kept().iter().map(|kept| &kept.entry).eq(&both));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was damaged");
+    }
 }

@@ -173,6 +173,20 @@ fn what_is_damaged_in_between_costs_nothing_else() {
 }
 
 #[test]
+fn a_marker_that_is_kept_is_not_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("outbox");
+    let mut outbox = Outbox::open(&path).unwrap();
+    outbox.read(RoomId(1), Seq(5)).unwrap();
+    let bytes = fs::metadata(&path).unwrap().len();
+    for seq in [5, 4, 5] {
+        outbox.read(RoomId(1), Seq(seq)).unwrap();
+    }
+    assert_eq!(fs::metadata(&path).unwrap().len(), bytes);
+    assert_eq!(outbox.marks().collect::<Vec<_>>(), [(RoomId(1), Seq(5))]);
+}
+
+#[test]
 fn many_that_were_delivered_leave_a_small_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("outbox");

@@ -54,6 +54,15 @@ impl Composer {
         self.text.is_empty()
     }
 
+    /// It is about nothing any more if it was about a message behind `keep`; whether it was.
+    pub fn let_go_behind(&mut self, keep: Seq) -> bool {
+        let gone = matches!(self.about, About::Reply(seq) | About::Edit(seq) if seq > keep);
+        if gone {
+            self.about = About::New;
+        }
+        gone
+    }
+
     /// Writes `text` instead, with the cursor at its end.
     pub fn set(&mut self, text: &str) {
         self.text = SafeText::new(text).as_str().to_owned();

@@ -320,6 +320,7 @@ impl App {
     fn leave(&mut self) {
         (self.completion, self.prompt, self.sheet, self.jump) = (None, None, None, None);
         (self.prefixed, self.peeking, self.quit_asked) = (false, false, false);
+        self.picked = None;
         if let Some(room) = self.rooms.current_mut() {
             (room.unread_line, room.selected) = (None, None);
         }

@@ -335,7 +335,8 @@ impl App {
             Command::Members => {
                 let room = &self.current()?.summary;
                 let (id, target) = (room.id, room.target.clone());
-                self.asked_members = Some(id);
+                // Without a connection nothing comes, and what comes by itself later is not to be shown so.
+                self.asked_members = self.is_up().then_some(id);
                 Request::WhoIsAway { target, after: None }
             }
             Command::Unread => {

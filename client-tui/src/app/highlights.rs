@@ -12,6 +12,9 @@ use quip_protocol::Timestamp;
 pub const LONGEST: usize = 16 * 1024;
 /// So much code is kept with its words, in bytes: more than a screen has.
 const KEPT: usize = 1024 * 1024;
+/// Most blocks that wait to be asked for: more than a screen has. What is not in sight is laid out too, and asked for by
+/// nobody.
+const MOST_SEEN: usize = 256;
 /// What was asked for is asked for again after this long, in milliseconds: whoever reads it may have failed.
 const AGAIN_MS: u64 = 10_000;
 
@@ -60,7 +63,11 @@ impl Highlights {
         if let Some(words) = self.known.get(block) {
             return words.as_deref();
         }
-        self.seen.borrow_mut().insert(block.into());
+        let mut seen = self.seen.borrow_mut();
+        if seen.len() < MOST_SEEN {
+            seen.insert(block.into());
+        }
+        drop(seen);
         // A message that grows is the one before with more behind it: it does not lose its colours with every line.
         let before = (Bound::Unbounded, Bound::Excluded(block));
         let (start, words) = self.known.range::<str, _>(before).next_back()?;
@@ -155,6 +162,16 @@ mod tests {
         }
         assert!(highlights.bytes <= KEPT && highlights.known.len() == KEPT / LONGEST);
         assert_eq!(highlights.order.len(), highlights.known.len());
+    }
+
+    #[test]
+    fn what_nobody_asks_for_is_bounded() {
+        let mut highlights = Highlights::default();
+        let block = |number: usize| format!("rs\n{number}");
+        assert!((0..10 * MOST_SEEN).all(|number| highlights.of(&block(number)).is_none()));
+        assert_eq!(highlights.wanted(NOW).len(), MOST_SEEN);
+        assert_eq!(highlights.of(&block(10 * MOST_SEEN)), None);
+        assert_eq!(highlights.wanted(NOW), [block(10 * MOST_SEEN)], "what is painted next is asked for next");
     }
 
     #[test]

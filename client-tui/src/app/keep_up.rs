@@ -5,9 +5,9 @@ use quip_protocol::Timestamp;
 use quip_protocol::frame::{PageFrom, Request};
 
 use super::scroll::Scroll;
-use super::{App, Effect, LARGE_PAGE, MEMBERS_EVERY_MS, PAGE, scroll};
+use super::{App, Effect, LARGE_PAGE, MEMBERS_EVERY_MS, PAGE, panes, scroll};
 
-/// The read marker of a room moves at most this often, in milliseconds.
+/// The read marker of the room that is seen moves at most this often, in milliseconds.
 const MARK_EVERY_MS: u64 = 1_000;
 
 impl App {
@@ -16,6 +16,7 @@ impl App {
         if !self.is_up() && !self.local {
             return;
         }
+        self.watch_again();
         self.fetch_newer();
         if looks_above {
             self.fetch_older();
@@ -76,16 +77,16 @@ impl App {
             return;
         }
         room.read_to(seen);
-        if seen > room.marked && now >= room.marked_at.plus_ms(MARK_EVERY_MS) {
-            room.marked = seen;
-            room.marked_at = now;
-            self.effects.push(Effect::Mark { room: room.summary.id, seq: seen });
+        if now >= room.marked_at.plus_ms(MARK_EVERY_MS) {
+            self.tell_read();
         }
     }
 
     fn ask_members(&mut self) {
-        let (now, seen) = (self.now, self.panes().members.is_some());
-        let Some(room) = self.rooms.current_mut().filter(|room| seen || (room.is_direct() && !room.held))
+        // Not by the whole division of the screen: that follows from all that is written, and this is asked with every
+        // event.
+        let (now, seen) = (self.now, panes::shows_members(self.size.0));
+        let Some(room) = self.rooms.current_mut().filter(|room| !room.held && (seen || room.is_direct()))
         else {
             return;
         };
@@ -95,6 +96,33 @@ impl App {
             room.members.asked_at = now;
             let target = room.summary.target.clone();
             self.ask(Request::WhoIsAway { target, after: None });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quip_protocol::Event;
+
+    use super::super::{Connection, Input, text};
+    use crate::cli::pages::tests::message;
+    use crate::shell::local::tests::{ROOM, reader};
+
+    /// What is written may be 256 KiB, and events come ten in a millisecond.
+    #[test]
+    fn an_event_costs_the_same_whatever_is_being_written() {
+        for columns in [80, 120] {
+            let mut app = reader();
+            let now = app.now;
+            app.handle(Input::Resize { columns, rows: 24 }, now);
+            app.connection = Connection::Up;
+            app.handle(Input::Paste("some words ".repeat(10_000)), now);
+            let before = text::wrapped();
+            for seq in 4..104 {
+                app.handle(Input::Event(Event { room: ROOM, ..message(seq, "words") }), now);
+            }
+            assert_eq!(app.rooms.current().map(|room| room.timeline.last().0), Some(103));
+            assert_eq!(text::wrapped() - before, 0, "{columns}");
         }
     }
 }

@@ -1,13 +1,30 @@
 //! Messages that the server had and lost: its log was repaired, and they did not come again. They stay, marked, where
-//! they stood. Imports `rows`.
+//! they stood. Imports `rows` and the prompt.
 
-use quip_protocol::{Event, RoomId};
+use quip_protocol::{Event, RoomId, Seq};
 
+use super::prompt::{Deed, Kind, Prompt};
 use super::rows::{Ink, Layout, Row};
 use super::said::Said;
 use super::{App, dates};
 
 impl App {
+    /// Behind `keep` the places of a room are given anew: what the user was about to do with a message there would be
+    /// done to another one.
+    pub(super) fn let_go_behind(&mut self, id: RoomId, keep: Seq) {
+        let here = self.rooms.current_id() == Some(id);
+        let Some(room) = self.rooms.get_mut(id) else { return };
+        room.selected.take_if(|seq| *seq > keep);
+        let let_go = if here { &mut self.composer } else { &mut room.draft }.let_go_behind(keep);
+        let asked = |prompt: &mut Prompt| matches!(prompt.kind, Kind::Sure(Deed::Delete { room, seq, .. }, _) if room == id && seq > keep);
+        if self.prompt.take_if(asked).is_some() || let_go {
+            let target = &room.summary.target;
+            let what =
+                format!("the server lost messages of {target}; the one you were at may be another now");
+            self.complain(what);
+        }
+    }
+
     /// Takes the messages of a room that are lost; sorted by their old places.
     pub(super) fn lost(&mut self, id: RoomId, lost: Vec<Event>) {
         let Some(room) = self.rooms.get_mut(id) else { return };

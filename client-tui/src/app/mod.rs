@@ -48,6 +48,7 @@ pub mod status;
 pub mod text;
 pub mod timeline;
 mod typing;
+mod watching;
 pub mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -168,6 +169,8 @@ pub struct App {
     picked: Option<MessageId>,
     limits: Option<Limits>,
     inbox_watched: bool,
+    /// Something could not be watched, or the rooms not be listed: it is tried again then.
+    watch_at: Option<Timestamp>,
     /// The newest notice that was taken when this began.
     inbox: Option<Cursor>,
     /// What came of the notices up to here is in the list of rooms that was asked for after them.
@@ -247,6 +250,7 @@ impl App {
             picked: None,
             limits: None,
             inbox_watched: false,
+            watch_at: None,
             inbox: None,
             inbox_told: Seq::ZERO,
             older: older::Older::default(),
@@ -319,9 +323,12 @@ impl App {
             Input::Paste(text) => self.paste(&text),
             Input::Line(text) => self.line(&text),
             Input::Resize { columns, rows } => self.size = (columns, rows),
-            Input::Tick => {}
+            Input::Tick => self.tell_read_again(),
             Input::Mouse { what, x, y } => self.mouse(what, x, y),
-            Input::Focus(focused) => self.focused = focused,
+            Input::Focus(focused) => {
+                self.focused = focused;
+                self.tell_read();
+            }
             Input::Composed(_) => self.outside(input),
             Input::Highlighted { block, words } => self.highlights.learn(&block, words),
             other => self.network(other),
@@ -422,6 +429,9 @@ impl App {
         if self.rooms.current_id() == Some(id) || self.rooms.get(id).is_none() {
             return;
         }
+        self.tell_read();
+        // Whoever goes elsewhere meanwhile is not fetched back.
+        self.going = None;
         self.peeking = false;
         self.picked = None;
         let mut composer = std::mem::take(&mut self.composer);

@@ -1,6 +1,6 @@
 //! What comes from the server.
 
-use quip_protocol::frame::{PageFrom, Reply, Request, WatchState, Welcome};
+use quip_protocol::frame::{PageFrom, Reply, Request, Welcome};
 use quip_protocol::room::RoomSummary;
 use quip_protocol::{
     Cursor, ErrorCode, Event, EventBody, Receipt, Refusal, RoomId, ServerLink, Target, Timestamp,
@@ -82,12 +82,7 @@ impl App {
                 room.retry_at = Timestamp::default();
             }
         }
-        // Notices first, so that no room that is entered while the rooms are listed is missed.
-        if self.inbox_watched {
-            self.ask(Request::Rooms { after: None });
-        } else {
-            self.ask(Request::WatchInbox { from: self.inbox });
-        }
+        self.begin_watching();
     }
 
     fn event(&mut self, event: Event) {
@@ -121,6 +116,7 @@ impl App {
     }
 
     fn reset(&mut self, id: RoomId, keep: Cursor) {
+        self.let_go_behind(id, keep.seq);
         let Some(room) = self.rooms.get_mut(id) else { return };
         room.timeline.truncate(keep.seq);
         room.lost.clear();
@@ -134,14 +130,6 @@ impl App {
         }
     }
 
-    fn unwatched(&mut self, id: RoomId, refusal: &Refusal) {
-        if let Some(room) = self.rooms.get(id) {
-            let name = room.summary.target.clone();
-            self.say(format!("{name}: {refusal}"));
-        }
-        self.forget(id);
-    }
-
     pub(super) fn forget(&mut self, id: RoomId) {
         let place = self.rooms.place();
         let was_current = self.rooms.current_id() == Some(id);
@@ -149,14 +137,18 @@ impl App {
         if let Some(room) = self.rooms.remove(id) {
             self.history.push(room.draft.text());
         }
+        self.bring_no_more(id);
         if was_current {
             let text = self.composer.take();
             self.history.push(&text);
+            // It was for what was written.
+            self.completion = None;
             let place = place.unwrap_or(0).min(self.rooms.listed().len().saturating_sub(1));
             if let Some(next) = self.rooms.at(place) {
                 self.show(next);
             }
         }
+        self.give_back_strays();
     }
 
     fn page(&mut self, id: RoomId, from: PageFrom, events: Vec<Event>, head: Cursor) {
@@ -227,7 +219,8 @@ impl App {
 
     fn refused(&mut self, id: quip_protocol::MessageId, refusal: &Refusal) {
         let Some(delivery) = self.outbox.refuse(id, refusal) else {
-            return self.complain(format!("not sent: {refusal}"));
+            self.complain(format!("not sent: {refusal}"));
+            return self.give_back_strays();
         };
         self.effects.push(Effect::Forget(id));
         // The text of a refused edit can be had back with Ctrl+P.
@@ -242,6 +235,11 @@ impl App {
     }
 
     fn failed(&mut self, request: &Request, why: &Failure) {
+        let watches =
+            matches!(request, Request::WatchInbox { .. } | Request::Watch { .. } | Request::Rooms { .. });
+        if let (true, Failure::Unanswered(_)) = (watches, why) {
+            self.watch_again_in(AGAIN_MS);
+        }
         match request {
             Request::WatchInbox { from: Some(_) } if is_bad_cursor(why) => {
                 // It begins anew; the list of rooms tells what came of what is not known now.
@@ -250,7 +248,6 @@ impl App {
             }
             Request::WatchInbox { .. } => self.ask(Request::Rooms { after: None }),
             Request::Watch { rooms } => {
-                // Tried again with the next connection.
                 for (id, _) in rooms {
                     if let Some(room) = self.rooms.get_mut(*id) {
                         room.watched = false;
@@ -258,8 +255,15 @@ impl App {
                 }
             }
             Request::Open { target } => {
+                // Whoever opens it later is not taken there.
+                self.going.take_if(|going| going == target);
                 self.complain(why.text());
                 self.let_go(target, why);
+            }
+            Request::WhoIsAway { target: Target::Direct(name), .. }
+                if self.asked_account.take_if(|account| account.name == *name).is_some() =>
+            {
+                self.complain(why.text());
             }
             // Asked by itself, and again when the time comes.
             Request::Members { .. } | Request::WhoIsAway { .. } if self.asked_members.is_none() => {}
@@ -323,77 +327,6 @@ impl App {
                 self.say(format!("invited {}", names.join(", ")));
             }
             _ => {}
-        }
-    }
-
-    fn listed(&mut self, after: Option<RoomId>, rooms: Vec<RoomSummary>, more: bool) {
-        if after.is_none() {
-            self.listing.clear();
-        }
-        let last = rooms.last().map(|room| room.id);
-        self.listing.extend(rooms);
-        if let (true, Some(last)) = (more, last) {
-            return self.ask(Request::Rooms { after: Some(last) });
-        }
-        let listing = std::mem::take(&mut self.listing);
-        let first = !std::mem::replace(&mut self.listed_once, true);
-        let gone: Vec<RoomId> = self
-            .rooms
-            .listed()
-            .map(|(id, _)| id)
-            .filter(|id| listing.iter().all(|room| room.id != *id))
-            .filter(|id| self.rooms.get(*id).is_none_or(|room| !room.held))
-            .collect();
-        gone.into_iter().for_each(|id| self.forget(id));
-        for room in listing {
-            self.rooms.put(room);
-        }
-        // A room that is shown since before the server answered.
-        if let (true, Some(room)) = (first, self.rooms.current_mut())
-            && room.summary.unread > 0
-        {
-            room.unread_line = Some(room.summary.read);
-        }
-        self.watch();
-        let held: Vec<Target> = self.rooms.held().cloned().collect();
-        held.into_iter().for_each(|target| self.ask(Request::Open { target }));
-        if self.rooms.current_id().is_none()
-            && let Some(first) = self.rooms.next_needy().or_else(|| self.rooms.at(0))
-        {
-            self.show(first);
-        }
-    }
-
-    fn enter_room(&mut self, summary: RoomSummary) {
-        self.rooms.put(summary);
-        self.watch();
-    }
-
-    /// Watches every room that is not watched yet, from what is known of it: the one that is seen first.
-    fn watch(&mut self) {
-        let current = self.rooms.current_id();
-        let ids: Vec<RoomId> = self.rooms.listed().map(|(id, _)| id).collect();
-        let (seen, others): (Vec<RoomId>, Vec<RoomId>) = ids.into_iter().partition(|id| Some(*id) == current);
-        for ids in [seen, others] {
-            let mut new = Vec::new();
-            for id in ids {
-                if let Some(room) = self.rooms.get_mut(id).filter(|room| !room.watched && !room.held) {
-                    room.watched = true;
-                    room.caught.get_or_insert(room.summary.head);
-                    new.push((id, room.caught));
-                }
-            }
-            if !new.is_empty() {
-                self.ask(Request::Watch { rooms: new });
-            }
-        }
-    }
-
-    fn watching(&mut self, states: Vec<WatchState>) {
-        for state in states {
-            if let WatchState::Refused { room, refusal } = state {
-                self.unwatched(room, &refusal);
-            }
         }
     }
 

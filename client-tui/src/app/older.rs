@@ -71,15 +71,20 @@ impl App {
         best.map(|(id, _)| id)
     }
 
+    /// A room that is gone: nothing comes of what was asked for it.
+    pub(super) fn bring_no_more(&mut self, id: RoomId) {
+        self.older.asked.take_if(|asked| *asked == id);
+    }
+
     pub(super) fn brought(&mut self, id: RoomId, whole: Seq) {
-        self.older.asked = None;
+        self.bring_no_more(id);
         if let Some(room) = self.rooms.get_mut(id) {
             room.whole = Some(whole);
         }
     }
 
     pub(super) fn not_brought(&mut self, id: RoomId, why: &Failure) {
-        self.older.asked = None;
+        self.bring_no_more(id);
         let wait = match why {
             Failure::Unanswered(_) => AGAIN_MS,
             Failure::Refused(Refusal { retry_after_ms: Some(ms), .. }) => u64::from(*ms),

@@ -129,6 +129,16 @@ impl Outbox {
         }
     }
 
+    /// Takes out the messages that were refused and have no room (`has_room` says which have one) where they could be
+    /// seen.
+    pub fn strays(&mut self, has_room: impl Fn(&Target) -> bool) -> Vec<Delivery> {
+        let strays =
+            |delivery: &Delivery| matches!(delivery.state, State::Refused(_)) && !has_room(&delivery.target);
+        let (strays, kept): (Vec<Delivery>, Vec<Delivery>) = self.deliveries.drain(..).partition(strays);
+        self.deliveries = kept.into();
+        strays
+    }
+
     /// Takes note of a refusal. A refused message stays until its text is taken back; the rest is taken out and
     /// returned.
     pub fn refuse(&mut self, id: MessageId, refusal: &Refusal) -> Option<Delivery> {

@@ -75,6 +75,11 @@ pub struct Wish {
     pub members: bool,
 }
 
+/// Whether there is room for members.
+pub fn shows_members(columns: u16) -> bool {
+    columns >= MEMBERS_FROM
+}
+
 /// Divides `columns` × `rows`.
 pub fn divide(columns: u16, rows: u16, wish: Wish) -> Panes {
     let Wish { composer: composer_rows, status: status_rows, banner, members } = wish;
@@ -96,7 +101,7 @@ pub fn divide(columns: u16, rows: u16, wish: Wish) -> Panes {
 
     let body_y = u16::from(top) + u16::from(upper);
     let rooms_width = if columns >= ROOMS_FROM { ROOMS_WIDTH } else { 0 };
-    let members_width = if members && columns >= MEMBERS_FROM { MEMBERS_WIDTH } else { 0 };
+    let members_width = if members && shows_members(columns) { MEMBERS_WIDTH } else { 0 };
     let timeline_x = rooms_width + u16::from(rooms_width > 0);
     let timeline_end = columns - members_width - u16::from(members_width > 0);
     let body = |x: u16, width: u16| Pane { x, y: body_y, width, height: free };

@@ -81,6 +81,26 @@ impl App {
         Ok(())
     }
 
+    /// What was refused in a room that the user is not in any more is seen nowhere: Ctrl+P has the texts.
+    pub(super) fn give_back_strays(&mut self) {
+        if !self.listed_once {
+            // The rooms are yet to come.
+            return;
+        }
+        let rooms = &self.rooms;
+        let strays = self.outbox.strays(|target| rooms.find(target).is_some());
+        let Some(Delivery { target, state: State::Refused(refusal), .. }) = strays.last() else { return };
+        let (what, texts) = match strays.len() {
+            1 => ("not sent".to_owned(), "its text"),
+            count => (format!("{count} messages were not sent, the last"), "their texts"),
+        };
+        self.complain(format!("{what} to {target}: {refusal}; Ctrl+P has {texts}"));
+        for stray in strays {
+            self.effects.push(Effect::Forget(stray.id));
+            self.history.push(&stray.text);
+        }
+    }
+
     /// Forgets it; Ctrl+P has its text.
     pub(super) fn drop_refused(&mut self) -> Result<(), String> {
         let delivery = self.take_refused()?;

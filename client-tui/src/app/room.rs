@@ -112,6 +112,7 @@ impl Room {
     pub fn refresh(&mut self, summary: RoomSummary) {
         let newer = summary.head.epoch > self.summary.head.epoch || summary.head.seq >= self.summary.head.seq;
         let read = self.summary.read.max(summary.read);
+        self.marked = self.marked.max(summary.read);
         if newer {
             self.summary = summary;
         } else {

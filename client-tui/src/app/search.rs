@@ -288,8 +288,8 @@ impl App {
 
     /// Shows a message that was looked for; `from` is the server where one was, if it is another.
     pub(super) fn jump_to(&mut self, query: Query, (to, seq): (RoomId, Seq), from: Option<Server>) {
-        if self.rooms.get(to).is_none() {
-            return self.complain("it is in a room that is not among yours any more");
+        if self.is_gone(to) {
+            return;
         }
         let here = self.rooms.current().map(|room| (room.summary.id, room.scroll));
         let (was, from) = match self.jump.take() {
@@ -304,8 +304,20 @@ impl App {
         self.reveal(seq);
     }
 
+    /// Whether there is no such room any more, which is said.
+    fn is_gone(&mut self, room: RoomId) -> bool {
+        let gone = self.rooms.get(room).is_none();
+        if gone {
+            self.complain("it is in a room that is not among yours any more");
+        }
+        gone
+    }
+
     /// Goes to a message, which is fetched if it is not at hand.
     pub(super) fn visit(&mut self, room: RoomId, seq: Seq) {
+        if self.is_gone(room) {
+            return;
+        }
         self.go_to(room, seq);
         if let Some(room) = self.rooms.current_mut() {
             room.selected = Some(seq);
@@ -324,6 +336,7 @@ impl App {
             room.to_bottom();
         }
         match jump.was {
+            (room, _) if self.is_gone(room) => {}
             (room, Scroll::Bottom) => self.show(room),
             (room, at @ Scroll::At { key, .. }) => {
                 self.go_to(room, Seq(key));

@@ -81,6 +81,8 @@ pub fn right_aligned(text: &str, cells: usize) -> String {
 /// Byte ranges of the rows into which `text` falls at `cells` cells a row. There is at least one row; rows break at
 /// spaces and around wide characters, inside a word only if it is longer than a row. Spaces at a row's end hang.
 pub fn wrap(text: &str, cells: usize) -> Vec<Range<usize>> {
+    #[cfg(test)]
+    WRAPPED.set(WRAPPED.get() + text.len());
     let mut rows = Vec::new();
     let mut start = 0;
     for line in text.split('\n') {
@@ -154,6 +156,17 @@ pub fn word_right(text: &str, at: usize) -> usize {
     let trimmed = right.trim_start_matches(|c: char| !c.is_alphanumeric());
     let rest = trimmed.trim_start_matches(char::is_alphanumeric);
     snap(text, text.len() - rest.len())
+}
+
+#[cfg(test)]
+thread_local! {
+    static WRAPPED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// Bytes that this thread has parted into rows.
+#[cfg(test)]
+pub(crate) fn wrapped() -> usize {
+    WRAPPED.get()
 }
 
 #[cfg(test)]

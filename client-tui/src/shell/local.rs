@@ -12,7 +12,8 @@ use std::time::Duration;
 use quip_protocol::frame::{PageFrom, Reply, Request};
 use quip_protocol::room::RoomSummary;
 use quip_protocol::{
-    AccountName, Cursor, ErrorCode, Event, MessageId, Refusal, RoomId, SafeLine, Seq, Target, Timestamp,
+    AccountName, Cursor, ErrorCode, Event, MessageId, Notice, NoticeBody, Refusal, RoomId, SafeLine, Seq,
+    Target, Timestamp,
 };
 use quip_storage::outbox::{self, Entry, Kept};
 use quip_storage::{Copied, DataDir, Outbox, Replica, ReplicaError};
@@ -85,6 +86,10 @@ impl Local {
             Input::Receipt(receipt) => self.outbox.end(receipt.id),
             Input::Refused { id, refusal } => self.outbox.refused(*id, refusal.clone()),
             Input::Marked { room, seq } => self.outbox.told(*room, *seq),
+            // What was read before that is not to be told after it.
+            Input::Notice(Notice { body: NoticeBody::Unread { room, .. }, .. }) => {
+                self.outbox.told(*room, Seq(u64::MAX))
+            }
             _ => Ok(()),
         };
         if let Err(error) = done {
@@ -224,6 +229,10 @@ impl Local {
     /// Writes everything down and lets go; what takes too long is left.
     pub fn close(mut self, app: &App) {
         self.keep_rooms(app);
+        // The rooms are kept as read; the server is told with the next start.
+        for (room, seq) in app.untold() {
+            self.warned(|outbox| outbox.read(room, seq));
+        }
         self.job(Job::End);
         let Local { search, ending, ended, .. } = self;
         ending.store(true, Ordering::Relaxed);
@@ -300,4 +309,77 @@ pub fn page_failed(asked: &Effect) -> Option<Input> {
 pub fn id_of(request: &Request) -> MessageId {
     // The app delivers nothing that has none.
     outbox::id(request).unwrap_or_else(|| MessageId::from_bytes([0; 16]))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use quip_protocol::RoomKind;
+
+    use super::*;
+    use crate::app::Setup;
+    use crate::cli::pages::tests::message;
+
+    pub(crate) const ROOM: RoomId = RoomId(7);
+
+    fn opened(dir: &Path) -> Local {
+        Local::open(dir).unwrap().0
+    }
+
+    fn marks(dir: &Path) -> Vec<(RoomId, Seq)> {
+        Outbox::open(dir.join("outbox")).unwrap().marks().collect()
+    }
+
+    /// Somebody who looks at the newest of three messages, and has told of one.
+    pub(crate) fn reader() -> App {
+        let new_id = Box::new(|| MessageId::from_bytes([1; 16]));
+        let setup = Setup { server: "quip://here".to_owned(), zone: jiff::tz::TimeZone::UTC, new_id };
+        let now = Timestamp(1_000_000);
+        let mut app = App::new(setup, now);
+        let summary = RoomSummary {
+            id: ROOM,
+            target: "#ops".parse().unwrap(),
+            kind: RoomKind::Public,
+            topic: SafeLine::default(),
+            archived: false,
+            role: None,
+            members: 2,
+            head: Cursor::default(),
+            active_at: now,
+            read: Seq::ZERO,
+            unread: 0,
+            mentions: 0,
+        };
+        let room = Copied { summary, cursor: None, whole: None };
+        app.handle(Input::Local(Ok(Loaded { rooms: vec![room], ..Loaded::default() })), now);
+        for seq in 1..=3 {
+            let event = Event { room: ROOM, ..message(seq, "words") };
+            let head = Cursor { epoch: event.epoch, seq: event.seq };
+            let from = PageFrom::Latest;
+            app.handle(Input::Page { room: ROOM, from, events: vec![event], head }, now);
+        }
+        app
+    }
+
+    #[test]
+    fn what_was_read_last_is_kept_to_be_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let app = reader();
+        assert_eq!(app.untold().collect::<Vec<_>>(), [(ROOM, Seq(3))]);
+        opened(dir.path()).close(&app);
+        assert_eq!(marks(dir.path()), [(ROOM, Seq(3))]);
+    }
+
+    #[test]
+    fn what_was_read_before_it_was_marked_unread_is_not_told_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let app = reader();
+        let mut local = opened(dir.path());
+        let mark = Effect::Mark { room: ROOM, seq: Seq(3) };
+        assert!(local.perform(mark, &app, Timestamp(1)).is_ok_and(|left| left.is_none()), "not connected");
+        assert_eq!(marks(dir.path()), [(ROOM, Seq(3))]);
+        let (seq, at) = (Seq(1), Timestamp(1));
+        let body = NoticeBody::Unread { room: ROOM, seq: Seq(2) };
+        local.note(&Input::Notice(Notice { seq, epoch: quip_protocol::Epoch::FIRST, at, body }));
+        assert_eq!(marks(dir.path()), []);
+    }
 }

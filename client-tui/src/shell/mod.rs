@@ -3,7 +3,7 @@
 mod background;
 mod copy;
 mod face;
-mod local;
+pub(crate) mod local;
 mod mentions;
 mod merges;
 mod network;

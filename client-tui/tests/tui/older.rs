@@ -127,6 +127,26 @@ fn what_does_not_come_is_asked_for_later_or_not_at_all() {
 }
 
 #[test]
+fn a_room_that_goes_holds_up_no_other() {
+    let mut world = kept(Keep::All);
+    world.connect();
+    assert_eq!(asked(&world), [(1, 991, 1)]);
+    world.wanted.clear();
+    // What was asked for it is thrown away when it comes.
+    let refusal = Refusal::new(ErrorCode::Removed, "you were removed");
+    world.input(Input::Unwatched { room: RoomId(1), refusal });
+    assert_eq!(asked(&world), [(3, 1_001, 1)]);
+    let late = Input::NotBrought { room: RoomId(1), why: Failure::Unanswered(SafeLine::new("gone")) };
+    for late in [Input::Brought { room: RoomId(1), whole: Seq(500) }, late] {
+        world.wanted.clear();
+        world.input(late);
+        world.pass(5_000);
+        assert_eq!(asked(&world), [], "one at a time");
+    }
+    assert_eq!(brought(&mut world, 3, 1), Some((2, 1_001, 1)));
+}
+
+#[test]
 fn a_log_that_was_repaired_is_looked_at_again() {
     let mut world = kept(Keep::All);
     world.connect();

@@ -385,6 +385,17 @@ fn plain_mode_tells_of_all_servers() {
 }
 
 #[test]
+fn a_refused_message_is_not_selected_any_more_when_one_comes_back() {
+    let mut servers = connected();
+    servers.worlds[0].refuse = Some(Refusal::new(ErrorCode::Forbidden, "you may not write here"));
+    servers.keys("a thought<Enter><A-k>");
+    assert!(servers.desk.app(HOME).is_refused_selected());
+    servers.keys("/server work<Enter>/server home<Enter>done");
+    assert_eq!(servers.desk.app(HOME).composer().text(), "done", "d does not drop it");
+    assert!(!servers.wanted.iter().any(|(_, effect)| matches!(effect, Effect::Forget(_))));
+}
+
+#[test]
 fn tiny_terminals() {
     let mut servers = connected();
     for columns in 0..90 {
