@@ -3,6 +3,7 @@
 
 mod colours;
 mod harness;
+mod holes;
 mod hostile;
 mod local;
 mod logic;
@@ -13,6 +14,7 @@ mod presence;
 mod prompts;
 mod random;
 mod reading;
+mod runs;
 mod screens;
 mod search;
 mod servers;
