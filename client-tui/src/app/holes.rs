@@ -97,7 +97,11 @@ impl App {
             (room.filling, room.retry_at) = (Some(hole), Timestamp::default());
         }
         if !up {
-            let them = if hole.count() == 1 { "1 event is" } else { &format!("{} events are", grouped(hole.count())) };
+            let them = if hole.count() == 1 {
+                "1 event is"
+            } else {
+                &format!("{} events are", grouped(hole.count()))
+            };
             self.say(format!("offline: {them} fetched when the server answers"));
         }
     }

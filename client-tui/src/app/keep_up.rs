@@ -31,7 +31,8 @@ impl App {
         if room.fetching || now < room.retry_at || room.held {
             return;
         }
-        let newest = room.missing().map(|from| (from, if from == PageFrom::Latest { PAGE } else { LARGE_PAGE }));
+        let newest =
+            room.missing().map(|from| (from, if from == PageFrom::Latest { PAGE } else { LARGE_PAGE }));
         if let Some((from, limit)) = newest.or_else(|| self.hole_page(looks)) {
             self.fetch_page(from, limit);
         }

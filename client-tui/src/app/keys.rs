@@ -7,8 +7,8 @@ use super::complete::Completion;
 use super::composer::{Composer, TooMuch};
 use super::desk::Beside;
 use super::keymap::{self, Action};
-use super::scroll::{self, Scroll};
 use super::room::Goal;
+use super::scroll::{self, Scroll};
 use super::{About, App, Code, Effect, Key, PAGE, Sheet, panes};
 
 impl App {

@@ -189,7 +189,8 @@ impl App {
         if !news && (room.missing().is_some() || from != PageFrom::Latest) {
             room.retry_at = self.now.plus_ms(AGAIN_MS);
         }
-        let is_amendment = |seq: &Seq| room.timeline.at(*seq).is_some() && room.timeline.message(*seq).is_none();
+        let is_amendment =
+            |seq: &Seq| room.timeline.at(*seq).is_some() && room.timeline.message(*seq).is_none();
         // What was the first of a hole need not be a message.
         room.selected = room.selected.filter(|seq| !is_amendment(seq));
         if seen {
@@ -207,7 +208,8 @@ impl App {
             Failure::Unanswered(_) => self.now.plus_ms(AGAIN_MS),
             Failure::Refused(_) => Timestamp(u64::MAX),
         };
-        let asked = room.filling.is_some() || room.goal.is_some_and(|goal| room.timeline.at(goal.seq).is_none());
+        let asked =
+            room.filling.is_some() || room.goal.is_some_and(|goal| room.timeline.at(goal.seq).is_none());
         if room.goal.is_some() && !room.timeline.is_loaded() {
             room.selected = None;
             room.to_bottom();

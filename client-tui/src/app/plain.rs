@@ -142,7 +142,8 @@ impl Narrator {
 
 /// That something is missing between what was told and an event.
 fn hole_line(room: &Room, seq: Seq, told: Seq) -> Option<String> {
-    let hole = room.timeline.hole(Seq(seq.0.checked_sub(1)?), room.upto()).filter(|hole| hole.first > told)?;
+    let hole =
+        room.timeline.hole(Seq(seq.0.checked_sub(1)?), room.upto()).filter(|hole| hole.first > told)?;
     Some(format!("-- … {} missing; `quip history` prints them", holes::grouped(hole.count())))
 }
 

@@ -11,8 +11,8 @@ use quip_protocol::{
 
 use super::LARGE_PAGE;
 use super::composer::Composer;
-use super::scroll::Scroll;
 use super::runs::Hole;
+use super::scroll::Scroll;
 use super::timeline::Timeline;
 
 /// Members of a room, as far as they were fetched.

@@ -116,7 +116,11 @@ pub fn down(layout: &Layout<'_>, scroll: Scroll, lines: usize) -> Scroll {
 pub fn to_top(layout: &Layout<'_>, seq: Seq, height: usize) -> (Scroll, bool) {
     let rows = from(layout, seq.0, 0, height + 1);
     let stay = Scroll::At { key: seq.0, line: 0 };
-    if layout.hole(seq.0).is_some() { at(&rows, height, stay) } else { before_hole(layout, rows, height, stay) }
+    if layout.hole(seq.0).is_some() {
+        at(&rows, height, stay)
+    } else {
+        before_hole(layout, rows, height, stay)
+    }
 }
 
 /// So that a row is the window's middle one, if there is enough below; whether there is, or no more comes.

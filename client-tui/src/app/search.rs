@@ -367,7 +367,9 @@ impl App {
             true => scroll::to_top(&layout, goal.seq, height),
             false => scroll::to_middle(&layout, at, height),
         };
-        self.arrive_at(to, (!whole).then_some(Goal { moves: true, ..goal }));
+        // What comes above the top changes what has place below it.
+        let stays = goal.at_top || !whole;
+        self.arrive_at(to, stays.then_some(Goal { moves: true, ..goal }));
     }
 
     fn arrive_at(&mut self, to: Scroll, goal: Option<Goal>) {

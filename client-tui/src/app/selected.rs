@@ -33,7 +33,9 @@ impl App {
     /// Whether a message is selected and nothing is being written: then some letters do something with it.
     pub(crate) fn letters_act(&self) -> bool {
         let is_message = |room: &Room| room.selected.is_some() && room.selected_hole().is_none();
-        self.rooms.current().is_some_and(is_message) && self.composer.is_empty() && self.composer.about == About::New
+        self.rooms.current().is_some_and(is_message)
+            && self.composer.is_empty()
+            && self.composer.about == About::New
     }
 
     /// Whoever writes something new has done with the selected message; commands and `s/old/new/` are about it.

@@ -114,9 +114,8 @@ impl Timeline {
     /// Applies all amendments that are `wanted`, by their targets and their own places, in their order. A reaction is
     /// left out where those behind it are not here: it may have been taken back.
     fn amend_again(&mut self, wanted: impl Fn(Seq, Seq) -> bool) {
-        let sure = |by: &Event| {
-            !matches!(by.body, EventBody::Reacted { .. }) || !self.runs.is_behind_a_hole(by.seq)
-        };
+        let sure =
+            |by: &Event| !matches!(by.body, EventBody::Reacted { .. }) || !self.runs.is_behind_a_hole(by.seq);
         let amends = |by: &&Event| by.body.rewrites().any(|seq| wanted(seq, by.seq)) && sure(by);
         let again: Vec<Event> = self.events().filter(amends).cloned().collect();
         for by in &again {

@@ -222,7 +222,11 @@ impl Copier {
             Ok((events, Some(head))) => {
                 let joins = joins(&events, from);
                 let page = Input::Page { room, from, events, head };
-                if joins { self.tell(page) } else { self.miss(asked, Some(page)) }
+                if joins {
+                    self.tell(page)
+                } else {
+                    self.miss(asked, Some(page))
+                }
                 Ok(())
             }
             Ok((_, None)) => {

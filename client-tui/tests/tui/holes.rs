@@ -73,7 +73,9 @@ fn without_a_network_everything_in_the_copy_is_read_past_its_holes() {
     for _ in 0..60 {
         read.extend(seen(&world));
         let screen = world.screen(80, 24);
-        lines.extend(screen.lines().filter(|line| line.contains("missing")).map(|line| line.trim().to_owned()));
+        lines.extend(
+            screen.lines().filter(|line| line.contains("missing")).map(|line| line.trim().to_owned()),
+        );
         world.keys("<PgUp>");
     }
     let expected = (0..=101).chain(701..=761).chain(1_941..=2_000);
@@ -81,7 +83,10 @@ fn without_a_network_everything_in_the_copy_is_read_past_its_holes() {
     let lines: Vec<&str> = lines.iter().map(|line| &line[line.find('…').unwrap()..]).collect();
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines.iter().any(|line| line.starts_with("… 600 missing · fetched when connected")), "{lines:?}");
-    assert!(lines.iter().any(|line| line.starts_with("… 1,180 missing · fetched when connected")), "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line.starts_with("… 1,180 missing · fetched when connected")),
+        "{lines:?}"
+    );
     let asked = world.wanted.len();
     world.pass(60_000);
     world.keys("<PgDn><PgUp>");
@@ -94,13 +99,18 @@ fn without_a_network_everything_in_the_copy_is_read_past_its_holes() {
 
 #[test]
 fn the_line_fits_at_any_width() {
-    let table = [(10, "… 1,180"), (80, "… 1,180 missing · fetched when connected"), (120, "… 1,180 missing · fetched when connected")];
+    let table = [
+        (10, "… 1,180"),
+        (80, "… 1,180 missing · fetched when connected"),
+        (120, "… 1,180 missing · fetched when connected"),
+    ];
     for (columns, expected) in table {
         let mut world = two_holes();
         world.input(Input::Resize { columns, rows: 24 });
         select_hole(&mut world);
         let screen = world.screen(columns, 24);
-        let line = screen.lines().find(|line| line.contains('…') && line.contains("1,180")).expect("it is seen");
+        let line =
+            screen.lines().find(|line| line.contains('…') && line.contains("1,180")).expect("it is seen");
         assert!(line.contains('▌') && line.contains(expected), "{columns}: {screen}");
     }
 }
@@ -118,7 +128,7 @@ fn enter_fetches_a_hole_and_what_is_read_stays_where_it_is() {
     let before = (lowest(&world), world.screen(80, 24).lines().nth(20).map(str::to_owned));
     world.connect();
     world.pass(100);
-    assert_eq!(holes(&world), [], "what was wanted, and what was near after that");
+    assert!(holes(&world).iter().all(|hole| hole.1 < 761), "{:?}", holes(&world));
     assert_eq!((lowest(&world), world.screen(80, 24).lines().nth(20).map(str::to_owned)), before);
 }
 
@@ -131,13 +141,17 @@ fn a_hole_shrinks_piece_by_piece_and_says_what_is_left() {
     // The server is slow: each page comes when it is told to.
     world.copy.clear();
     world.keys("<Enter>");
+    world.wanted.clear();
     let at = room(&world).scroll;
     let welcome = world_welcome(&world);
     world.input(Input::Up(welcome));
     let mut left = Vec::new();
     while let Some((from, limit)) = asked(&world) {
-        left.extend(holes(&world).first().map(|hole| hole.1 - hole.0 + 1));
-        assert!(world.screen(80, 24).contains("missing · fetching…"), "{}", world.screen(80, 24));
+        let missing = holes(&world)[0].1 - 100;
+        let row = world.app.layout().unwrap().rows(101).remove(0);
+        let line = row.spans.iter().map(|span| span.text.as_str()).collect::<String>().replace(',', "");
+        assert_eq!((line, row.selected), (format!(" … {missing} missing · fetching…"), true));
+        left.push(missing);
         let events = &world.rooms[&ROOM].events;
         let PageFrom::Before(below) = from else { panic!("{from:?}") };
         let end = below.0 as usize - 1;
@@ -162,10 +176,14 @@ fn world_welcome(world: &World) -> frame::Welcome {
     let mut other = World::new();
     other.connect();
     other.now = world.now;
-    other.heard.iter().find_map(|input| match input {
-        Input::Up(welcome) => Some(welcome.clone()),
-        _ => None,
-    }).unwrap()
+    other
+        .heard
+        .iter()
+        .find_map(|input| match input {
+            Input::Up(welcome) => Some(welcome.clone()),
+            _ => None,
+        })
+        .unwrap()
 }
 
 /// Down from the top until the line of a hole is selected.
@@ -208,7 +226,11 @@ fn what_happens_while_one_reads_behind_a_hole() {
     // It comes with the connection, and nothing of the hole between is asked for.
     world.online = true;
     world.says(1, "carl", "something new");
-    world.live(1, "bob", EventBody::Edited { target: Seq(20), id: id(7), text: "mended".into(), drops: None });
+    world.live(
+        1,
+        "bob",
+        EventBody::Edited { target: Seq(20), id: id(7), text: "mended".into(), drops: None },
+    );
     world.live(1, "bob", EventBody::Deleted { target: Seq(720), id: id(8), edits: vec![] });
     let room = world.app.rooms().current().unwrap();
     assert_eq!((seen(&world), room.below), (there, 1));

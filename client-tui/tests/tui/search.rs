@@ -192,7 +192,7 @@ fn what_is_wrong_is_said() {
 }
 
 #[test]
-fn where_nothing_can_be_fetched_one_is_at_the_newest_again() {
+fn what_cannot_be_fetched_now_is_gone_to_when_the_server_answers() {
     let mut world = full();
     world.lose(60_000);
     world.keys("<C-f>like.rs<Enter>");
@@ -203,8 +203,10 @@ fn where_nothing_can_be_fetched_one_is_at_the_newest_again() {
     assert_eq!(asked, Some((RoomId(1), PageFrom::Before(Seq(703)))));
     let why = quip::app::Failure::Unanswered(SafeLine::new("it is not here"));
     world.input(Input::PageFailed { room: RoomId(1), why });
-    assert_eq!(selected(&world), None);
+    let screen = world.screen(80, 24);
+    assert!(screen.contains("it is not here") && screen.contains("▌… 2,951 missing"), "{screen}");
     world.connect();
     world.pass(5_000);
-    assert!(world.screen(80, 24).contains("message number 2999"));
+    assert_eq!(selected(&world), Some(702));
+    assert!(world.screen(80, 24).contains("src/like.rs:42"));
 }
