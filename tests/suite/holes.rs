@@ -25,7 +25,8 @@ fn keep(files: &Path, runs: &[&[Event]]) {
         (old.rooms().unwrap(), old.owner().unwrap().unwrap())
     };
     std::fs::remove_dir_all(&dir).unwrap();
-    std::fs::remove_dir_all(files.join("search")).unwrap();
+    // It is made again, if it was made at all.
+    let _ = std::fs::remove_dir_all(files.join("search"));
     let (new, _) = Replica::open(&dir).unwrap();
     new.set_owner(&owner).unwrap();
     new.put_rooms(&rooms.into_iter().map(|room| room.summary).collect::<Vec<_>>()).unwrap();
@@ -48,13 +49,14 @@ fn texts(events: &[Event]) -> BTreeSet<String> {
 
 /// The rows above what is written and said.
 fn timeline(screen: &str) -> Vec<String> {
-    screen.lines().take(20).map(str::to_owned).collect()
+    screen.lines().take(21).map(str::to_owned).collect()
 }
 
 /// Everything that is seen on the way up to the beginning: what was said, and what is missing.
 fn read_up(terminal: &Terminal) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut said, mut missing) = (BTreeSet::new(), BTreeSet::new());
-    let mut screen = terminal.shows("offline from");
+    let newest = |screen: &str| screen.contains("offline from") && screen.contains("ann joined");
+    let mut screen = terminal.until("the newest", newest);
     loop {
         for line in timeline(&screen) {
             let from = |what: &str| line.find(what).map(|at| line[at..].trim_end().to_owned());
