@@ -11,6 +11,7 @@ mod deleted;
 mod devices;
 mod doors;
 mod full_disk;
+mod holes;
 mod hostile_text;
 mod load;
 mod newcomer;

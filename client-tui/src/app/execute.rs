@@ -142,7 +142,8 @@ impl App {
         let me = self.me.as_ref();
         let newest =
             || room.timeline.newest(|event, _| Some(&event.author) != me).map(|(event, _)| event.seq);
-        room.selected.or_else(newest).ok_or_else(|| "there is no message of anybody else here".to_owned())
+        let found = chosen(room)?.or_else(newest);
+        found.ok_or_else(|| "there is no message of anybody else here".to_owned())
     }
 
     /// Takes the selected or last own message into the composer.
@@ -221,7 +222,7 @@ impl App {
             return Err("the newest message is not delivered yet; Alt+K selects another".to_owned());
         }
         let newest = || room.timeline.newest(|_, _| true).map(|(event, _)| event.seq);
-        let seq = room.selected.or_else(newest).ok_or("there is no message to react to here")?;
+        let seq = chosen(room)?.or_else(newest).ok_or("there is no message to react to here")?;
         let had = self.me.as_ref().is_some_and(|me| {
             room.timeline.message(seq).is_some_and(|(_, message)| message.has_reaction(me, &emoji))
         });
@@ -347,5 +348,13 @@ impl App {
             Command::Rooms => Request::PublicRooms { after: None },
             _ => return Err("that is no request".to_owned()),
         })
+    }
+}
+
+/// What is selected, if it is no hole.
+fn chosen(room: &Room) -> Result<Option<Seq>, Why> {
+    match room.selected_hole() {
+        Some(_) => Err("no message is selected, but a hole: Enter fetches it".to_owned()),
+        None => Ok(room.selected),
     }
 }

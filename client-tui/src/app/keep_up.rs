@@ -5,22 +5,19 @@ use quip_protocol::Timestamp;
 use quip_protocol::frame::{PageFrom, Request};
 
 use super::scroll::Scroll;
-use super::{App, Effect, LARGE_PAGE, MEMBERS_EVERY_MS, PAGE, panes, scroll};
+use super::{App, Effect, LARGE_PAGE, MEMBERS_EVERY_MS, PAGE, panes};
 
 /// The read marker of the room that is seen moves at most this often, in milliseconds.
 const MARK_EVERY_MS: u64 = 1_000;
 
 impl App {
     /// What follows from how things are: pages to fetch, markers to move, members to ask for.
-    pub(super) fn keep_up(&mut self, looks_above: bool) {
+    pub(super) fn keep_up(&mut self, looks: bool) {
         if !self.is_up() && !self.local {
             return;
         }
         self.watch_again();
-        self.fetch_newer();
-        if looks_above {
-            self.fetch_older();
-        }
+        self.fetch(looks);
         self.mark_read();
         // Those of another server than the one in sight nobody sees.
         if self.is_up() && (self.focused || !self.beside) {
@@ -28,44 +25,26 @@ impl App {
         }
     }
 
-    fn fetch_newer(&mut self) {
+    /// Asks for the page that is missing most: the newest, of a hole that the user wants filled, or of one that is near.
+    fn fetch(&mut self, looks: bool) {
         let now = self.now;
-        if self.rooms.current().is_some_and(|room| room.detached.is_some()) && !self.near_end() {
-            return;
-        }
-        let Some(room) = self.rooms.current_mut() else { return };
+        let Some(room) = self.rooms.current() else { return };
         if room.fetching || now < room.retry_at || room.held {
             return;
         }
-        if let Some(from) = room.missing() {
-            let limit = if from == PageFrom::Latest { PAGE } else { LARGE_PAGE };
-            room.fetching = true;
-            let (room, target) = (room.summary.id, room.summary.target.clone());
-            self.effects.push(Effect::FetchPage { room, target, from, limit });
+        let newest =
+            room.missing().map(|from| (from, if from == PageFrom::Latest { PAGE } else { LARGE_PAGE }));
+        if let Some((from, limit)) = newest.or_else(|| self.hole_page(looks)) {
+            self.fetch_page(from, limit);
         }
     }
 
-    /// Fetches the page before, where the reader is near the oldest event at hand.
-    fn fetch_older(&mut self) {
-        let now = self.now;
-        let Some(room) = self.rooms.current() else { return };
-        let Some(first) = room.timeline.first() else { return };
-        if room.fetching || now < room.retry_at || room.timeline.has_beginning() {
-            return;
-        }
-        let wanted = room.wanted.filter(|seq| *seq < first);
-        let height = self.height();
-        let near =
-            || self.layout().is_some_and(|layout| scroll::upward(&layout, layout.room.scroll, 2 * height).1);
-        if wanted.is_none() && !near() {
-            return;
-        }
-        let limit = wanted.map_or(u64::from(PAGE), |seq| (first.0 - seq.0 + 20).min(u64::from(LARGE_PAGE)));
+    /// Asks for a page of the current room.
+    pub(super) fn fetch_page(&mut self, from: PageFrom, limit: u32) {
         let Some(room) = self.rooms.current_mut() else { return };
         room.fetching = true;
         let (room, target) = (room.summary.id, room.summary.target.clone());
-        let limit = u32::try_from(limit).unwrap_or(LARGE_PAGE);
-        self.effects.push(Effect::FetchPage { room, target, from: PageFrom::Before(first), limit });
+        self.effects.push(Effect::FetchPage { room, target, from, limit });
     }
 
     fn mark_read(&mut self) {

@@ -1,13 +1,15 @@
 //! What keys and pastes do. The table of keys is `keymap`.
 
+use quip_protocol::frame::PageFrom;
 use quip_protocol::{RoomId, Seq};
 
 use super::complete::Completion;
 use super::composer::{Composer, TooMuch};
 use super::desk::Beside;
 use super::keymap::{self, Action};
+use super::room::Goal;
 use super::scroll::{self, Scroll};
-use super::{About, App, Code, Effect, Key, Sheet, panes};
+use super::{About, App, Code, Effect, Key, PAGE, Sheet, panes};
 
 impl App {
     pub(super) fn key(&mut self, key: Key) {
@@ -235,7 +237,7 @@ impl App {
                 room.to_bottom();
             } else {
                 room.scroll = scroll;
-                room.wanted = None;
+                room.goal = None;
             }
         }
     }
@@ -246,28 +248,33 @@ impl App {
             return self.say("nothing was unread when you came here");
         };
         let first = line.next();
-        if room.timeline.first().is_none_or(|oldest| oldest > first) {
-            // It is not at hand: `keep_up` fetches up to there, and the page's arrival scrolls.
-            room.wanted = Some(first);
-            return;
+        let here = room.timeline.at(first).is_some();
+        room.goal = Some(Goal { seq: first, at_top: true, moves: !here });
+        if here {
+            return self.reach();
         }
-        self.scroll_to(first);
+        room.scroll = Scroll::At { key: first.0, line: 0 };
+        self.fetch_page(PageFrom::After(line), PAGE);
     }
 
-    /// Marks the message above, or below, as the one that commands are about.
+    /// Marks the message, or the hole, above or below as the one that commands are about.
     fn select(&mut self, up: bool) {
         if self.pick(up) {
             return;
         }
-        let Some(room) = self.rooms.current_mut() else { return };
-        let is_message = |seq: &Seq| room.timeline.message(*seq).is_some();
-        let (first, last) = (room.timeline.first().unwrap_or_default(), room.timeline.last());
-        let found = match (room.selected, up) {
-            (Some(Seq(at)), true) => (first.0..at).rev().map(Seq).find(is_message),
-            (None, true) => (first.0..=last.0).rev().map(Seq).find(is_message),
-            (Some(Seq(at)), false) => (at + 1..=last.0).map(Seq).find(is_message),
-            (None, false) => None,
+        let Some(layout) = self.layout() else { return };
+        let next = |key: &u64| if up { layout.before(*key) } else { layout.after(*key) };
+        let hole = layout.room.selected_hole().map(|hole| hole.first);
+        let start = match hole.or(layout.room.selected) {
+            Some(seq) => Some(seq.0),
+            None => up.then(|| layout.base() + 1),
         };
+        let mut found = start.and_then(|start| next(&start));
+        while let Some(key) = found.filter(|key| !layout.is_selectable(*key)) {
+            found = next(&key);
+        }
+        let found = found.map(Seq);
+        let Some(room) = self.rooms.current_mut() else { return };
         if !up || found.is_some() {
             room.selected = found;
         }

@@ -14,6 +14,7 @@ mod execute;
 pub mod first_run;
 mod fuzzy;
 pub mod highlights;
+mod holes;
 pub mod input;
 mod keep_up;
 pub mod keymap;
@@ -39,6 +40,7 @@ pub mod query;
 mod refused;
 pub mod room;
 pub mod rows;
+pub mod runs;
 mod said;
 pub mod scroll;
 pub mod search;
@@ -309,7 +311,7 @@ impl App {
         self.changed |= self.typing.pass(now);
         self.note_activity(&input);
         let is_event = matches!(input, Input::Event(_));
-        let looks_above = matches!(
+        let looks = matches!(
             input,
             Input::Key(_)
                 | Input::Line(_)
@@ -333,7 +335,7 @@ impl App {
             Input::Highlighted { block, words } => self.highlights.learn(&block, words),
             other => self.network(other),
         }
-        self.keep_up(looks_above);
+        self.keep_up(looks);
         if !is_event {
             self.bring_older();
         }
@@ -380,6 +382,7 @@ impl App {
             unfolded: &self.unfolded,
             picked: self.picked,
             highlights: &self.highlights,
+            is_up: self.is_up(),
         })
     }
 
@@ -459,7 +462,7 @@ impl App {
     /// So that `seq` of the current room is seen at the top.
     fn scroll_to(&mut self, seq: Seq) {
         let height = self.height();
-        let Some(to) = self.layout().map(|layout| scroll::to_top(&layout, seq, height)) else { return };
+        let Some((to, _)) = self.layout().map(|layout| scroll::to_top(&layout, seq, height)) else { return };
         if let Some(room) = self.rooms.current_mut() {
             room.scroll = to;
         }

@@ -3,7 +3,7 @@
 use quip_protocol::frame::{PageFrom, Reply, Request, Welcome};
 use quip_protocol::room::RoomSummary;
 use quip_protocol::{
-    Cursor, ErrorCode, Event, EventBody, Receipt, Refusal, RoomId, ServerLink, Target, Timestamp,
+    Cursor, ErrorCode, Event, EventBody, Receipt, Refusal, RoomId, Seq, ServerLink, Target, Timestamp,
 };
 
 use super::outbox::What;
@@ -36,7 +36,7 @@ impl App {
             Input::PageFailed { room, why } => self.page_failed(room, &why),
             Input::Brought { room, whole } => self.brought(room, whole),
             Input::NotBrought { room, why } => self.not_brought(room, &why),
-            Input::Older { .. } => {}
+            Input::Older { room, events, .. } => self.learn(room, &events),
             Input::Receipt(receipt) => self.receipt(receipt),
             Input::HeldUp(refusal) => self.held_up(refusal),
             Input::Refused { id, refusal } => self.refused(id, &refusal),
@@ -80,6 +80,7 @@ impl App {
             if let Some(room) = self.rooms.get_mut(id) {
                 room.fetching = false;
                 room.retry_at = Timestamp::default();
+                room.absent.clear();
             }
         }
         self.begin_watching();
@@ -95,12 +96,13 @@ impl App {
         let Some(room) = self.rooms.get_mut(id) else { return };
         let alert = alerts::Alert::of(room, &event, me.as_ref());
         let target = room.summary.target.clone();
-        let (_, calls) = room.take(event, me.as_ref());
+        let calls = room.take(event, me.as_ref());
         if bodily {
             // Soon, not at once: many come together.
             let soon = self.now.0.saturating_sub(super::MEMBERS_EVERY_MS - 2_000);
             room.members.asked_at = Timestamp(room.members.asked_at.0.min(soon));
         }
+        self.drop_far(id);
         let seen = self.rooms.current_id() == Some(id)
             && self.rooms.current().is_some_and(|room| room.scroll == Scroll::Bottom);
         if !(seen && self.focused) {
@@ -118,7 +120,9 @@ impl App {
     fn reset(&mut self, id: RoomId, keep: Cursor) {
         self.let_go_behind(id, keep.seq);
         let Some(room) = self.rooms.get_mut(id) else { return };
-        room.timeline.truncate(keep.seq);
+        room.timeline.truncate(keep.seq, room.upto());
+        room.filling = room.filling.filter(|hole| hole.last <= keep.seq);
+        room.absent.clear();
         room.lost.clear();
         room.caught = room.caught.map(|caught| caught.min(keep));
         room.whole = None;
@@ -127,6 +131,12 @@ impl App {
         room.summary.read = room.summary.read.min(keep.seq);
         if !room.timeline.is_loaded() {
             room.to_bottom();
+        }
+    }
+
+    fn learn(&mut self, id: RoomId, events: &[Event]) {
+        if let Some(room) = self.rooms.get_mut(id) {
+            room.timeline.learn(events);
         }
     }
 
@@ -153,35 +163,33 @@ impl App {
 
     fn page(&mut self, id: RoomId, from: PageFrom, events: Vec<Event>, head: Cursor) {
         let me = self.me.clone();
+        let up = self.is_up();
+        let seen = self.rooms.current_id() == Some(id);
+        let below = self.rows_below_anchor().filter(|_| seen);
         let Some(room) = self.rooms.get_mut(id) else { return };
         room.fetching = false;
         for event in events.iter().filter(|event| me.as_ref() == Some(&event.author)) {
             self.outbox.settle(event);
         }
-        let before = (room.timeline.is_loaded(), room.timeline.first(), room.timeline.last());
         if head.seq > room.summary.head.seq {
             room.summary.head = head;
         }
-        room.timeline.insert(events, head);
-        let after = (room.timeline.is_loaded(), room.timeline.first(), room.timeline.last());
-        if before == after && (room.missing().is_some() || from != PageFrom::Latest) {
+        let page = events.first().zip(events.last()).map(|(first, last)| (first.seq, last.seq));
+        let mut news = room.timeline.insert(events, head);
+        news |= !up && room.note_absent(from, page);
+        room.fill(from, page);
+        if !news && (room.missing().is_some() || from != PageFrom::Latest) {
             room.retry_at = self.now.plus_ms(AGAIN_MS);
         }
-        let sought = room.detached;
-        if room.timeline.last() >= room.summary.head.seq {
-            room.detached = None;
+        let is_amendment =
+            |seq: &Seq| room.timeline.at(*seq).is_some() && room.timeline.message(*seq).is_none();
+        // What was the first of a hole need not be a message.
+        room.selected = room.selected.filter(|seq| !is_amendment(seq));
+        if seen {
+            self.keep_anchor(below);
+            self.reach();
         }
-        if let (Some(seq), true) = (sought, self.rooms.current_id() == Some(id)) {
-            self.sought(seq);
-        }
-        let Some(room) = self.rooms.get_mut(id) else { return };
-        let wanted = room.wanted.filter(|seq| room.timeline.first().is_some_and(|first| first <= *seq));
-        if let Some(seq) = wanted {
-            room.wanted = None;
-            if self.rooms.current_id() == Some(id) {
-                self.scroll_to(seq);
-            }
-        }
+        self.drop_far(id);
         self.keep_mentions();
     }
 
@@ -192,12 +200,19 @@ impl App {
             Failure::Unanswered(_) => self.now.plus_ms(AGAIN_MS),
             Failure::Refused(_) => Timestamp(u64::MAX),
         };
-        if room.detached.is_some() && !room.timeline.is_loaded() {
+        let asked =
+            room.filling.is_some() || room.goal.is_some_and(|goal| room.timeline.at(goal.seq).is_none());
+        if room.goal.is_some() && !room.timeline.is_loaded() {
             room.selected = None;
             room.to_bottom();
         }
-        if let Failure::Refused(refusal) = why {
-            self.complain(refusal.text.as_str());
+        match why {
+            Failure::Refused(refusal) => {
+                (room.goal, room.filling) = (None, None);
+                self.complain(refusal.text.as_str());
+            }
+            Failure::Unanswered(why) if asked => self.complain(why.as_str()),
+            Failure::Unanswered(_) => {}
         }
     }
 

@@ -10,7 +10,7 @@ use super::desk::{Seen, Server};
 use super::prompt::Kind;
 use super::room::Room;
 use super::text::{painted, unturned};
-use super::{App, Connection, dates, words};
+use super::{App, Connection, dates, holes, words};
 
 /// So many messages are told of a room when one comes to it.
 const BEGIN: usize = 10;
@@ -118,6 +118,7 @@ impl Narrator {
         }
         let told = *self.told.get_or_insert_with(|| beginning(room));
         for event in room.timeline.events().filter(|event| event.seq > told) {
+            lines.extend(hole_line(room, event.seq, told));
             let Some(line) = happened(room, event) else { continue };
             let day = dates::day(event.at, &app.zone);
             if self.day.replace(day) != Some(day) {
@@ -139,6 +140,13 @@ impl Narrator {
     }
 }
 
+/// That something is missing between what was told and an event.
+fn hole_line(room: &Room, seq: Seq, told: Seq) -> Option<String> {
+    let hole =
+        room.timeline.hole(Seq(seq.0.checked_sub(1)?), room.upto()).filter(|hole| hole.first > told)?;
+    Some(format!("-- … {} missing; `quip history` prints them", holes::grouped(hole.count())))
+}
+
 fn arrival(seen: Seen<'_>, room: &Room) -> String {
     let summary = &room.summary;
     let topic = if summary.topic.is_empty() { String::new() } else { format!(": {}", summary.topic) };
@@ -151,7 +159,7 @@ fn arrival(seen: Seen<'_>, room: &Room) -> String {
 
 /// Behind this a room is told from when one comes to it.
 fn beginning(room: &Room) -> Seq {
-    let messages = room.timeline.events().rev().filter(|event| event.message().is_some());
+    let messages = room.timeline.newest_run().rev().filter(|event| event.message().is_some());
     messages.take(BEGIN).last().map_or(Seq::ZERO, |event| Seq(event.seq.0.saturating_sub(1)))
 }
 

@@ -9,9 +9,11 @@ use quip_protocol::{
     AccountName, Cursor, Event, EventBody, RoomId, RoomKind, SafeLine, Seq, Target, Timestamp,
 };
 
+use super::LARGE_PAGE;
 use super::composer::Composer;
+use super::runs::Hole;
 use super::scroll::Scroll;
-use super::timeline::{Taken, Timeline};
+use super::timeline::Timeline;
 
 /// Members of a room, as far as they were fetched.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -24,6 +26,17 @@ pub struct Members {
     pub online: u32,
     /// When they were asked for.
     pub asked_at: Timestamp,
+}
+
+/// An event that is gone to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Goal {
+    /// Its place.
+    pub seq: Seq,
+    /// Whether it is to be seen at the top, and not in the middle.
+    pub at_top: bool,
+    /// Whether it is to be there also if it is seen elsewhere.
+    pub moves: bool,
 }
 
 /// A room.
@@ -57,10 +70,12 @@ pub struct Room {
     pub fetching: bool,
     /// No page is asked for before this: the last one failed or brought nothing.
     pub retry_at: Timestamp,
-    /// Scroll here when it has come.
-    pub wanted: Option<Seq>,
-    /// A message far from the newest is read: what lies between them is fetched as it is read, and not all at once.
-    pub detached: Option<Seq>,
+    /// The event that is gone to, until it is where it is to be seen.
+    pub goal: Option<Goal>,
+    /// Holes that the local copy has too, as far as it was asked without a connection.
+    pub absent: Vec<Hole>,
+    /// What the user wants to have of a hole, and did not get yet.
+    pub filling: Option<Hole>,
     /// Its members.
     pub members: Members,
     /// Those of them who are away, and what they said; asked for before the members.
@@ -90,8 +105,9 @@ impl Room {
             selected: None,
             fetching: false,
             retry_at: Timestamp::default(),
-            wanted: None,
-            detached: None,
+            goal: None,
+            absent: Vec::new(),
+            filling: None,
             members: Members::default(),
             away: BTreeMap::new(),
             marked_at: Timestamp::default(),
@@ -124,22 +140,17 @@ impl Room {
         }
     }
 
-    /// Takes an event that came live. Returns what became of it, and whether it calls the user.
-    pub fn take(&mut self, event: Event, me: Option<&AccountName>) -> (Taken, bool) {
+    /// Takes an event that came live; whether it calls the user.
+    pub fn take(&mut self, event: Event, me: Option<&AccountName>) -> bool {
         if self.caught.is_some_and(|caught| event.seq == caught.seq.next()) {
             self.caught = Some(Cursor { epoch: event.epoch, seq: event.seq });
         }
         let calls = event.seq > self.summary.head.seq && self.note(&event, me);
         let is_message = event.message().is_some();
-        let taken = self.timeline.push(event);
-        if taken == Taken::Appended {
-            if self.scroll == Scroll::Bottom {
-                self.timeline.trim();
-            } else {
-                self.below += u64::from(is_message);
-            }
+        if self.timeline.push(event) && self.scroll != Scroll::Bottom {
+            self.below += u64::from(is_message);
         }
-        (taken, calls)
+        calls
     }
 
     /// What a new event changes about the room; whether it calls the user.
@@ -186,26 +197,46 @@ impl Room {
         self.unread_line = Some(before);
     }
 
-    /// Which page is missing at the newer end, if one is.
+    /// The newest event that is known of.
+    pub fn upto(&self) -> Seq {
+        self.summary.head.seq.max(self.timeline.last())
+    }
+
+    /// The hole at the newer end, if there is one.
+    pub fn newest_hole(&self) -> Option<Hole> {
+        self.timeline.hole(self.timeline.last().next(), self.upto())
+    }
+
+    /// The hole that is selected.
+    pub fn selected_hole(&self) -> Option<Hole> {
+        self.timeline.hole(self.selected?, self.upto())
+    }
+
+    /// Which page is missing at the newer end, if one is that is not left until it is read.
     pub fn missing(&self) -> Option<PageFrom> {
         const FAR: u64 = 1_000;
+        const NEAR: u64 = LARGE_PAGE as u64;
         if !self.timeline.is_loaded() {
             return Some(PageFrom::Latest);
         }
-        let behind = self.summary.head.seq.0.saturating_sub(self.timeline.last().0);
-        match behind {
-            0 => None,
-            FAR.. if self.scroll == Scroll::Bottom => Some(PageFrom::Latest),
-            _ => Some(PageFrom::After(self.timeline.last())),
+        let hole = self.newest_hole().filter(|hole| !self.is_absent(*hole))?;
+        match (hole.count(), self.scroll) {
+            (FAR.., Scroll::Bottom) => Some(PageFrom::Latest),
+            (_, Scroll::Bottom) | (..=NEAR, _) => Some(PageFrom::After(self.timeline.last())),
+            _ => None,
         }
+    }
+
+    /// Whether the local copy has nothing of a hole.
+    pub fn is_absent(&self, hole: Hole) -> bool {
+        self.absent.iter().any(|absent| absent.first <= hole.first && hole.last <= absent.last)
     }
 
     /// To the newest.
     pub fn to_bottom(&mut self) {
         self.scroll = Scroll::Bottom;
         self.below = 0;
-        self.wanted = None;
-        self.detached = None;
+        self.goal = None;
     }
 }
 

@@ -91,8 +91,8 @@ impl Row {
 /// Messages of one author this close are shown as one group, in milliseconds.
 const GROUP_MS: u64 = 5 * 60 * 1000;
 
-/// A room's timeline at a width. Events have their seq as key; messages that are not in the log yet have the keys
-/// behind the newest; the key before the oldest is the head of what is here.
+/// A room's timeline at a width. Events have their seq as key, holes that of the first event that is missing; messages
+/// that are not in the log yet have the keys behind the newest; 0 is the key of the head, above the first event.
 pub struct Layout<'a> {
     /// The room.
     pub room: &'a Room,
@@ -116,27 +116,58 @@ pub struct Layout<'a> {
     pub picked: Option<MessageId>,
     /// What is known of the code in them.
     pub highlights: &'a Highlights,
+    /// Whether the connection is there.
+    pub is_up: bool,
 }
 
 impl<'a> Layout<'a> {
-    /// The key of the head: the row above the oldest event.
+    /// The key of the highest row.
     pub fn head(&self) -> u64 {
-        self.room.timeline.first().map_or(self.room.timeline.last().0, |first| first.0.saturating_sub(1))
+        u64::from(self.room.timeline.is_loaded() && !self.room.timeline.has_beginning())
+    }
+
+    /// The key of the newest that is in the log: an event, or a hole.
+    pub fn base(&self) -> u64 {
+        self.room.newest_hole().map_or(self.room.timeline.last(), |hole| hole.first).0
     }
 
     /// The key of the newest.
     pub fn tail(&self) -> u64 {
-        self.room.timeline.last().0 + self.posts.len() as u64
+        self.base() + self.posts.len() as u64
+    }
+
+    /// The key before `key`.
+    pub fn before(&self, key: u64) -> Option<u64> {
+        let head = self.head();
+        if key <= head {
+            return None;
+        }
+        if key > self.base() {
+            return Some(self.tail().min(key - 1));
+        }
+        let place = self.room.timeline.before(Seq(key), self.room.upto());
+        Some(place.map_or(head, |place| place.0.max(head)))
+    }
+
+    /// The key behind `key`.
+    pub fn after(&self, key: u64) -> Option<u64> {
+        if key >= self.base() {
+            return (key < self.tail()).then_some(key + 1);
+        }
+        self.room.timeline.after(Seq(key), self.room.upto()).map(|place| place.0)
     }
 
     /// The rows of what has this key, and of lost messages below it; none for amendments and keys that are out of
     /// range.
     pub fn rows(&self, key: u64) -> Vec<Row> {
         let mut rows = match (self.room.timeline.at(Seq(key)), self.post(key)) {
-            _ if key == self.head() => self.head_rows(),
+            _ if key == 0 => self.head_rows(),
             (Some(event), _) => self.event_rows(event, false),
             (None, Some(delivery)) => self.post_rows(key, delivery),
-            (None, None) => Vec::new(),
+            (None, None) => match self.hole(key).filter(|hole| hole.first.0 == key) {
+                Some(hole) => self.hole_rows(hole),
+                None => Vec::new(),
+            },
         };
         self.lost_rows(key, &mut rows);
         rows
@@ -151,7 +182,7 @@ impl<'a> Layout<'a> {
     }
 
     fn post(&self, key: u64) -> Option<&Delivery> {
-        let offset = key.checked_sub(self.room.timeline.last().0 + 1)?;
+        let offset = key.checked_sub(self.base() + 1)?;
         self.posts.get(usize::try_from(offset).ok()?).copied()
     }
 
@@ -169,11 +200,7 @@ impl<'a> Layout<'a> {
         } else if self.room.fetching {
             "Fetching what was said before…".to_owned()
         } else {
-            match self.missing_above() {
-                0 => "There is more above; it comes when the server answers.".to_owned(),
-                1 => "… 1 message is not here yet; it comes when the server answers.".to_owned(),
-                count => format!("… {count} messages are not here yet; they come when the server answers."),
-            }
+            "There is more above; it comes when the server answers.".to_owned()
         };
         let nothing_said = self.room.timeline.newest(|_, _| true).is_none() && self.posts.is_empty();
         let hint = match self.room.timeline.has_beginning() && nothing_said {
@@ -186,26 +213,16 @@ impl<'a> Layout<'a> {
         pieces.map(|piece| Row::of(vec![Span::new(format!(" {}", &line[piece]), Ink::Dim)])).collect()
     }
 
-    /// How many messages of the room are older than all that is here.
-    fn missing_above(&self) -> u64 {
-        let oldest = self.room.timeline.events().next();
-        oldest.map_or(0, |event| event.ordinal.saturating_sub(u64::from(event.message().is_some())))
-    }
-
-    /// The event that is shown before `seq`.
+    /// The event that is shown before `seq`, if there is no hole between.
     pub(super) fn previous(&self, seq: u64) -> Option<&'a Event> {
-        let first = self.room.timeline.first()?.0;
-        (first..seq)
-            .rev()
-            .filter_map(|seq| self.room.timeline.at(Seq(seq)))
-            .find(|e| e.body.amends().is_none())
+        let before = (0..seq).rev().map_while(|seq| self.room.timeline.at(Seq(seq)));
+        before.into_iter().find(|event| event.body.amends().is_none())
     }
 
-    /// The event that is shown behind `seq`.
+    /// The event that is shown behind `seq`, if there is no hole between.
     pub(super) fn following(&self, seq: u64) -> Option<&'a Event> {
-        (seq + 1..=self.room.timeline.last().0)
-            .filter_map(|seq| self.room.timeline.at(Seq(seq)))
-            .find(|e| e.body.amends().is_none())
+        let behind = (seq + 1..).map_while(|seq| self.room.timeline.at(Seq(seq)));
+        behind.into_iter().find(|event| event.body.amends().is_none())
     }
 
     fn event_rows(&self, event: &'a Event, led: bool) -> Vec<Row> {
@@ -265,7 +282,7 @@ impl<'a> Layout<'a> {
             let label = dates::day_label(day, dates::day(self.now, self.zone));
             rows.push(self.divider(&label, Ink::Day));
         }
-        let before = previous.map_or(0, |event| event.seq.0);
+        let before = previous.map_or_else(|| self.hole_above(key), |event| event.seq.0);
         if self.room.unread_line.is_some_and(|line| before <= line.0 && line.0 < key) {
             rows.push(self.divider("new", Ink::Unread));
         }
@@ -273,7 +290,13 @@ impl<'a> Layout<'a> {
         (rows, fresh)
     }
 
-    fn divider(&self, label: &str, ink: Ink) -> Row {
+    /// Where the hole above `key` begins, if there is one below other events.
+    fn hole_above(&self, key: u64) -> u64 {
+        let hole = key.checked_sub(1).and_then(|above| self.hole(above));
+        hole.filter(|hole| hole.first > Seq(1)).map_or(0, |hole| hole.first.0)
+    }
+
+    pub(super) fn divider(&self, label: &str, ink: Ink) -> Row {
         let label = text::ellipsis(label, self.width.saturating_sub(6)).into_owned();
         let fill = self.width.saturating_sub(text::width(&label) + 6);
         Row::of(vec![Span::new(format!(" ── {label} {}", "─".repeat(fill)), ink)])
@@ -342,7 +365,7 @@ impl<'a> Layout<'a> {
 
     fn post_rows(&self, key: u64, delivery: &Delivery) -> Vec<Row> {
         let last = self.previous(self.room.timeline.last().0 + 1);
-        let first_post = key == self.room.timeline.last().0 + 1;
+        let first_post = key == self.base() + 1;
         let own = |event: &Event| self.me == Some(&event.author) && event.message().is_some();
         let close = |at: Timestamp| delivery.at.0.saturating_sub(at.0) < GROUP_MS;
         let (mut rows, fresh) =

@@ -30,8 +30,8 @@ pub struct Placed {
     pub row: Row,
 }
 
-/// Rows from the lowest seen upward, at most `most`; whether the head is among them.
-pub fn upward(layout: &Layout<'_>, scroll: Scroll, most: usize) -> (Vec<Placed>, bool) {
+/// Rows from the lowest seen upward, at most `most`.
+pub fn upward(layout: &Layout<'_>, scroll: Scroll, most: usize) -> Vec<Placed> {
     let (mut key, mut lines) = match scroll {
         Scroll::Bottom => (layout.tail(), usize::MAX),
         Scroll::At { key, .. } if key > layout.tail() => (layout.tail(), usize::MAX),
@@ -45,19 +45,23 @@ pub fn upward(layout: &Layout<'_>, scroll: Scroll, most: usize) -> (Vec<Placed>,
                 found.push(Placed { key, line, row });
             }
         }
-        if key <= layout.head() || found.len() >= most {
-            return (found, key <= layout.head());
+        match layout.before(key).filter(|_| found.len() < most) {
+            Some(before) => (key, lines) = (before, usize::MAX),
+            None => return found,
         }
-        key -= 1;
-        lines = usize::MAX;
     }
 }
 
 /// Rows behind the lowest seen, downward, at most `most`.
-fn downward(layout: &Layout<'_>, key: u64, line: usize, most: usize) -> Vec<Placed> {
+pub fn downward(layout: &Layout<'_>, key: u64, line: usize, most: usize) -> Vec<Placed> {
+    from(layout, key, line + 1, most)
+}
+
+/// Rows from a key on, at most `most`, without the first ones.
+fn from(layout: &Layout<'_>, key: u64, mut skip: usize, most: usize) -> Vec<Placed> {
     let mut found = Vec::new();
-    let mut skip = line + 1;
-    for key in key.max(layout.head())..=layout.tail() {
+    let mut next = Some(key.max(layout.head()));
+    while let Some(key) = next {
         for (line, row) in layout.rows(key).into_iter().enumerate().skip(skip) {
             if found.len() < most {
                 found.push(Placed { key, line, row });
@@ -67,13 +71,14 @@ fn downward(layout: &Layout<'_>, key: u64, line: usize, most: usize) -> Vec<Plac
             break;
         }
         skip = 0;
+        next = layout.after(key);
     }
     found
 }
 
 /// The rows that are seen, from the top; fewer than `height` only if there are no more.
 pub fn window(layout: &Layout<'_>, scroll: Scroll, height: usize) -> Vec<Placed> {
-    let (mut rows, _) = upward(layout, scroll, height);
+    let mut rows = upward(layout, scroll, height);
     rows.reverse();
     if let (Scroll::At { key, line }, true) = (scroll, rows.len() < height) {
         let more = downward(layout, key, line, height - rows.len());
@@ -89,7 +94,7 @@ pub fn window(layout: &Layout<'_>, scroll: Scroll, height: usize) -> Vec<Placed>
 
 /// `lines` up, but not above the head.
 pub fn up(layout: &Layout<'_>, scroll: Scroll, height: usize, lines: usize) -> Scroll {
-    let (rows, _) = upward(layout, scroll, height + lines);
+    let rows = upward(layout, scroll, height + lines);
     let most = rows.len().saturating_sub(height);
     match rows.get(lines.min(most)) {
         Some(row) if most > 0 => Scroll::At { key: row.key, line: row.line },
@@ -107,12 +112,40 @@ pub fn down(layout: &Layout<'_>, scroll: Scroll, lines: usize) -> Scroll {
     }
 }
 
-/// So that the first row of `seq` is the window's highest, if there is enough below.
-pub fn to_top(layout: &Layout<'_>, seq: Seq, height: usize) -> Scroll {
-    let rows = downward(layout, seq.0.saturating_sub(1).max(layout.head()), usize::MAX - 1, height + 1);
-    match rows.get(height.saturating_sub(1)) {
-        Some(row) if rows.len() > height => Scroll::At { key: row.key, line: row.line },
-        _ => Scroll::Bottom,
+/// So that the first row of `seq` is the window's highest, if there is enough below; whether there is, or no more comes.
+pub fn to_top(layout: &Layout<'_>, seq: Seq, height: usize) -> (Scroll, bool) {
+    let rows = from(layout, seq.0, 0, height + 1);
+    let stay = Scroll::At { key: seq.0, line: 0 };
+    if layout.hole(seq.0).is_some() {
+        at(&rows, height, stay)
+    } else {
+        before_hole(layout, rows, height, stay)
+    }
+}
+
+/// So that a row is the window's middle one, if there is enough below; whether there is, or no more comes.
+pub fn to_middle(layout: &Layout<'_>, (key, line): (u64, usize), height: usize) -> (Scroll, bool) {
+    let below = height / 2;
+    before_hole(layout, downward(layout, key, line, below + 1), below, Scroll::At { key, line })
+}
+
+/// The last of `count` rows, if there are more.
+fn at(rows: &[Placed], count: usize, stay: Scroll) -> (Scroll, bool) {
+    if rows.len() <= count {
+        return (Scroll::Bottom, true);
+    }
+    let row = count.checked_sub(1).and_then(|last| rows.get(last));
+    (row.map_or(stay, |row| Scroll::At { key: row.key, line: row.line }), true)
+}
+
+/// The same, but no row behind a hole: what comes there would move all above it out of sight.
+fn before_hole(layout: &Layout<'_>, mut rows: Vec<Placed>, count: usize, stay: Scroll) -> (Scroll, bool) {
+    match rows.iter().position(|row| layout.hole(row.key).is_some()) {
+        Some(hole) if hole < count => {
+            rows.truncate(hole + 1);
+            (at(&rows, hole, stay).0, false)
+        }
+        _ => at(&rows, count, stay),
     }
 }
 
@@ -124,7 +157,7 @@ pub fn reveal(layout: &Layout<'_>, scroll: Scroll, height: usize, seq: Seq) -> S
         return scroll;
     }
     if seen.first().is_some_and(|row| row.key >= seq.0) {
-        return to_top(layout, seq, height);
+        return to_top(layout, seq, height).0;
     }
     Scroll::At { key: seq.0, line: whole.saturating_sub(1) }
 }

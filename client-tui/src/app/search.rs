@@ -10,7 +10,9 @@ use quip_storage::search::{Found, Query};
 
 use super::desk::{Beside, Elsewhere, Server};
 use super::prompt::{Kind, Prompt};
+use super::room::Goal;
 use super::rows::{Ink, Layout, Row, Span};
+use super::runs::Hole;
 use super::scroll::Scroll;
 use super::words::{self, Marks};
 use super::{App, Effect, PAGE, dates, query, scroll, text};
@@ -301,7 +303,7 @@ impl App {
             room.selected = Some(seq);
         }
         self.jump = was.map(|was| Jump { query, was, to, from });
-        self.reveal(seq);
+        self.reach();
     }
 
     /// Whether there is no such room any more, which is said.
@@ -322,7 +324,7 @@ impl App {
         if let Some(room) = self.rooms.current_mut() {
             room.selected = Some(seq);
         }
-        self.reveal(seq);
+        self.reach();
     }
 
     /// Back to where one was before the search; `false` if it led nowhere.
@@ -340,8 +342,8 @@ impl App {
             (room, Scroll::Bottom) => self.show(room),
             (room, at @ Scroll::At { key, .. }) => {
                 self.go_to(room, Seq(key));
-                if let Some(room) = self.rooms.current_mut().filter(|room| room.summary.id == jump.was.0) {
-                    room.scroll = at;
+                if self.rooms.current_id() == Some(room) {
+                    self.arrive_at(at, None);
                 }
             }
         }
@@ -349,64 +351,57 @@ impl App {
         true
     }
 
-    /// Shows a room, and has events up to `seq` in memory, in the place of others if it is far from them.
+    /// Shows a room, and fetches what lies around `seq` if that is not in memory.
     fn go_to(&mut self, id: RoomId, seq: Seq) {
         self.show(id);
         let Some(room) = self.rooms.current_mut() else { return };
-        if room.timeline.at(seq).is_some() {
-            return;
-        }
-        room.timeline.clear();
-        room.detached = Some(seq);
-        room.scroll = Scroll::At { key: seq.0, line: 0 };
-        room.fetching = true;
-        let (room, target) = (room.summary.id, room.summary.target.clone());
-        self.effects.push(Effect::FetchPage {
-            room,
-            target,
-            from: PageFrom::Before(seq.next()),
-            limit: PAGE,
-        });
-    }
-
-    /// Some of what lies around the message that is gone to has come.
-    pub(super) fn sought(&mut self, seq: Seq) {
-        if self.rooms.current().is_some_and(|room| is_at(room.scroll, seq)) {
-            self.reveal(seq);
+        let moves = room.timeline.at(seq).is_none();
+        room.goal = Some(Goal { seq, at_top: false, moves });
+        if moves {
+            room.scroll = Scroll::At { key: seq.0, line: 0 };
+            self.fetch_page(PageFrom::Before(seq.next()), PAGE);
         }
     }
 
-    /// So that the row of the current room's `seq` that holds what is looked for is in the middle, unless it is seen.
-    fn reveal(&mut self, seq: Seq) {
+    /// So that the current room's goal is where it is to be seen, as far as what is here allows: the row that holds what
+    /// is looked for in the middle, unless it is seen, or the first one at the top.
+    pub(super) fn reach(&mut self) {
         let height = self.height();
-        let Some(layout) = self.layout().filter(|layout| layout.room.timeline.at(seq).is_some()) else {
-            return;
+        let Some(layout) = self.layout() else { return };
+        let Some(goal) = layout.room.goal else { return };
+        if layout.room.timeline.at(goal.seq).is_none() {
+            return self.miss(goal.seq);
+        }
+        let at = found_row(&layout, goal.seq);
+        if !goal.moves && !goal.at_top && is_seen(&layout, layout.room.scroll, height, at) {
+            return self.arrive_at(layout.room.scroll, None);
+        }
+        let (to, whole) = match goal.at_top {
+            true => scroll::to_top(&layout, goal.seq, height),
+            false => scroll::to_middle(&layout, at, height),
         };
-        let at = found_row(&layout, seq);
-        if !is_at(layout.room.scroll, seq) && is_seen(&layout, layout.room.scroll, height, at) {
-            return;
-        }
-        let (key, line) = at;
-        let down = scroll::down(&layout, Scroll::At { key, line }, height / 2);
-        // What is newer is yet to come.
-        let early = down == Scroll::Bottom && layout.room.detached.is_some();
-        let to = if early { Scroll::At { key, line } } else { down };
+        // What comes above the top changes what has place below it.
+        let stays = goal.at_top || !whole;
+        self.arrive_at(to, stays.then_some(Goal { moves: true, ..goal }));
+    }
+
+    fn arrive_at(&mut self, to: Scroll, goal: Option<Goal>) {
         if let Some(room) = self.rooms.current_mut() {
-            room.scroll = to;
+            (room.scroll, room.goal) = (to, goal);
         }
     }
 
-    /// Whether a room whose newest messages are not here is read near the end of what is.
-    pub(super) fn near_end(&self) -> bool {
-        let height = self.height();
-        self.layout()
-            .is_some_and(|layout| scroll::down(&layout, layout.room.scroll, 2 * height) == Scroll::Bottom)
+    /// What is gone to is not here: without a connection, and if no copy has it, its hole is where one arrives.
+    fn miss(&mut self, seq: Seq) {
+        let up = self.is_up();
+        let Some(room) = self.rooms.current_mut().filter(|_| !up) else { return };
+        if let Some(hole) = room.timeline.hole(seq, room.upto())
+            && Hole::new(seq, seq).is_some_and(|only| room.is_absent(only))
+        {
+            (room.goal, room.scroll) = (None, Scroll::At { key: hole.first.0, line: 0 });
+            self.say("it is not in the local copy; it is fetched when the server answers");
+        }
     }
-}
-
-/// Whether the message is the lowest that is seen: what lies below it was yet to come.
-fn is_at(scroll: Scroll, seq: Seq) -> bool {
-    matches!(scroll, Scroll::At { key, .. } if key == seq.0)
 }
 
 /// The row of `seq` that holds what is looked for.

@@ -32,8 +32,10 @@ impl App {
 
     /// Whether a message is selected and nothing is being written: then some letters do something with it.
     pub(crate) fn letters_act(&self) -> bool {
-        let selected = self.rooms.current().is_some_and(|room| room.selected.is_some());
-        selected && self.composer.is_empty() && self.composer.about == About::New
+        let is_message = |room: &Room| room.selected.is_some() && room.selected_hole().is_none();
+        self.rooms.current().is_some_and(is_message)
+            && self.composer.is_empty()
+            && self.composer.about == About::New
     }
 
     /// Whoever writes something new has done with the selected message; commands and `s/old/new/` are about it.
@@ -48,8 +50,11 @@ impl App {
         }
     }
 
-    /// Enter on a selected message: shows it whole, or folded again, or its thread.
+    /// Enter on a selected message: shows it whole, or folded again, or its thread. A hole is fetched.
     pub(super) fn enter_selected(&mut self) {
+        if let Some(hole) = self.rooms.current().and_then(Room::selected_hole) {
+            return self.enter_hole(hole);
+        }
         if !self.fold()
             && let Err(why) = self.thread()
         {

@@ -1,33 +1,22 @@
-//! The events of one room that are in memory: one gap-free segment. Imports types of the protocol alone.
-//!
-//! Invariant: the seqs of `events` are dense, so that a seq is an index. What a gap would need is fetched first.
+//! The events of one room that are in memory, as they are after what amends them. Imports `runs`.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
-use quip_protocol::{Cursor, Event, Message, Seq};
+use quip_protocol::{Cursor, Event, EventBody, Message, Seq};
 
-/// At most this many events stay in memory where nobody scrolled up.
+use super::runs::{Hole, Runs};
+
+/// Of more than twice as many events those that are far from what is read are let go.
 const KEEP: usize = 2_000;
+/// So many of the newest stay, wherever one reads.
+const NEWEST: usize = 200;
 
-/// A gap-free run of a room's events.
+/// What is here of a room's events: runs of them, and holes between.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Timeline {
-    events: VecDeque<Event>,
-    /// A page has come: from here on the segment is part of the truth, even if it is empty.
+    runs: Runs,
+    /// A page has come: from here on what is here is part of the truth, even if it is empty.
     loaded: bool,
-}
-
-/// What became of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
-    /// It is the newest now.
-    Appended,
-    /// It was there already.
-    Known,
-    /// Events before it are missing; it was not taken.
-    Gap,
-    /// Nothing is kept of this room yet; it was not taken.
-    Unloaded,
 }
 
 impl Timeline {
@@ -37,23 +26,23 @@ impl Timeline {
     }
 
     /// The events, oldest first.
-    pub fn events(&self) -> impl DoubleEndedIterator<Item = &Event> + ExactSizeIterator {
-        self.events.iter()
+    pub fn events(&self) -> impl DoubleEndedIterator<Item = &Event> {
+        self.runs.events()
+    }
+
+    /// Those behind the newest hole, oldest first.
+    pub fn newest_run(&self) -> impl DoubleEndedIterator<Item = &Event> {
+        self.runs.newest_run()
     }
 
     /// The oldest event's seq.
     pub fn first(&self) -> Option<Seq> {
-        self.events.front().map(|event| event.seq)
+        self.runs.first()
     }
 
     /// The newest event's seq, or [`Seq::ZERO`].
     pub fn last(&self) -> Seq {
-        self.events.back().map_or(Seq::ZERO, |event| event.seq)
-    }
-
-    /// The newest event's cursor.
-    pub fn cursor(&self) -> Option<Cursor> {
-        self.events.back().map(|event| Cursor { epoch: event.epoch, seq: event.seq })
+        self.runs.last().map_or(Seq::ZERO, |event| event.seq)
     }
 
     /// Whether the room's first event is here.
@@ -63,7 +52,22 @@ impl Timeline {
 
     /// The event at `seq`.
     pub fn at(&self, seq: Seq) -> Option<&Event> {
-        self.events.get(self.index(seq)?)
+        self.runs.at(seq)
+    }
+
+    /// The hole in which `seq` lies, in a room whose newest event is `upto`.
+    pub fn hole(&self, seq: Seq, upto: Seq) -> Option<Hole> {
+        self.runs.hole(seq, upto).filter(|_| self.loaded)
+    }
+
+    /// The event, or the first one of a hole, before `seq`.
+    pub fn before(&self, seq: Seq, upto: Seq) -> Option<Seq> {
+        self.runs.before(seq, upto)
+    }
+
+    /// The event, or the first one of a hole, behind `seq`.
+    pub fn after(&self, seq: Seq, upto: Seq) -> Option<Seq> {
+        self.runs.after(seq, upto)
     }
 
     /// The message at `seq`, if there is one and it was not deleted.
@@ -72,102 +76,87 @@ impl Timeline {
         event.message().filter(|message| !message.deleted).map(|message| (event, message))
     }
 
-    fn index(&self, seq: Seq) -> Option<usize> {
-        let offset = seq.0.checked_sub(self.first()?.0)?;
-        usize::try_from(offset).ok().filter(|index| *index < self.events.len())
+    /// Takes an event that came live; whether it is the newest now. One that is behind a hole is left to pages, but for
+    /// what it amends.
+    pub fn push(&mut self, event: Event) -> bool {
+        if !self.loaded || self.at(event.seq).is_some() {
+            return false;
+        }
+        self.runs.amend(&event, |_| true);
+        self.runs.push(event)
     }
 
-    /// Takes an event that came live.
-    pub fn push(&mut self, event: Event) -> Taken {
-        if !self.loaded {
-            return Taken::Unloaded;
-        }
-        let last = self.last();
-        if event.seq <= last {
-            return Taken::Known;
-        }
-        if event.seq != last.next() {
-            return Taken::Gap;
-        }
-        self.amend(&event);
-        self.events.push_back(event);
-        Taken::Appended
-    }
-
-    /// Takes a page whose messages are as they were when the room's newest event was `head`. What does not touch the
-    /// segment replaces it.
-    pub fn insert(&mut self, page: Vec<Event>, head: Cursor) {
+    /// Takes a page whose messages are as they were when the room's newest event was `head`; whether it brought
+    /// something.
+    pub fn insert(&mut self, page: Vec<Event>, head: Cursor) -> bool {
         self.loaded = true;
         let page = dense(page);
-        let (Some(start), Some(end)) = (page.first().map(|e| e.seq), page.last().map(|e| e.seq)) else {
-            return;
+        let (Some(first), Some(last)) = (page.first().map(|e| e.seq), page.last().map(|e| e.seq)) else {
+            return false;
         };
-        let first = self.first();
-        if first.is_none_or(|first| end.next() < first || start > self.last().next()) {
-            self.events = page.into();
-        } else if first.is_some_and(|first| start < first) {
-            self.prepend(page, head);
-        } else {
-            for event in page {
-                self.push(event);
+        let in_page = |seq: Seq| (first..=last).contains(&seq);
+        // By event outside of the page: what amends it from this one on was not known before.
+        let mut learned: BTreeMap<Seq, Seq> = BTreeMap::new();
+        for event in page.iter().filter(|event| self.at(event.seq).is_none()) {
+            for target in event.body.rewrites().filter(|seq| !in_page(*seq)) {
+                learned.entry(target).or_insert(event.seq);
+            }
+        }
+        let news = self.runs.put(page);
+        self.amend_again(|target, by| match in_page(target) {
+            // The page does not show what was amended after it was read.
+            true => by > head.seq,
+            false => learned.get(&target).is_some_and(|from| *from <= by),
+        });
+        news
+    }
+
+    /// Applies all amendments that are `wanted`, by their targets and their own places, in their order. A reaction is
+    /// left out where those behind it are not here: it may have been taken back.
+    fn amend_again(&mut self, wanted: impl Fn(Seq, Seq) -> bool) {
+        let sure =
+            |by: &Event| !matches!(by.body, EventBody::Reacted { .. }) || !self.runs.is_behind_a_hole(by.seq);
+        let amends = |by: &&Event| by.body.rewrites().any(|seq| wanted(seq, by.seq)) && sure(by);
+        let again: Vec<Event> = self.events().filter(amends).cloned().collect();
+        for by in &again {
+            self.runs.amend(by, |seq| wanted(seq, by.seq));
+        }
+    }
+
+    /// Events came that are for the local copy alone: those that edit or delete what is here do so.
+    pub fn learn(&mut self, events: &[Event]) {
+        for by in events.iter().filter(|by| !matches!(by.body, EventBody::Reacted { .. })) {
+            if self.at(by.seq).is_none() {
+                self.runs.amend(by, |_| true);
             }
         }
     }
 
-    fn prepend(&mut self, page: Vec<Event>, head: Cursor) {
-        let Some(first) = self.first() else { return };
-        let (older, newer): (Vec<Event>, Vec<Event>) = page.into_iter().partition(|event| event.seq < first);
-        for event in older.into_iter().rev() {
-            self.events.push_front(event);
+    /// Drops what is behind `keep`, up to `upto`, and what that rewrote: everything, where not all of it is here.
+    pub fn truncate(&mut self, keep: Seq, upto: Seq) {
+        if self.last() < upto || self.runs.is_behind_a_hole(keep.next()) {
+            self.runs = Runs::default();
         }
-        // The page does not show what was amended after it was read.
-        let later: Vec<Event> = self
-            .events
-            .iter()
-            .filter(|event| event.seq > head.seq && event.body.rewrites().any(|seq| seq < first))
-            .cloned()
-            .collect();
-        for event in &later {
-            self.amend(event);
-        }
-        for event in newer {
-            self.push(event);
+        self.runs.truncate(keep);
+        self.loaded &= self.runs.first().is_some();
+    }
+
+    /// Whether there is more than what should stay in memory.
+    pub fn is_large(&self) -> bool {
+        self.runs.count() > 2 * KEEP
+    }
+
+    /// Keeps what lies around the events that are seen, and the newest.
+    pub fn keep_near(&mut self, seen: (Seq, Seq)) {
+        if self.is_large() {
+            self.runs.keep_near(seen, KEEP / 2, NEWEST);
         }
     }
 
-    fn amend(&mut self, by: &Event) {
-        for seq in by.body.rewrites() {
-            if let Some(index) = self.index(seq) {
-                self.events[index].amend(by);
-            }
-        }
-    }
-
-    /// Drops what is behind `keep`. Returns whether anything of the segment is left.
-    pub fn truncate(&mut self, keep: Seq) -> bool {
-        while self.events.back().is_some_and(|event| event.seq > keep) {
-            self.events.pop_back();
-        }
-        self.loaded &= !self.events.is_empty();
-        self.loaded
-    }
-
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        *self = Timeline::default();
-    }
-
-    /// Drops old events beyond what is kept where nobody reads them.
-    pub fn trim(&mut self) {
-        if self.events.len() > 2 * KEEP {
-            self.events.drain(..self.events.len() - KEEP);
-        }
-    }
-
-    /// The newest of the messages that `wanted` accepts, within reach.
+    /// The newest of the messages that `wanted` accepts, within reach and behind the newest hole.
     pub fn newest(&self, wanted: impl Fn(&Event, &Message) -> bool) -> Option<(&Event, &Message)> {
         const REACH: usize = 1_000;
-        self.events.iter().rev().take(REACH).find_map(|event| {
+        self.newest_run().rev().take(REACH).find_map(|event| {
             let message = event.message().filter(|message| !message.deleted)?;
             wanted(event, message).then_some((event, message))
         })

@@ -64,8 +64,8 @@ pub enum Job {
 pub enum Answer {
     /// Events that are there.
     Found(Input),
-    /// They are not there; this is what is to be asked for.
-    Missing(Effect),
+    /// They are not there; this is what is to be asked for, and what lies behind the hole.
+    Missing(Effect, Option<Box<Input>>),
 }
 
 /// The thread's state.
@@ -147,7 +147,7 @@ impl Copier {
                 }
                 self.write()?;
             }
-            Ok(Job::Fetch(asked)) if self.failed => self.miss(asked),
+            Ok(Job::Fetch(asked)) if self.failed => self.miss(asked, None),
             Ok(_) if self.failed => {}
             Ok(job) => {
                 self.write()?;
@@ -203,9 +203,9 @@ impl Copier {
         let _ = self.found.send(Answer::Found(input));
     }
 
-    fn miss(&self, asked: Effect) {
+    fn miss(&self, asked: Effect, behind: Option<Input>) {
         // As above.
-        let _ = self.found.send(Answer::Missing(asked));
+        let _ = self.found.send(Answer::Missing(asked, behind.map(Box::new)));
     }
 
     fn tell_lost(&mut self) -> Result<(), ReplicaError> {
@@ -219,16 +219,22 @@ impl Copier {
         let Effect::FetchPage { room, from, limit, .. } = asked else { return Ok(()) };
         let page = self.replica.page(room, from, limit as usize);
         match page.and_then(|events| Ok((events, self.replica.newest(room)?))) {
-            Ok((events, Some(head))) if joins(&events, from) => {
-                self.tell(Input::Page { room, from, events, head });
+            Ok((events, Some(head))) => {
+                let joins = joins(&events, from);
+                let page = Input::Page { room, from, events, head };
+                if joins {
+                    self.tell(page)
+                } else {
+                    self.miss(asked, Some(page))
+                }
                 Ok(())
             }
-            Ok(_) => {
-                self.miss(asked);
+            Ok((_, None)) => {
+                self.miss(asked, None);
                 Ok(())
             }
             Err(error) => {
-                self.miss(asked);
+                self.miss(asked, None);
                 Err(error)
             }
         }
@@ -239,7 +245,7 @@ impl Copier {
         let Effect::Bring { room, target, below, floor } = asked else { return Ok(()) };
         match self.replica.behind(room, below, floor)? {
             Behind::Hole(first, last) => {
-                self.miss(Effect::Bring { room, target, below: last.next(), floor: first });
+                self.miss(Effect::Bring { room, target, below: last.next(), floor: first }, None);
                 Ok(())
             }
             Behind::Whole(whole) => self.brought(room, whole),

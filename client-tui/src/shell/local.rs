@@ -150,7 +150,7 @@ impl Local {
                 self.warned(|outbox| outbox.read(room, seq));
                 Ok(connected.then_some(Effect::Mark { room, seq }))
             }
-            Effect::FetchPage { from, .. } if matches!(from, PageFrom::Before(_)) || !connected => {
+            Effect::FetchPage { from, .. } if from != PageFrom::Latest || !connected => {
                 self.job(Job::Fetch(effect));
                 Ok(None)
             }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use crossterm::event::{Event as TerminalEvent, EventStream};
 use futures_util::StreamExt;
 use jiff::tz::TimeZone;
-use quip_protocol::{AccountName, MessageId, SafeLine, Target, Timestamp};
+use quip_protocol::{AccountName, Event, MessageId, SafeLine, Target, Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 
@@ -300,20 +300,27 @@ impl Shell {
                 self.hear(server, input)?;
                 waited.into_iter().try_for_each(|effect| self.perform(server, effect))
             }
-            // It is for the files alone.
+            // It is for the files; what is on the screen may be amended by it.
             News::Heard(Input::Older { room, floor, events, head }) => {
+                let amends = |event: &&Event| event.body.amends().is_some();
+                let amending: Vec<Event> = events.iter().filter(amends).cloned().collect();
                 station.older(room, floor, events, head.seq);
-                Ok(())
+                match amending.is_empty() {
+                    true => Ok(()),
+                    false => self.hear(server, Input::Older { room, floor, events: amending, head }),
+                }
             }
             News::Heard(input) => {
                 station.note(&input);
                 self.hear(server, input)
             }
             News::Found(Answer::Found(input)) => self.hear(server, input),
-            News::Found(Answer::Missing(asked)) => match station.ask_instead(asked, self.desk.app(server)) {
-                Some(input) => self.hear(server, input),
-                None => Ok(()),
-            },
+            News::Found(Answer::Missing(asked, behind)) => {
+                match station.ask_instead(asked, behind, self.desk.app(server)) {
+                    Some(input) => self.hear(server, input),
+                    None => Ok(()),
+                }
+            }
             News::Nothing => Ok(()),
         }
     }

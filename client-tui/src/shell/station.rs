@@ -166,13 +166,13 @@ impl Station {
         }
     }
 
-    /// Asks the server for what the replica does not have; the app is told if that cannot be.
-    pub fn ask_instead(&mut self, asked: Effect, app: &App) -> Option<Input> {
+    /// Asks the server for what the replica does not have; if that cannot be, the app is told what lies `behind` it.
+    pub fn ask_instead(&mut self, asked: Effect, behind: Option<Box<Input>>, app: &App) -> Option<Input> {
         if app.is_up() {
             self.network.perform(asked);
             return None;
         }
-        local::page_failed(&asked)
+        behind.map(|page| *page).or_else(|| local::page_failed(&asked))
     }
 
     /// Performs what is for the files or the server.

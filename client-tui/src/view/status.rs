@@ -74,7 +74,10 @@ fn hints(seen: Seen<'_>) -> Vec<(String, bool)> {
         hints.push((format!("{length} of {limit} bytes"), true));
         hints.push((format!("{length}/{limit}"), true));
     }
-    if app.prompt.is_none() && app.rooms.current().is_some_and(|room| room.selected.is_some()) {
+    let selected = app.rooms.current().filter(|room| app.prompt.is_none() && room.selected.is_some());
+    if selected.is_some_and(|room| room.selected_hole().is_some()) {
+        hints.push(("Enter fetches what is missing here".to_owned(), false));
+    } else if selected.is_some() {
         hints.push((
             "Enter thread · y copy · o open · v versions · /reply /react /edit /delete".to_owned(),
             false,

@@ -48,6 +48,8 @@ pub struct World {
     pub online: bool,
     /// Who is away, in any room.
     pub away: Vec<AwaySummary>,
+    /// What the client's copy has, and is asked for without a connection.
+    pub copy: BTreeMap<RoomId, Vec<Event>>,
     /// Refuse deliveries with this.
     pub refuse: Option<Refusal>,
     /// Searches wait for [`World::found`].
@@ -92,6 +94,7 @@ impl World {
             rooms: BTreeMap::new(),
             online: false,
             away: Vec::new(),
+            copy: BTreeMap::new(),
             refuse: None,
             slow: false,
             remaining: 0,
@@ -251,9 +254,23 @@ impl World {
                 let events = page(&hosted.events, from, limit as usize);
                 vec![Input::Page { room, from, events, head: hosted.summary.head }]
             }
+            Effect::FetchPage { room, from, limit, .. } => {
+                self.copied(room, from, limit as usize).into_iter().collect()
+            }
             Effect::Search { query, most } if !self.slow => vec![self.found(query, most as usize)],
             _ => Vec::new(),
         }
+    }
+
+    /// What the copy answers: the nearest that it has, without a hole.
+    fn copied(&self, room: RoomId, from: PageFrom, limit: usize) -> Option<Input> {
+        let copy = self.copy.get(&room)?;
+        let head = copy.last().map(|event| Cursor { epoch: event.epoch, seq: event.seq })?;
+        let found = page(copy, from, limit);
+        let runs: Vec<&[Event]> = found.chunk_by(|a, b| b.seq == a.seq.next()).collect();
+        let nearest = if matches!(from, PageFrom::After(_)) { runs.first() } else { runs.last() };
+        let events = nearest.map(|run| run.to_vec()).unwrap_or_default();
+        Some(Input::Page { room, from, events, head })
     }
 
     /// What a scan of everything finds.

@@ -4,6 +4,7 @@
 mod colours;
 mod gallery;
 mod harness;
+mod holes;
 mod hostile;
 mod local;
 mod logic;
@@ -16,6 +17,7 @@ mod presence;
 mod prompts;
 mod random;
 mod reading;
+mod runs;
 mod screens;
 mod search;
 mod servers;

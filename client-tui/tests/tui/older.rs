@@ -167,7 +167,7 @@ fn what_is_not_here_is_a_line_that_says_how_much_and_it_is_fetched_where_one_com
     }
     world.connect();
     world.lose(3_000);
-    let line = "250 messages are not here yet";
+    let line = "… 250 missing · fetched when connected";
     for _ in 0..10 {
         world.keys("<PgUp>");
     }
@@ -175,7 +175,7 @@ fn what_is_not_here_is_a_line_that_says_how_much_and_it_is_fetched_where_one_com
     assert!(world.screen(120, 40).contains(line));
     world.connect();
     world.pass(500);
-    assert!(!world.screen(80, 24).contains("not here yet"), "{}", world.screen(80, 24));
+    assert!(!world.screen(80, 24).contains("missing"), "{}", world.screen(80, 24));
 }
 
 fn notice(seq: u64, body: NoticeBody) -> Input {
