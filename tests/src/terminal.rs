@@ -93,6 +93,22 @@ impl Terminal {
         self.until(text, |screen| screen.contains(text))
     }
 
+    /// Waits until a message with this text is in the timeline, and on its way no more. The client may yet have to hear
+    /// of its place in the room: to do something with it, wait for what somebody says after it.
+    pub fn delivered(&self, text: &str) -> String {
+        let on_its_way = format!("{text} …");
+        self.until(&format!("{text}, delivered"), |screen| {
+            let said = |line: &str| line.contains(text) && !line.starts_with('›');
+            screen.lines().any(said) && !screen.contains(&on_its_way)
+        })
+    }
+
+    /// Presses Escape and waits until this text is gone: a letter right behind an Escape is read as Alt and that letter.
+    pub fn escape_from(&self, text: &str) {
+        self.press(&["Escape"]);
+        self.until(&format!("{text} is gone"), |screen| !screen.contains(text));
+    }
+
     /// kill -9 of the program, which must be the only one in the terminal.
     pub fn kill(&self) {
         let pid = self.tmux(&["display-message", "-p", "#{pane_pid}"]);

@@ -39,6 +39,8 @@ fn what_one_device_does_the_other_shows() {
     train.shows("first point");
     desk.say("from the desk");
     train.shows("from the desk");
+    bob.run(&["send", "#plan", "which desk?"]).ok();
+    desk.shows("which desk?");
     desk.say("s/desk/table/");
     train.shows("from the table");
     bob.run(&["room", "topic", "#plan", "where we go"]).ok();

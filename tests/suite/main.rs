@@ -13,6 +13,8 @@ mod doors;
 mod full_disk;
 mod hostile_text;
 mod load;
+#[cfg(target_os = "linux")]
+mod networks;
 mod newcomer;
 mod offline;
 mod plain;

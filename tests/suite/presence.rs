@@ -166,7 +166,7 @@ fn two_terminals_see_each_other_type_and_go() {
     self::ann(&bob, "away", Some("at lunch"));
     his.say("/whois @ann");
     his.shows("away: at lunch");
-    his.press(&["Escape"]);
+    his.escape_from("away: at lunch");
     his.say("/msg @ann are you there?");
     his.shows("◐ away: at lunch");
     hers.say("/quit");

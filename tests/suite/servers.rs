@@ -203,7 +203,7 @@ fn hosting_is_beside_the_others() {
     let quip = binary("quip").display().to_string();
     let terminal = Terminal::run(&two.ann, 100, 30, &format!("{quip} host --name ann --listen 127.0.0.1:0"));
     terminal.shows("quip://");
-    terminal.press(&["Escape"]);
+    terminal.escape_from("quip://");
     let screen = terminal.until("all three are listed", |screen| screen.contains("3 #general"));
     assert!(screen.contains(" home ") && screen.contains(" work "), "{screen}");
     terminal.say("at my own");

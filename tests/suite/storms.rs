@@ -8,7 +8,7 @@ use std::time::Instant;
 use quip_protocol::Target;
 use quip_protocol::client::Client;
 use quip_tests::pty::Screen;
-use quip_tests::{Quip, Random, Server, Terminal, join, post_all, within};
+use quip_tests::{Quip, Random, Server, Terminal, eventually, join, post_all, within};
 
 #[test]
 fn a_storm_of_sizes() {
@@ -53,6 +53,20 @@ fn a_paste_of_a_megabyte_sends_nothing_by_itself() {
     terminal.until("it is said", |screen| screen.contains("  still here"));
     let history = ann.run(&["history", "#general"]).ok();
     assert!(!history.contains("of a log"), "{history}");
+}
+
+#[test]
+fn keys_that_come_all_at_once_are_all_read() {
+    let server = Server::start();
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    let mut screen = Screen::start(&ann).unwrap();
+    screen.shows("● connected to").unwrap();
+    // While it is stopped they pile up, as they do on a machine that is busy.
+    screen.signal("STOP");
+    screen.press(format!("{}end\r", "keys ".repeat(700)).as_bytes()).unwrap();
+    screen.signal("CONT");
+    let said = || ann.run(&["history", "#general"]).ok().contains("keys keys end").then_some(());
+    eventually("the last of them sends the line", said);
 }
 
 /// A room of two: one who looks, and one who sends as fast as can be.
