@@ -219,6 +219,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("what {} logged:\n{}", self.link.address(), self.log());
+        }
         // It may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();

@@ -19,7 +19,7 @@ fn said_edited_and_deleted(ann: &Quip, bob: &Quip) {
     let [first, second, third] = SECRETS;
     let (writer, reader) = (Terminal::client(ann, 80, 24), Terminal::client(bob, 80, 24));
     for terminal in [&writer, &reader] {
-        terminal.shows("connected to");
+        terminal.connected();
         terminal.shows("bob joined");
     }
     writer.say(first);

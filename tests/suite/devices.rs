@@ -19,8 +19,8 @@ fn what_one_device_does_the_other_shows() {
     let laptop = Quip::new();
     laptop.run(&["join", ann.run(&["device", "link"]).ok().trim()]).ok();
     let (desk, train) = (Terminal::client(&ann, 120, 40), Terminal::client(&laptop, 80, 24));
-    desk.shows("connected to");
-    train.shows("connected to");
+    desk.connected();
+    train.connected();
     // An invitation is there on both.
     bob.run(&["room", "create", "#plan", "--private", "--members", "ann"]).ok();
     for terminal in [&desk, &train] {

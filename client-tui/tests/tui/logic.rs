@@ -416,3 +416,12 @@ fn what_is_not_delivered_yet_cannot_be_selected_and_that_is_said() {
     world.keys("hi<Enter><A-k>");
     assert_eq!(said(&world), "it is not delivered yet; then it can be selected");
 }
+
+#[test]
+fn nobody_is_told_to_join_a_room_while_the_rooms_are_on_their_way() {
+    let mut world = World::new();
+    world.host(1, "#general", "");
+    world.keys("hi<Enter>");
+    assert!(said(&world).contains("are on their way"), "{}", said(&world));
+    assert_eq!(world.app.composer().text(), "hi");
+}
