@@ -2,7 +2,7 @@
 //! of this machine they share, but for the names that they know.
 
 use std::ffi::OsStr;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -11,9 +11,17 @@ use tempfile::TempDir;
 /// Where the server is, whichever cable leads to it.
 pub const SERVER: &str = "10.9.9.9";
 
-/// How a namespace is made, and entered. The first way needs no root, the second no user namespaces.
-const WAYS: [(&str, &[&str]); 2] =
-    [("--user --map-root-user", &["--user", "--preserve-credentials"]), ("", &[])];
+/// How a machine is made beside nothing, and how one is entered.
+#[derive(Debug)]
+struct Way {
+    make: &'static [&'static str],
+    enter: &'static [&'static str],
+}
+
+/// Without root, where user namespaces are allowed.
+const AS_ANYBODY: Way =
+    Way { make: &["--user", "--map-root-user"], enter: &["--user", "--preserve-credentials"] };
+const AS_ROOT: Way = Way { make: &[], enter: &[] };
 /// Its first program: it knows the names of a file, says that it is there, and lasts as long as its input.
 const FIRST: &str = r#"mount --bind "$1" /etc/hosts && ip link set lo up && echo ready && exec cat"#;
 
@@ -66,8 +74,9 @@ impl Network {
         let dir = tempfile::tempdir().expect("a directory");
         let hosts = dir.path().join("hosts");
         std::fs::write(&hosts, "127.0.0.1 localhost\n").expect("a file of names");
-        let (first, server) = server(&hosts).unwrap_or_else(|why| panic!("{why}"));
-        let (second, laptop) = begin(&server, "", &server.enter, &hosts).expect("a second machine");
+        let (first, server, enter) = server(&hosts).unwrap_or_else(|why| panic!("{why}"));
+        let (second, laptop) =
+            begin(&server, &Way { make: &[], enter }, &hosts).expect("a second machine beside the first");
         server.ip(&format!("addr add {SERVER}/32 dev lo"));
         let laptop_pid = second.id();
         Network { laptop, server, hosts, laptop_pid, first: [first, second], _dir: dir }
@@ -117,15 +126,13 @@ impl Drop for Network {
     }
 }
 
-/// The first machine, in whichever way is permitted.
-fn server(hosts: &Path) -> Result<(Child, Machine), String> {
+/// The first machine, in whichever way is permitted, and how it is entered.
+fn server(hosts: &Path) -> Result<(Child, Machine, &'static [&'static str]), String> {
     let mut failed = Vec::new();
-    for (make, enter) in WAYS {
-        let enter: Vec<String> = enter.iter().map(|word| (*word).to_owned()).collect();
-        let enter = [vec!["nsenter".to_owned()], enter].concat();
-        match begin(&Machine::default(), make, &enter, hosts) {
-            Ok(begun) => return Ok(begun),
-            Err(why) => failed.push(format!("unshare {make} --net --mount: {why}")),
+    for way in [AS_ANYBODY, AS_ROOT] {
+        match begin(&Machine::default(), &way, hosts) {
+            Ok((first, machine)) => return Ok((first, machine, way.enter)),
+            Err(why) => failed.push(format!("unshare {}: {why}", way.make.join(" "))),
         }
     }
     Err(format!(
@@ -135,10 +142,10 @@ fn server(hosts: &Path) -> Result<(Child, Machine), String> {
     ))
 }
 
-/// Begins a machine beside `from`, which is entered with `enter`.
-fn begin(from: &Machine, make: &str, enter: &[String], hosts: &Path) -> Result<(Child, Machine), String> {
+/// Begins a machine beside `from`.
+fn begin(from: &Machine, way: &Way, hosts: &Path) -> Result<(Child, Machine), String> {
     let mut command = from.command("unshare");
-    command.args(make.split_whitespace()).args(["--net", "--mount", "sh", "-c", FIRST, "sh"]).arg(hosts);
+    command.args(way.make).args(["--net", "--mount", "sh", "-c", FIRST, "sh"]).arg(hosts);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut first = command.spawn().map_err(|error| error.to_string())?;
     let mut said = String::new();
@@ -146,14 +153,10 @@ fn begin(from: &Machine, make: &str, enter: &[String], hosts: &Path) -> Result<(
     // What ends before it says anything is at the end of its output.
     BufReader::new(stdout).read_line(&mut said).map_err(|error| error.to_string())?;
     if said.trim() != "ready" {
-        let mut why = String::new();
-        let mut stderr = first.stderr.take().expect("stderr is piped");
-        stderr.read_to_string(&mut why).map_err(|error| error.to_string())?;
-        let _ = first.wait();
-        return Err(why.trim().to_owned());
+        let output = first.wait_with_output().map_err(|error| error.to_string())?;
+        return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
     }
-    let own = [format!("--target={}", first.id()), "--net".to_owned(), "--mount".to_owned()];
-    // Of the words with which `from` is entered the first ones say how, the others which.
-    let how = enter.iter().take_while(|word| !word.starts_with("--target"));
-    Ok((first, Machine { enter: how.cloned().chain(own).collect() }))
+    let target = format!("--target={}", first.id());
+    let words = ["nsenter", &target, "--net", "--mount"].into_iter().chain(way.enter.iter().copied());
+    Ok((first, Machine { enter: words.map(str::to_owned).collect() }))
 }

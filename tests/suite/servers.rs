@@ -38,7 +38,12 @@ fn arrives_once(reader: &Quip, line: &str) {
 
 /// The keys of rooms go by the list: it must be whole.
 fn lists_both(terminal: &Terminal) {
-    terminal.until("both are listed", |screen| screen.contains("2 #general") && !screen.contains("○"));
+    // The members, right of it, have the same signs.
+    let list =
+        |screen: &str| -> String { screen.lines().filter_map(|line| line.split('│').next()).collect() };
+    terminal.until("both are listed", |screen| {
+        list(screen).contains("2 #general") && !list(screen).contains('○')
+    });
 }
 
 /// Whether the list has this server, and a sign that it is away.

@@ -273,8 +273,9 @@ impl Shell {
         match self.face {
             Face::Screen(_) => true,
             Face::Lines(_) => {
-                let settled = self.stations[current.0].is_idle() && self.desk.app(current).is_settled();
-                self.over_at.is_none() && settled
+                // All servers: one that is not there yet has no name to be called by.
+                let settled = self.desk.servers().all(|server| self.desk.app(server).is_settled());
+                self.over_at.is_none() && settled && self.stations[current.0].is_idle()
             }
         }
     }
