@@ -218,6 +218,7 @@ impl Server {
 }
 
 impl Drop for Server {
+    #[allow(clippy::print_stderr, reason = "a test that failed shows it")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("what {} logged:\n{}", self.link.address(), self.log());

@@ -148,6 +148,7 @@ impl Terminal {
 }
 
 impl Drop for Terminal {
+    #[allow(clippy::print_stderr, reason = "a test that failed shows it")]
     fn drop(&mut self) {
         let tmux = |args: &[&str]| Command::new("tmux").args(["-L", &self.socket]).args(args).output();
         if let (true, Ok(last)) = (std::thread::panicking(), tmux(&["capture-pane", "-p"])) {

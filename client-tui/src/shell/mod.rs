@@ -303,8 +303,11 @@ impl Shell {
             }
             // It is for the files alone.
             News::Heard(Input::Older { room, floor, events, head }) => {
-                station.older(room, floor, events, head.seq);
-                Ok(())
+                station.keep_rooms(self.desk.app(server));
+                match station.older(room, floor, events, head.seq) {
+                    Some(input) => self.hear(server, input),
+                    None => Ok(()),
+                }
             }
             News::Heard(input) => {
                 station.note(&input);
