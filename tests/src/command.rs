@@ -8,11 +8,13 @@ use quip_protocol::ServerLink;
 use tempfile::TempDir;
 
 use crate::binary;
+use crate::network::Machine;
 
 /// A user's directories.
 #[derive(Debug)]
 pub struct Quip {
     home: TempDir,
+    machine: Machine,
 }
 
 /// What a command came to.
@@ -56,14 +58,23 @@ impl Default for Quip {
 impl Quip {
     /// A user who has never run it.
     pub fn new() -> Quip {
-        Quip { home: tempfile::tempdir().expect("a home") }
+        Quip::at(Machine::default())
+    }
+
+    /// One at this machine.
+    pub fn at(machine: Machine) -> Quip {
+        Quip { home: tempfile::tempdir().expect("a home"), machine }
     }
 
     /// A user with an account made by a link.
     pub fn joined(link: &ServerLink, name: &str) -> Quip {
-        let quip = Quip::new();
-        quip.run(&["join", &link.reveal(), "--name", name]).ok();
-        quip
+        Quip::new().join(link, name)
+    }
+
+    /// Makes an account by a link.
+    pub fn join(self, link: &ServerLink, name: &str) -> Quip {
+        self.run(&["join", &link.reveal(), "--name", name]).ok();
+        self
     }
 
     /// Its `QUIP_HOME`.
@@ -73,7 +84,7 @@ impl Quip {
 
     /// The command, to be changed and run.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(binary("quip"));
+        let mut command = self.machine.command(binary("quip"));
         command.args(args).env("QUIP_HOME", self.home()).env_remove("QUIP_SERVER").env_remove("QUIP_TOKEN");
         command.stdin(Stdio::null());
         command

@@ -5,6 +5,7 @@
 pub mod command;
 pub mod copied;
 pub mod middlebox;
+pub mod network;
 pub mod person;
 pub mod poll;
 pub mod process;

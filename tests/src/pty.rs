@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
+use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -67,6 +68,16 @@ impl Screen {
     pub fn press(&mut self, keys: &[u8]) -> Result<()> {
         self.keys.write_all(keys)?;
         Ok(self.keys.flush()?)
+    }
+
+    /// Sends the client a signal, by its name.
+    ///
+    /// # Panics
+    /// When the client is gone.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.process_id().expect("the client runs").to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status().expect("kill is there");
+        assert!(sent.success(), "kill -s {name} {pid}");
     }
 
     /// Waits until the screen is as `check` wants it.

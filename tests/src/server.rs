@@ -12,7 +12,11 @@ use quip_protocol::ServerLink;
 use tempfile::TempDir;
 
 use crate::binary;
+use crate::network::Machine;
 use crate::poll::{DEADLINE, eventually};
+
+/// A port of its own, on this machine alone.
+const HERE: &str = "127.0.0.1:0";
 
 /// A server, killed when it is dropped.
 #[derive(Debug)]
@@ -21,6 +25,7 @@ pub struct Server {
     /// A file system of its own, to be unmounted.
     mounted: Option<PathBuf>,
     config: Option<PathBuf>,
+    machine: Machine,
     process: Child,
     /// Lines of its stdout.
     stdout: Receiver<String>,
@@ -38,23 +43,30 @@ impl Server {
 
     /// Starts a new server with this configuration file.
     pub fn with_config(toml: &str) -> Server {
-        Server::begin(tempfile::tempdir().expect("a directory for the server"), None, toml)
+        let dir = tempfile::tempdir().expect("a directory for the server");
+        Server::begin(Machine::default(), HERE, dir, None, toml)
+    }
+
+    /// Starts a new server at this machine, that listens there.
+    pub fn on(machine: Machine, listen: &str) -> Server {
+        let dir = tempfile::tempdir().expect("a directory for the server");
+        Server::begin(machine, listen, dir, None, "")
     }
 
     /// Starts a new server on a data directory that was used, but that nobody has an account on.
     pub fn in_directory(data: TempDir) -> Server {
         let dir = tempfile::tempdir().expect("a directory for the server");
         std::fs::rename(data.keep(), dir.path().join("data")).expect("the directory can be moved");
-        Server::begin(dir, None, "")
+        Server::begin(Machine::default(), HERE, dir, None, "")
     }
 
-    fn begin(dir: TempDir, mounted: Option<PathBuf>, toml: &str) -> Server {
+    fn begin(machine: Machine, listen: &str, dir: TempDir, mounted: Option<PathBuf>, toml: &str) -> Server {
         let config = (!toml.is_empty()).then(|| dir.path().join("quipd.toml"));
         if let Some(path) = &config {
             std::fs::write(path, toml).expect("a configuration file");
         }
-        let (process, stdout, link) = spawn(dir.path(), config.as_deref(), "127.0.0.1:0", &[]);
-        let mut server = Server { dir, mounted, config, process, stdout, link, owner: None };
+        let (process, stdout, link) = spawn(&machine, dir.path(), config.as_deref(), listen, &[]);
+        let mut server = Server { dir, mounted, config, machine, process, stdout, link, owner: None };
         server.owner = Some(server.next_owner());
         server
     }
@@ -71,7 +83,7 @@ impl Server {
             .arg(&data)
             .stderr(Stdio::null());
         let mounted = mount.status().is_ok_and(|status| status.success());
-        (Server::begin(dir, mounted.then_some(data), toml), mounted)
+        (Server::begin(Machine::default(), HERE, dir, mounted.then_some(data), toml), mounted)
     }
 
     /// Writes another configuration file, for its next start.
@@ -108,7 +120,8 @@ impl Server {
     /// The same with this in its environment.
     pub fn restart_with(&mut self, env: &[(&str, &str)]) {
         let address = format!("127.0.0.1:{}", self.link.port);
-        let (process, stdout, link) = spawn(self.dir.path(), self.config.as_deref(), &address, env);
+        let (process, stdout, link) =
+            spawn(&self.machine, self.dir.path(), self.config.as_deref(), &address, env);
         assert_eq!(link.fingerprint, self.link.fingerprint, "a restart keeps the server's key");
         (self.process, self.stdout) = (process, stdout);
     }
@@ -116,7 +129,8 @@ impl Server {
     /// Starts it again after its certificate was removed: it makes a new key. Returns the new link.
     pub fn restart_with_new_key(&mut self) -> ServerLink {
         let address = format!("127.0.0.1:{}", self.link.port);
-        let (process, stdout, link) = spawn(self.dir.path(), self.config.as_deref(), &address, &[]);
+        let (process, stdout, link) =
+            spawn(&self.machine, self.dir.path(), self.config.as_deref(), &address, &[]);
         (self.process, self.stdout, self.link) = (process, stdout, link);
         self.link.clone()
     }
@@ -204,7 +218,11 @@ impl Server {
 }
 
 impl Drop for Server {
+    #[allow(clippy::print_stderr, reason = "a test that failed shows it")]
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("what {} logged:\n{}", self.link.address(), self.log());
+        }
         // It may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -215,13 +233,14 @@ impl Drop for Server {
 }
 
 fn spawn(
+    machine: &Machine,
     dir: &Path,
     config: Option<&Path>,
     listen: &str,
     env: &[(&str, &str)],
 ) -> (Child, Receiver<String>, ServerLink) {
     let log = File::options().create(true).append(true).open(dir.join("log")).expect("a log file");
-    let mut command = Command::new(binary("quipd"));
+    let mut command = machine.command(binary("quipd"));
     command.args(["--listen", listen, "--data-dir"]).arg(dir.join("data")).envs(env.iter().copied());
     if let Some(config) = config {
         command.arg("--config").arg(config);

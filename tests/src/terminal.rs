@@ -93,6 +93,33 @@ impl Terminal {
         self.until(text, |screen| screen.contains(text))
     }
 
+    /// Waits until the client is connected, and in one of its rooms if it has any.
+    pub fn connected(&self) -> String {
+        self.connected_to("")
+    }
+
+    /// The same, with the server that is called so in sight.
+    pub fn connected_to(&self, server: &str) -> String {
+        let connected = format!("● connected to {server}");
+        self.until(&connected, |screen| screen.contains(&connected) && !screen.contains("listing your rooms"))
+    }
+
+    /// Waits until a message with this text is in the timeline, and on its way no more. The client may yet have to hear
+    /// of its place in the room: to do something with it, wait for what somebody says after it.
+    pub fn delivered(&self, text: &str) -> String {
+        let on_its_way = format!("{text} …");
+        self.until(&format!("{text}, delivered"), |screen| {
+            let said = |line: &str| line.contains(text) && !line.starts_with('›');
+            screen.lines().any(said) && !screen.contains(&on_its_way)
+        })
+    }
+
+    /// Presses Escape and waits until this text is gone: a letter right behind an Escape is read as Alt and that letter.
+    pub fn escape_from(&self, text: &str) {
+        self.press(&["Escape"]);
+        self.until(&format!("{text} is gone"), |screen| !screen.contains(text));
+    }
+
     /// kill -9 of the program, which must be the only one in the terminal.
     pub fn kill(&self) {
         let pid = self.tmux(&["display-message", "-p", "#{pane_pid}"]);
@@ -121,8 +148,13 @@ impl Terminal {
 }
 
 impl Drop for Terminal {
+    #[allow(clippy::print_stderr, reason = "a test that failed shows it")]
     fn drop(&mut self) {
+        let tmux = |args: &[&str]| Command::new("tmux").args(["-L", &self.socket]).args(args).output();
+        if let (true, Ok(last)) = (std::thread::panicking(), tmux(&["capture-pane", "-p"])) {
+            eprintln!("the last screen of {}:\n{}", self.socket, String::from_utf8_lossy(&last.stdout));
+        }
         // It ends with its last program.
-        let _ = Command::new("tmux").args(["-L", &self.socket, "kill-server"]).output();
+        let _ = tmux(&["kill-server"]);
     }
 }

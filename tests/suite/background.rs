@@ -11,7 +11,7 @@ fn a_light_terminal_gets_colours_that_can_be_read_and_no_key_of_its_answer() {
     for (background, colour) in [("white", "38;5;4m#general"), ("black", "38;5;6m#general")] {
         let command = format!("unset COLORFGBG; tmux set -g window-style bg={background}; exec {quip}");
         let terminal = Terminal::run(&ann, 80, 24, &command);
-        let screen = terminal.shows("● connected to");
+        let screen = terminal.connected();
         assert!(screen.contains("› Message #general"), "nothing was typed: {screen}");
         quip_tests::eventually("its colours", || {
             let screen = terminal.screen_with_attributes();

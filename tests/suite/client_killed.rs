@@ -81,7 +81,7 @@ fn a_client_killed_at_fifty_moments_loses_and_doubles_nothing() {
         });
     }
     let terminal = Terminal::client(&ann, 100, 30);
-    terminal.shows("connected to");
+    terminal.connected();
     terminal.say("the very last one");
     let everything = eventually("all arrives", || {
         let arrived = ann.run(&["export", "#general"]).ok();

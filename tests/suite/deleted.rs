@@ -19,19 +19,22 @@ fn said_edited_and_deleted(ann: &Quip, bob: &Quip) {
     let [first, second, third] = SECRETS;
     let (writer, reader) = (Terminal::client(ann, 80, 24), Terminal::client(bob, 80, 24));
     for terminal in [&writer, &reader] {
-        terminal.shows("connected to");
+        terminal.connected();
         terminal.shows("bob joined");
     }
     writer.say(first);
     reader.shows(first);
+    reader.say("what was that?");
+    writer.shows("what was that?");
     for text in [second, third] {
         writer.say(&format!("/edit {text}"));
         reader.shows(text);
     }
+    writer.shows("third secret (edited)");
     writer.say("/edits");
     let sheet = writer.shows("2 edits");
     assert!(SECRETS.iter().all(|text| sheet.contains(text)), "{sheet}");
-    writer.press(&["Escape"]);
+    writer.escape_from("2 edits");
     reader.say("/quit");
     reader.ends();
     let edited = exported(ann);

@@ -19,8 +19,8 @@ fn what_one_device_does_the_other_shows() {
     let laptop = Quip::new();
     laptop.run(&["join", ann.run(&["device", "link"]).ok().trim()]).ok();
     let (desk, train) = (Terminal::client(&ann, 120, 40), Terminal::client(&laptop, 80, 24));
-    desk.shows("connected to");
-    train.shows("connected to");
+    desk.connected();
+    train.connected();
     // An invitation is there on both.
     bob.run(&["room", "create", "#plan", "--private", "--members", "ann"]).ok();
     for terminal in [&desk, &train] {
@@ -39,6 +39,8 @@ fn what_one_device_does_the_other_shows() {
     train.shows("first point");
     desk.say("from the desk");
     train.shows("from the desk");
+    bob.run(&["send", "#plan", "which desk?"]).ok();
+    desk.shows("which desk?");
     desk.say("s/desk/table/");
     train.shows("from the table");
     bob.run(&["room", "topic", "#plan", "where we go"]).ok();

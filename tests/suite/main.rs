@@ -14,6 +14,8 @@ mod full_disk;
 mod holes;
 mod hostile_text;
 mod load;
+#[cfg(target_os = "linux")]
+mod networks;
 mod newcomer;
 mod offline;
 mod plain;

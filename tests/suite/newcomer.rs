@@ -13,14 +13,14 @@ fn the_client_says_that_its_account_is_suspended_and_recovers() {
     let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
     let bob = Quip::joined(&server.invite(&[]), "bob");
     let terminal = Terminal::client(&bob, 80, 24);
-    terminal.shows("● connected to");
+    terminal.connected();
     server.admin(&["user", "suspend", "bob"]);
     terminal.shows("this account was suspended");
     terminal.until("it says where", |screen| screen.contains("offline from"));
     terminal.say("written meanwhile");
     terminal.shows("1 to deliver");
     server.admin(&["user", "resume", "bob"]);
-    terminal.shows("● connected to");
+    terminal.connected();
     ann.run(&["wait", "#general", "--match", "written meanwhile", "--since", "0", "--timeout", "20s"]).ok();
 }
 
@@ -29,7 +29,7 @@ fn a_client_whose_device_is_revoked_says_so_and_stops_asking() {
     let server = Server::start();
     let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
     let terminal = Terminal::client(&ann, 80, 24);
-    terminal.shows("● connected to");
+    terminal.connected();
     let devices = lines(&ann.run(&["device", "list", "--json"]).ok());
     server.admin(&["user", "revoke-device", devices[0]["key"].as_str().unwrap()]);
     let screen = terminal.shows("link it again from another device");

@@ -21,7 +21,7 @@ fn a_train_without_network() {
     let mut server = Server::start();
     let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
     let terminal = Terminal::client(&ann, 80, 24);
-    terminal.shows("connected to");
+    terminal.connected();
     for text in ["the first thing said", "the last thing said"] {
         terminal.say(text);
     }
@@ -55,7 +55,7 @@ fn a_train_without_network() {
     let terminal = Terminal::client(&ann, 80, 24);
     terminal.until("all three are pending", |screen| screen.matches("of three").count() == 3);
     server.restart();
-    terminal.shows("connected to");
+    terminal.connected();
     let lines =
         eventually("the three arrive", || Some(sent(&ann, "of three")).filter(|lines| lines.len() >= 3));
     assert_eq!(lines.len(), 3, "each once: {lines:?}");
@@ -78,7 +78,7 @@ fn what_is_read_without_a_network_is_read() {
     let bob = Quip::joined(&server.invite(&[]), "bob");
     ann.run(&["room", "create", "#ops", "--members", "bob"]).ok();
     let terminal = Terminal::client(&ann, 80, 24);
-    terminal.shows("connected to");
+    terminal.connected();
     terminal.shows("bob joined");
     bob.run(&["send", "#ops", "the disk is full"]).ok();
     // The room is marked in the list.
@@ -92,7 +92,7 @@ fn what_is_read_without_a_network_is_read() {
     server.restart();
     assert!(ann.run(&["unread"]).ok().contains("#ops"), "the server does not know yet");
     let terminal = Terminal::client(&ann, 80, 24);
-    terminal.shows("connected to");
+    terminal.connected();
     eventually("the server knows", || (!ann.run(&["unread"]).ok().contains("#ops")).then_some(()));
 }
 
@@ -134,7 +134,7 @@ async fn much_that_was_missed_comes_without_a_gap() {
     let ann = tokio::task::spawn_blocking(move || {
         let ann = Quip::joined(&invite, "ann");
         let terminal = Terminal::client(&ann, 80, 24);
-        terminal.shows("connected to");
+        terminal.connected();
         terminal.shows("ann joined");
         terminal.say("/quit");
         terminal.ends();
@@ -152,7 +152,7 @@ async fn much_that_was_missed_comes_without_a_gap() {
         terminal.shows("ann joined");
         server.restart();
         terminal.shows("the very last one");
-        terminal.shows("connected to");
+        terminal.connected();
         // It is written to the disk behind what is seen, and /quit does not wait for it.
         eventually("it is in the copy", || {
             ann.run(&["search", "very last one"]).ok().lines().next().map(drop)
@@ -197,11 +197,11 @@ fn what_a_server_lost_is_marked_and_not_gone() {
     copy_dir(&data, &backup);
     server.restart();
     let terminal = Terminal::client(&ann, 80, 24);
-    terminal.shows("connected to");
-    for text in ["said after it", "and this too"] {
-        terminal.say(text);
-    }
-    eventually("both are sent", || (sent(&ann, "this too").len() == 1).then_some(()));
+    terminal.connected();
+    terminal.say("said after it");
+    terminal.delivered("said after it");
+    ann.run(&["send", "#general", "and this too"]).ok();
+    terminal.shows("and this too");
     assert!(server.stop());
     terminal.say("typed meanwhile");
     terminal.shows("typed meanwhile");

@@ -155,7 +155,7 @@ fn two_terminals_see_each_other_type_and_go() {
     let bob = Quip::joined(&server.invite(&[]), "bob");
     let hers = Terminal::client(&ann, 80, 24);
     let his = Terminal::client(&bob, 120, 40);
-    hers.shows("connected to");
+    hers.connected();
     his.shows("bob joined");
     his.press(&["h", "e", "l", "l", "o"]);
     let screen = hers.shows("bob is typing…");
@@ -166,7 +166,7 @@ fn two_terminals_see_each_other_type_and_go() {
     self::ann(&bob, "away", Some("at lunch"));
     his.say("/whois @ann");
     his.shows("away: at lunch");
-    his.press(&["Escape"]);
+    his.escape_from("away: at lunch");
     his.say("/msg @ann are you there?");
     his.shows("◐ away: at lunch");
     hers.say("/quit");

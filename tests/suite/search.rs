@@ -34,7 +34,7 @@ fn offline() -> (Server, Quip, Terminal) {
     said(&bob, "#ops", &["the deploy failed in src/like.rs:42"]);
     said(&ann, "#general", &["who will deploy tomorrow?"]);
     let terminal = Terminal::client(&ann, 80, 24);
-    terminal.shows("connected to");
+    terminal.connected();
     terminal.shows("like.rs:42");
     terminal.press(&["M-1"]);
     terminal.shows("who will deploy");
@@ -113,7 +113,7 @@ fn a_killed_client_and_a_damaged_index_lose_nothing() {
     terminal.shows("who will deploy");
     found(&ann, &["deploy"], 3);
     server.restart();
-    terminal.shows("connected to");
+    terminal.connected();
     said(&ann, "#ops", &["one more deploy"]);
     found(&ann, &["deploy"], 4);
     terminal.press(&["M-2"]);

@@ -36,6 +36,16 @@ fn arrives_once(reader: &Quip, line: &str) {
     assert_eq!(count(), 1, "{line}");
 }
 
+/// The keys of rooms go by the list: it must be whole.
+fn lists_both(terminal: &Terminal) {
+    // The members, right of it, have the same signs.
+    let list =
+        |screen: &str| -> String { screen.lines().filter_map(|line| line.split('│').next()).collect() };
+    terminal.until("both are listed", |screen| {
+        list(screen).contains("2 #general") && !list(screen).contains('○')
+    });
+}
+
 /// Whether the list has this server, and a sign that it is away.
 fn is_down(screen: &str, server: &str) -> bool {
     let list = |line: &str| line.split('│').next().map(str::to_owned).unwrap_or_default();
@@ -46,11 +56,12 @@ fn is_down(screen: &str, server: &str) -> bool {
 fn one_is_killed_and_comes_back_while_the_other_goes_on() {
     let mut two = Two::start();
     let terminal = Terminal::client(&two.ann, 80, 24);
-    terminal.shows("● connected to work");
+    terminal.connected_to("work");
+    lists_both(&terminal);
     terminal.say("said at work");
     arrives_once(&two.carl, "<ann> said at work");
     terminal.press(&["M-1"]);
-    terminal.shows("● connected to home");
+    terminal.connected_to("home");
     terminal.say("said at home");
     arrives_once(&two.bob, "<ann> said at home");
     two.carl.run(&["send", "#general", "@ann are you there?"]).ok();
@@ -63,7 +74,7 @@ fn one_is_killed_and_comes_back_while_the_other_goes_on() {
         terminal.shows(text);
     }
     terminal.press(&["M-a"]);
-    terminal.shows("● connected to work");
+    terminal.connected_to("work");
     let screen = terminal.shows("are you there?");
     assert!(is_down(&screen, "home") && !screen.contains("of two"), "{screen}");
     terminal.say("work goes on");
@@ -90,6 +101,7 @@ fn without_a_network_both_are_shown_and_written_to() {
     two.carl.run(&["send", "#general", "the last word at work"]).ok();
     let terminal = Terminal::client(&two.ann, 120, 40);
     terminal.shows("the last word at work");
+    lists_both(&terminal);
     terminal.press(&["M-1"]);
     terminal.shows("the last word at home");
     terminal.say("/quit");
@@ -98,6 +110,7 @@ fn without_a_network_both_are_shown_and_written_to() {
 
     let terminal = Terminal::client(&two.ann, 120, 40);
     terminal.shows("the last word at work");
+    terminal.shows("2 #general");
     terminal.say("written to work");
     terminal.shows("written to work");
     terminal.press(&["M-1"]);
@@ -110,7 +123,7 @@ fn without_a_network_both_are_shown_and_written_to() {
     two.home.restart();
     two.work.restart();
     let terminal = Terminal::client(&two.ann, 120, 40);
-    terminal.shows("connected to work");
+    terminal.connected_to("work");
     arrives_once(&two.bob, "<ann> written to home");
     arrives_once(&two.carl, "<ann> written to work");
     terminal.say("/quit");
@@ -122,7 +135,7 @@ fn one_that_does_not_answer_keeps_nobody_waiting() {
     let two = Two::start();
     two.home.signal("STOP");
     let terminal = Terminal::client(&two.ann, 80, 24);
-    terminal.shows("● connected to work");
+    terminal.connected_to("work");
     terminal.say("nobody waits");
     arrives_once(&two.carl, "<ann> nobody waits");
     // It was never there before, so that its name is not known yet.
@@ -141,7 +154,7 @@ fn a_copy_that_takes_for_ever_to_open_keeps_nobody_waiting() {
     let address = two.home.link.address();
     let quip = binary("quip").display().to_string();
     let terminal = Terminal::run(&two.ann, 80, 24, &format!("exec {quip} --server {address}"));
-    terminal.shows("● connected to home");
+    terminal.connected_to("home");
     terminal.say("/quit");
     terminal.ends();
     // Who reads a pipe waits for a writer.
@@ -150,7 +163,7 @@ fn a_copy_that_takes_for_ever_to_open_keeps_nobody_waiting() {
     let made = Command::new("mkfifo").arg(&outbox).status().unwrap();
     assert!(made.success());
     let terminal = Terminal::client(&two.ann, 80, 24);
-    let screen = terminal.shows("● connected to work");
+    let screen = terminal.connected_to("work");
     assert!(screen.contains(" home "), "it is called as it called itself: {screen}");
     terminal.say("nobody waits for a copy");
     arrives_once(&two.carl, "<ann> nobody waits for a copy");
@@ -164,11 +177,11 @@ fn one_alone_and_a_copy_that_is_in_use() {
     let address = two.home.link.address();
     let quip = binary("quip").display().to_string();
     let alone = Terminal::run(&two.ann, 80, 24, &format!("exec {quip} --server {address}"));
-    let screen = alone.shows("● connected to home");
+    let screen = alone.connected_to("home");
     assert!(!screen.contains("work"), "{screen}");
     // It has the copy of one of the two.
     let terminal = Terminal::client(&two.ann, 80, 24);
-    terminal.until("both are listed", |screen| screen.contains("2 #general") && !screen.contains("○"));
+    lists_both(&terminal);
     for (keys, reader, text) in [("M-1", &two.bob, "without a copy"), ("M-2", &two.carl, "with a copy")] {
         terminal.press(&[keys]);
         terminal.say(text);
@@ -181,7 +194,7 @@ fn one_alone_and_a_copy_that_is_in_use() {
     let settings = two.ann.home().join("config/quip.toml");
     std::fs::write(&settings, format!("leave_out = [\"{address}\"]\n")).unwrap();
     let terminal = Terminal::client(&two.ann, 80, 24);
-    let screen = terminal.shows("● connected to work");
+    let screen = terminal.connected_to("work");
     assert!(!screen.contains("home"), "{screen}");
 }
 
@@ -203,13 +216,13 @@ fn hosting_is_beside_the_others() {
     let quip = binary("quip").display().to_string();
     let terminal = Terminal::run(&two.ann, 100, 30, &format!("{quip} host --name ann --listen 127.0.0.1:0"));
     terminal.shows("quip://");
-    terminal.press(&["Escape"]);
+    terminal.escape_from("quip://");
     let screen = terminal.until("all three are listed", |screen| screen.contains("3 #general"));
     assert!(screen.contains(" home ") && screen.contains(" work "), "{screen}");
     terminal.say("at my own");
     terminal.shows("ann  at my own");
     terminal.press(&["M-1"]);
-    terminal.shows("● connected to home");
+    terminal.connected_to("home");
     terminal.say("while hosting");
     arrives_once(&two.bob, "<ann> while hosting");
 }

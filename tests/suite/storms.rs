@@ -8,7 +8,7 @@ use std::time::Instant;
 use quip_protocol::Target;
 use quip_protocol::client::Client;
 use quip_tests::pty::Screen;
-use quip_tests::{Quip, Random, Server, Terminal, join, post_all, within};
+use quip_tests::{Quip, Random, Server, Terminal, eventually, join, post_all, within};
 
 #[test]
 fn a_storm_of_sizes() {
@@ -16,7 +16,7 @@ fn a_storm_of_sizes() {
     let server = Server::start();
     let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
     let terminal = Terminal::client(&ann, 80, 24);
-    terminal.shows("connected to");
+    terminal.connected();
     terminal.say("before the storm \u{1F327} 雨");
     terminal.shows("before the storm");
     let mut random = Random::new(SEED);
@@ -39,7 +39,7 @@ fn a_paste_of_a_megabyte_sends_nothing_by_itself() {
     let server = Server::start();
     let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
     let terminal = Terminal::client(&ann, 120, 40);
-    terminal.shows("connected to");
+    terminal.connected();
     let file = ann.home().join("pasted");
     let mut pasted = std::fs::File::create(&file).unwrap();
     for line in 0..25_000 {
@@ -53,6 +53,20 @@ fn a_paste_of_a_megabyte_sends_nothing_by_itself() {
     terminal.until("it is said", |screen| screen.contains("  still here"));
     let history = ann.run(&["history", "#general"]).ok();
     assert!(!history.contains("of a log"), "{history}");
+}
+
+#[test]
+fn keys_that_come_all_at_once_are_all_read() {
+    let server = Server::start();
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    let mut screen = Screen::start(&ann).unwrap();
+    screen.shows("Message #general").unwrap();
+    // While it is stopped they pile up, as they do on a machine that is busy.
+    screen.signal("STOP");
+    screen.press(format!("{}end\r", "keys ".repeat(700)).as_bytes()).unwrap();
+    screen.signal("CONT");
+    let said = || ann.run(&["history", "#general"]).ok().contains("keys keys end").then_some(());
+    eventually("the last of them sends the line", said);
 }
 
 /// A room of two: one who looks, and one who sends as fast as can be.
@@ -76,7 +90,7 @@ async fn messages_faster_than_anyone_reads() {
     post_all(&bob, &general, storm(MESSAGES / 2..MESSAGES)).await;
     within("the last", bob.send(&general, "and that was all")).await.unwrap();
     terminal.shows("and that was all");
-    terminal.shows("connected to");
+    terminal.connected();
     let everything = ann.run(&["export", "#general"]).ok();
     assert_eq!(everything.matches("in the middle of it").count(), 1, "what was typed meanwhile is sent once");
 }

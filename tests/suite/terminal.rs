@@ -11,8 +11,8 @@ fn two_talk_in_general_and_privately() {
     let bob = Quip::joined(&server.invite(&[]), "bob");
     let hers = Terminal::client(&ann, 80, 24);
     let his = Terminal::client(&bob, 120, 40);
-    hers.shows("connected to");
-    his.shows("connected to");
+    hers.connected();
+    his.connected();
     hers.say("good morning");
     his.shows("good morning");
     his.say("morning ann");
@@ -50,7 +50,7 @@ async fn someone_who_comes_later_scrolls_back_to_the_beginning() {
     tokio::task::spawn_blocking(move || {
         let late = Quip::joined(&invite, "late");
         let terminal = Terminal::client(&late, 80, 24);
-        terminal.shows("connected to");
+        terminal.connected();
         terminal.say("/join #long");
         terminal.shows("late joined");
         // Two screens of lines a press, as fast as pages come.
@@ -73,7 +73,7 @@ fn what_is_typed_while_the_server_is_away_arrives_once() {
     let mut server = Server::start();
     let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
     let terminal = Terminal::client(&ann, 80, 24);
-    terminal.shows("connected to");
+    terminal.connected();
     terminal.say("before");
     terminal.shows("before");
     assert!(server.stop());
@@ -83,7 +83,7 @@ fn what_is_typed_while_the_server_is_away_arrives_once() {
         terminal.shows(text);
     }
     server.restart();
-    terminal.shows("connected to");
+    terminal.connected();
     let sent = quip_tests::eventually("all three arrive", || {
         let history = ann.run(&["history", "#general"]).ok();
         history.contains("third of three").then_some(history)
@@ -105,7 +105,7 @@ fn the_terminal_is_as_it_was_afterwards() {
     let quip = quip_tests::binary("quip").display().to_string();
     let script = format!("sh -c 'echo the shell before; {quip}; echo ended with $?; stty -a; exec cat'");
     let terminal = Terminal::run(&ann, 80, 40, &script);
-    terminal.shows("connected to");
+    terminal.connected();
     terminal.say("/quit");
     let screen = terminal.shows("ended with 0");
     assert!(screen.contains("the shell before"), "the screen of before is back: {screen}");
@@ -128,13 +128,13 @@ fn a_panic_gives_the_terminal_back() {
              echo ended with $?; stty -a > {after}; exec cat'"
         );
         let terminal = Terminal::run(&ann, 80, 24, &script);
-        terminal.shows("connected to");
+        terminal.connected();
         let [mouse, alternate] = ["mouse_any_flag", "alternate_on"].map(|flag| terminal.knows(flag));
         assert_eq!((mouse.as_str(), alternate.as_str()), ("1", "1"), "it is the client's");
         terminal.press(&["C-l"]);
         if fault == "panic-aside" {
             terminal.say("it goes on");
-            terminal.shows("ann  it goes on");
+            terminal.delivered("ann  it goes on");
             terminal.say("/quit");
         }
         let screen = terminal.shows(&format!("ended with {code}"));
@@ -167,7 +167,7 @@ fn code_has_colours_unless_they_are_not_wanted() {
     coloured.ends();
     let plain = Terminal::run(&ann, 80, 24, &format!("NO_COLOR=1 exec {quip}"));
     plain.shows("fn sum() {}");
-    plain.shows("connected to");
+    plain.connected();
     assert!(plain.screen_with_attributes().contains("fn sum() {}"), "nothing stands between the words");
 }
 
@@ -176,7 +176,7 @@ fn hostile_text_stays_text_on_the_screen() {
     let server = Server::start();
     let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
     let terminal = Terminal::client(&ann, 80, 24);
-    terminal.shows("connected to");
+    terminal.connected();
     ann.pipe(&["send", "#general"], b"\x1b[2J\x1b[31mRED\x1b]0;owned\x07 \xc2\x9b5m end").ok();
     let screen = terminal.shows("end");
     assert!(screen.contains("␛[2J␛[31mRED␛]0;owned␇"), "{screen}");
@@ -197,10 +197,8 @@ fn hosting_is_one_command() {
     let quip = quip_tests::binary("quip").display().to_string();
     let terminal = Terminal::run(&ann, 100, 30, &format!("{quip} host --name ann --listen 127.0.0.1:0"));
     terminal.shows("quip://");
-    terminal.shows("connected to");
-    terminal.press(&["Escape"]);
-    // A letter right behind it would be read as Alt and that letter.
-    terminal.until("the welcome is gone", |screen| !screen.contains("quip://"));
+    terminal.connected();
+    terminal.escape_from("quip://");
     terminal.say("is this on?");
     let screen = terminal.shows("is this on?");
     assert!(screen.contains("#general"), "{screen}");
@@ -223,17 +221,19 @@ fn editor_and_pager_have_the_terminal_and_give_it_back() {
     let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
     let (editor, pager) = (ann.home().join("editor"), ann.home().join("pager"));
     std::fs::write(&editor, "read -r line && printf '%s outside\\n' \"$line\" > \"$1\"\n").unwrap();
-    std::fs::write(&pager, "cat \"$1\"; echo that was all; trap : INT; read -r line; read -r line\n")
+    std::fs::write(&pager, "trap : INT; cat \"$1\"; echo that was all; read -r line; read -r line\n")
         .unwrap();
     let variables = format!("EDITOR='sh {}' PAGER='sh {}'", editor.display(), pager.display());
     let terminal = Terminal::run(&ann, 80, 24, &format!("{variables} exec {}", binary("quip").display()));
-    terminal.shows("connected to");
+    terminal.connected();
     terminal.press(&["C-x", "C-e"]);
     terminal.until("the editor has the terminal", |screen| !screen.contains("connected to"));
     terminal.say("written");
     terminal.shows("› written outside");
     terminal.press(&["Enter"]);
-    terminal.shows("ann  written outside");
+    terminal.delivered("ann  written outside");
+    ann.run(&["send", "#general", "and by a script"]).ok();
+    terminal.shows("and by a script");
     terminal.press(&["M-k"]);
     terminal.shows("Enter y o");
     terminal.press(&["o"]);
@@ -242,7 +242,7 @@ fn editor_and_pager_have_the_terminal_and_give_it_back() {
     terminal.press(&["C-c"]);
     terminal.say("");
     terminal.say("");
-    terminal.shows("connected to");
+    terminal.connected();
     terminal.press(&["Escape", "C-l"]);
     terminal.say("here again");
     terminal.shows("here again");

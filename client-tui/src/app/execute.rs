@@ -55,7 +55,10 @@ impl App {
     }
 
     fn current(&self) -> Result<&Room, Why> {
-        self.rooms.current().ok_or_else(|| "you are in no room; /join #room, or /rooms lists them".to_owned())
+        self.rooms.current().ok_or_else(|| match self.is_settled() {
+            false => "your rooms are on their way; Enter once more when they are there".to_owned(),
+            true => "you are in no room; /join #room, or /rooms lists them".to_owned(),
+        })
     }
 
     fn named_room(&self) -> Result<RoomName, Why> {

@@ -277,11 +277,22 @@ impl App {
         let Some(room) = self.rooms.current_mut() else { return };
         if !up || found.is_some() {
             room.selected = found;
+        } else if room.selected.is_none() {
+            self.has_nothing_to_select();
         }
         let height = self.height();
         if let Some(seq) = found {
             self.scroll_by(|layout, at| scroll::reveal(layout, at, height, seq));
         }
+    }
+
+    /// What is on its way has no place in the room yet, and nothing can be done with it.
+    fn has_nothing_to_select(&mut self) {
+        let target = self.rooms.current().map(|room| &room.summary.target);
+        self.say(match target.is_some_and(|target| self.outbox.has_pending(target)) {
+            true => "it is not delivered yet; then it can be selected",
+            false => "there is no message here to select",
+        });
     }
 
     fn edit(&mut self, action: Action) {

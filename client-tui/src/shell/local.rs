@@ -122,12 +122,15 @@ impl Local {
         Vec::new()
     }
 
-    /// Writes down older events of a room, which the app does not need.
-    pub fn older(&mut self, room: RoomId, floor: Seq, events: Vec<Event>, head: Seq) {
-        // Nobody is in a room that went meanwhile.
+    /// Writes down older events of a room, which the app does not need. Returns what it is told at once: as long as it
+    /// waits for one room it asks for no other.
+    pub fn older(&mut self, room: RoomId, floor: Seq, events: Vec<Event>, head: Seq) -> Option<Input> {
         if self.rooms.contains_key(&room) {
             self.job(Job::Older { room, floor, events, head });
+            return None;
         }
+        let why = SafeLine::new("nobody is in a room that went meanwhile");
+        Some(Input::NotBrought { room, why: Failure::Unanswered(why) })
     }
 
     /// Takes what is for the files; returns what is for the network. What could not be written is not delivered.
@@ -381,5 +384,13 @@ pub(crate) mod tests {
         let body = NoticeBody::Unread { room: ROOM, seq: Seq(2) };
         local.note(&Input::Notice(Notice { seq, epoch: quip_protocol::Epoch::FIRST, at, body }));
         assert_eq!(marks(dir.path()), []);
+    }
+
+    #[test]
+    fn what_comes_of_a_room_that_went_does_not_keep_the_others_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut local = opened(dir.path());
+        let told = local.older(RoomId(1), Seq(1), Vec::new(), Seq(9));
+        assert!(matches!(told, Some(Input::NotBrought { room: RoomId(1), .. })), "{told:?}");
     }
 }

@@ -273,8 +273,9 @@ impl Shell {
         match self.face {
             Face::Screen(_) => true,
             Face::Lines(_) => {
-                let settled = self.stations[current.0].is_idle() && self.desk.app(current).is_settled();
-                self.over_at.is_none() && settled
+                // All servers: one that is not there yet has no name to be called by.
+                let settled = self.desk.servers().all(|server| self.desk.app(server).is_settled());
+                self.over_at.is_none() && settled && self.stations[current.0].is_idle()
             }
         }
     }
@@ -304,10 +305,11 @@ impl Shell {
             News::Heard(Input::Older { room, floor, events, head }) => {
                 let amends = |event: &&Event| event.body.amends().is_some();
                 let amending: Vec<Event> = events.iter().filter(amends).cloned().collect();
-                station.older(room, floor, events, head.seq);
-                match amending.is_empty() {
-                    true => Ok(()),
-                    false => self.hear(server, Input::Older { room, floor, events: amending, head }),
+                station.keep_rooms(self.desk.app(server));
+                match station.older(room, floor, events, head.seq) {
+                    Some(input) => self.hear(server, input),
+                    None if amending.is_empty() => Ok(()),
+                    None => self.hear(server, Input::Older { room, floor, events: amending, head }),
                 }
             }
             News::Heard(input) => {

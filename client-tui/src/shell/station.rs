@@ -153,9 +153,10 @@ impl Station {
     }
 
     /// Writes down what is older than what was there.
-    pub fn older(&mut self, room: RoomId, floor: Seq, events: Vec<Event>, head: Seq) {
-        if let Files::Open(local) = &mut self.files {
-            local.older(room, floor, events, head);
+    pub fn older(&mut self, room: RoomId, floor: Seq, events: Vec<Event>, head: Seq) -> Option<Input> {
+        match &mut self.files {
+            Files::Open(local) => local.older(room, floor, events, head),
+            _ => None,
         }
     }
 

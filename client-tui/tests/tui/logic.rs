@@ -404,3 +404,24 @@ fn what_is_not_delivered_is_not_mistaken_for_what_was_said_before() {
     world.keys("<Up>");
     assert_eq!(world.app.composer().text(), "said offline");
 }
+
+#[test]
+fn what_is_not_delivered_yet_cannot_be_selected_and_that_is_said() {
+    let mut world = World::new();
+    world.host(1, "#general", "");
+    world.connect();
+    world.keys("<A-k>");
+    assert_eq!(said(&world), "there is no message here to select");
+    world.online = false;
+    world.keys("hi<Enter><A-k>");
+    assert_eq!(said(&world), "it is not delivered yet; then it can be selected");
+}
+
+#[test]
+fn nobody_is_told_to_join_a_room_while_the_rooms_are_on_their_way() {
+    let mut world = World::new();
+    world.host(1, "#general", "");
+    world.keys("hi<Enter>");
+    assert!(said(&world).contains("are on their way"), "{}", said(&world));
+    assert_eq!(world.app.composer().text(), "hi");
+}
