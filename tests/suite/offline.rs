@@ -155,7 +155,7 @@ async fn much_that_was_missed_comes_without_a_gap() {
         terminal.shows("connected to");
         // It is written to the disk behind what is seen, and /quit does not wait for it.
         eventually("it is in the copy", || {
-            ann.run(&["search", "very last one"]).ok().lines().next().map(drop)
+            ann.run(&["search", "very last one"]).stdout.lines().next().map(drop)
         });
         terminal.say("/quit");
         terminal.ends();
