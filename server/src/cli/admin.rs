@@ -11,9 +11,7 @@ use crate::ops::admin::{AdminReply, AdminRequest, answer, ask};
 use crate::start::{FOR_OTHERS, is_local, kept_link, open_offline};
 
 use super::serve::merge;
-use super::{
-    DENIED, FAILED, Failure, PlaceArgs, REFUSED, RoomVerb, ServeArgs, TRY_AGAIN, UserVerb, print,
-};
+use super::{DENIED, FAILED, Failure, PlaceArgs, REFUSED, RoomVerb, ServeArgs, TRY_AGAIN, UserVerb, print};
 
 /// Which server, running or not: its place, and the configuration that it is started with.
 pub struct Of<'a> {

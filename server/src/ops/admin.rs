@@ -212,9 +212,8 @@ async fn operate(shared: &Shared, body: CommandBody) -> Result<(), Refusal> {
 }
 
 fn device_key(text: &str) -> Result<DeviceKey, Refusal> {
-    text.parse().map_err(|e: quip_protocol::identity::KeyError| {
-        Refusal::new(ErrorCode::BadRequest, e.to_string())
-    })
+    text.parse()
+        .map_err(|e: quip_protocol::identity::KeyError| Refusal::new(ErrorCode::BadRequest, e.to_string()))
 }
 
 async fn invite(
