@@ -1,7 +1,7 @@
 //! Messages that the server refused: they stay below the timeline until they are sent again, edited or dropped.
 
 use quip_protocol::frame::Request;
-use quip_protocol::{MessageId, SafeText};
+use quip_protocol::{MessageId, SafeText, Target};
 
 use super::composer::About;
 use super::outbox::{Delivery, State, What};
@@ -55,6 +55,12 @@ impl App {
         taken.ok_or_else(|| "nothing of yours was refused here".to_owned())
     }
 
+    /// Takes out a refused message to somebody with whom there is no room: nobody would see it where it stays.
+    pub(super) fn take_homeless(&mut self, id: MessageId) -> Option<Delivery> {
+        let target = self.outbox.target(id).filter(|target| matches!(target, Target::Direct(_)))?.clone();
+        self.rooms.find(&target).is_none().then(|| self.outbox.recall(&target, Some(id)))?
+    }
+
     /// Sends it again, as a new message. It is kept as that before the old one is forgotten.
     pub(super) fn resend(&mut self) -> Result<(), String> {
         let Delivery { id: old, target, what, text, .. } = self.take_refused()?;
@@ -81,11 +87,21 @@ impl App {
         Ok(())
     }
 
+    /// A room that the server did not make, and in which nothing is left, is none.
+    fn leave_unmade(&mut self, target: &Target) {
+        let unmade = self.rooms.find(target).filter(|id| self.rooms.get(*id).is_some_and(|room| room.held));
+        let left = self.outbox.posts(target).next().is_some();
+        if let (Some(id), true, false) = (unmade, self.is_up(), left) {
+            self.forget(id);
+        }
+    }
+
     /// Forgets it; Ctrl+P has its text.
     pub(super) fn drop_refused(&mut self) -> Result<(), String> {
         let delivery = self.take_refused()?;
         self.effects.push(Effect::Forget(delivery.id));
         self.history.push(&delivery.text);
+        self.leave_unmade(&delivery.target);
         self.say("dropped; Ctrl+P has its text");
         Ok(())
     }
