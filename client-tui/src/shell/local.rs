@@ -15,7 +15,7 @@ use quip_protocol::{
     AccountName, Cursor, ErrorCode, Event, MessageId, Refusal, RoomId, SafeLine, Seq, Target, Timestamp,
 };
 use quip_storage::outbox::{self, Entry, Kept};
-use quip_storage::{Copied, DataDir, Outbox, Replica, ReplicaError};
+use quip_storage::{Copied, DataDir, DataDirError, Outbox, Replica, ReplicaError};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::copy::{self, Answer, Job};
@@ -47,7 +47,7 @@ impl Local {
     /// # Errors
     /// One line, when another process uses it or it cannot be used.
     pub fn open(dir: &Path) -> Result<(Local, Loaded, Vec<Effect>), String> {
-        let lock = DataDir::open(dir).map_err(|error| error.to_string())?;
+        let lock = DataDir::open(dir).map_err(|error| why_locked(&error))?;
         let outbox = Outbox::open(dir.join("outbox")).map_err(|error| error.to_string())?;
         let Opened { replica, me, inbox, copied } =
             open_replica(&dir.join("replica")).map_err(|error| error.to_string())?;
@@ -281,7 +281,19 @@ fn target(request: &Request, app: &App) -> Option<Target> {
 
 /// What the user is told where nothing can be kept.
 pub fn not_kept(why: &str) -> SafeLine {
-    SafeLine::new(&format!("nothing is kept on this disk, and drafts end with this client: {why}"))
+    SafeLine::new(&format!(
+        "{why}; so this client keeps nothing: what it has not delivered when it ends is lost, and it cannot search"
+    ))
+}
+
+/// Whoever has the files open is another client, as a rule the user's own in another window.
+fn why_locked(error: &DataDirError) -> String {
+    match error {
+        DataDirError::InUse { pid, .. } => {
+            format!("another quip (process {pid}) is open on this server, and keeps what is said")
+        }
+        other => other.to_string(),
+    }
 }
 
 /// What the app is told where a page is neither here nor can be asked for.

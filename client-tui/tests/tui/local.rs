@@ -119,6 +119,15 @@ fn leaving_with_something_to_deliver_asks_only_where_it_would_be_lost() {
 }
 
 #[test]
+fn where_something_is_kept_it_is_said_so() {
+    let mut world = kept();
+    world.connect();
+    world.lose(3_000);
+    let told = quip::app::plain::Narrator::default().news(&world.app);
+    assert_eq!(told[0], "-- offline from home: timed out; what you write is kept");
+}
+
+#[test]
 fn nothing_can_be_kept() {
     let mut world = World::new();
     world.input(Input::Local(Err(SafeLine::new("it is in use by process 7"))));
