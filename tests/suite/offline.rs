@@ -67,6 +67,21 @@ fn a_train_without_network() {
     });
 }
 
+#[test]
+fn the_room_where_one_was_is_seen_first() {
+    let mut server = Server::start();
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    ann.run(&["room", "create", "#ops"]).ok();
+    let terminal = Terminal::client(&ann, 80, 24);
+    terminal.shows("Message #general");
+    terminal.press(&["M-2"]);
+    terminal.shows("Message #ops");
+    terminal.say("/quit");
+    terminal.ends();
+    assert!(server.stop());
+    Terminal::client(&ann, 80, 24).shows("Message #ops");
+}
+
 fn unread_in_list(line: &str) -> bool {
     line.split('│').next().is_some_and(|left| left.contains("#ops") && left.contains('1'))
 }

@@ -22,10 +22,14 @@ use super::copy::{self, Answer, Job};
 use super::search::Search;
 use crate::app::outbox::{Delivery, State};
 use crate::app::{App, Effect, Failure, Input, Loaded};
+use crate::config::write_atomically;
 
 /// How long the end waits for what is being written to the replica and the index; what is not written until then is
 /// fetched, or looked at, again.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The file with the room where the user was last.
+const LAST: &str = "last";
 
 /// The files. While they are open no other process uses them.
 pub struct Local {
@@ -38,7 +42,7 @@ pub struct Local {
     ended: Receiver<()>,
     /// The rooms as they were written last.
     rooms: BTreeMap<RoomId, RoomSummary>,
-    _lock: DataDir,
+    lock: DataDir,
 }
 
 impl Local {
@@ -57,6 +61,7 @@ impl Local {
             me,
             inbox,
             rooms: copied,
+            last: last(dir),
             deliveries: outbox.kept().iter().filter_map(delivery).collect(),
         };
         let waiting = outbox.kept().iter().filter(|kept| kept.refused.is_none());
@@ -76,7 +81,7 @@ impl Local {
         };
         let started = std::thread::Builder::new().name("replica".into()).spawn(work);
         started.map_err(|error| format!("cannot start a thread: {error}"))?;
-        Ok((Local { outbox, jobs, answers, search, ending, ended, rooms, _lock: lock }, loaded, deliver))
+        Ok((Local { outbox, jobs, answers, search, ending, ended, rooms, lock }, loaded, deliver))
     }
 
     /// Writes down what came from the server. Returns what the server is to be told.
@@ -221,9 +226,19 @@ impl Local {
         }
     }
 
+    /// Writes down where the user is.
+    fn keep_last(&self, app: &App) {
+        let Some(room) = app.rooms().current() else { return };
+        let target = room.summary.target.to_string();
+        if let Err(error) = write_atomically(&self.lock.path().join(LAST), target.as_bytes()) {
+            tracing::debug!(%error, "the next start shows another room first");
+        }
+    }
+
     /// Writes everything down and lets go; what takes too long is left.
     pub fn close(mut self, app: &App) {
         self.keep_rooms(app);
+        self.keep_last(app);
         self.job(Job::End);
         let Local { search, ending, ended, .. } = self;
         ending.store(true, Ordering::Relaxed);
@@ -238,6 +253,11 @@ impl Local {
         // A thread that gave up needs nothing any more.
         let _ = self.jobs.send(job);
     }
+}
+
+/// Where the user was when the files in `dir` were closed.
+fn last(dir: &Path) -> Option<Target> {
+    std::fs::read_to_string(dir.join(LAST)).ok()?.trim().parse().ok()
 }
 
 /// What a replica begins with.
