@@ -136,6 +136,17 @@ fn a_script_in_a_pipe() {
 }
 
 #[test]
+fn who_is_unknown_may_have_been_meant_as_a_file() {
+    let server = Server::start();
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    let create = |members: &str| ann.run(&["room", "create", "#ops", "--members", members]).fails(65);
+    assert!(create("nofile").contains("neither an account nor a file named nofile"));
+    for members in ["@nofile", "ann,nofile"] {
+        assert!(create(members).contains("there is no account named nofile"), "{members}");
+    }
+}
+
+#[test]
 fn rooms_members_unread_and_a_second_device() {
     let server = Server::start();
     let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");

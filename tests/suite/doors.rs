@@ -229,6 +229,24 @@ fn what_an_operator_lists_is_typed_and_what_is_archived_comes_back() {
 }
 
 #[test]
+fn what_an_operator_names_wrongly_is_refused_as_input_with_and_without_a_server() {
+    let mut server = Server::start();
+    for running in [true, false] {
+        for (args, part) in [
+            (&["user", "suspend", "nobody"][..], "no account named nobody"),
+            (&["user", "devices", "nobody"], "no account named nobody"),
+            (&["user", "revoke-device", "zzz"], "key"),
+            (&["room", "archive", "#nosuch"], "no room #nosuch"),
+            (&["invite", "--room", "#nosuch"], "no room #nosuch"),
+        ] {
+            let line = failed(&quipd(args, &server.data_dir()), 65);
+            assert!(line.contains(part), "{args:?} {running}: {line}");
+        }
+        server.kill();
+    }
+}
+
+#[test]
 fn where_the_path_is_too_long_for_a_socket_the_directory_is_opened_when_the_server_is_stopped() {
     let dir = tempfile::tempdir().unwrap();
     let data_dir = dir.path().join("d".repeat(120));

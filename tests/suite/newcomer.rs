@@ -41,7 +41,10 @@ fn revoking_the_own_device_is_done() {
     let server = Server::start();
     let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
     let key = lines(&ann.run(&["device", "list", "--json"]).ok())[0]["key"].clone();
-    let ran = ann.run(&["device", "revoke", key.as_str().unwrap(), "--json"]);
+    let refused = ann.run(&["device", "revoke", key.as_str().unwrap()]).fails(2);
+    assert!(refused.contains("the only device") && refused.contains("--yes"), "{refused}");
+    ann.run(&["whoami"]).ok();
+    let ran = ann.run(&["device", "revoke", key.as_str().unwrap(), "--yes", "--json"]);
     assert!(ran.stderr.contains("the device you are at"), "{ran:?}");
     assert_eq!(lines(&ran.ok()), [json!({"type": "revoke", "key": key})]);
     assert!(ann.run(&["whoami"]).fails(77).contains("revoked"));

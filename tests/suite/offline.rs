@@ -67,6 +67,21 @@ fn a_train_without_network() {
     });
 }
 
+#[test]
+fn the_room_where_one_was_is_seen_first() {
+    let mut server = Server::start();
+    let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
+    ann.run(&["room", "create", "#ops"]).ok();
+    let terminal = Terminal::client(&ann, 80, 24);
+    terminal.shows("Message #general");
+    terminal.press(&["M-2"]);
+    terminal.shows("Message #ops");
+    terminal.say("/quit");
+    terminal.ends();
+    assert!(server.stop());
+    Terminal::client(&ann, 80, 24).shows("Message #ops");
+}
+
 fn unread_in_list(line: &str) -> bool {
     line.split('│').next().is_some_and(|left| left.contains("#ops") && left.contains('1'))
 }
@@ -155,7 +170,7 @@ async fn much_that_was_missed_comes_without_a_gap() {
         terminal.connected();
         // It is written to the disk behind what is seen, and /quit does not wait for it.
         eventually("it is in the copy", || {
-            ann.run(&["search", "very last one"]).ok().lines().next().map(drop)
+            ann.run(&["search", "very last one"]).stdout.lines().next().map(drop)
         });
         terminal.say("/quit");
         terminal.ends();

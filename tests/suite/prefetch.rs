@@ -21,7 +21,7 @@ fn a_room_that_was_never_opened_is_read_and_searched_without_a_network() {
     terminal.until("it is in another room", |screen| {
         screen.contains("connected to") && screen.contains("Message #general")
     });
-    let needle = || ann.run(&["search", "needle"]).ok().lines().next().map(str::to_owned);
+    let needle = || ann.run(&["search", "needle"]).stdout.lines().next().map(str::to_owned);
     assert!(eventually("it is found", needle).contains("#ops"));
     terminal.say("/quit");
     terminal.ends();

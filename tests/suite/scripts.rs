@@ -265,10 +265,18 @@ fn a_command_that_is_streamed_ends_with_its_own_code() {
     // Mistakes, before anything is run or sent.
     assert!(ann.run(&["send", "--stream", "#general", "--status"]).fails(2).contains("-- COMMAND"));
     assert!(ann.run(&["send", "--stream", "#general", "make"]).fails(2).contains("behind --"));
-    assert!(ann.run(&["send", "--stream", "#general", "--", "/nonexistent"]).fails(2).contains("cannot run"));
+    assert!(
+        ann.run(&["send", "--stream", "#general", "--", "/nonexistent"]).fails(127).contains("cannot run")
+    );
     assert!(ann.pipe(&["send", "--stream", "#general"], b"\n").fails(65).contains("empty"));
     ann.run(&["send", "#general", "--", "--dashes"]).ok();
     assert_eq!(newest(), "--dashes");
+    // The colours of a build log are no text.
+    let log = b"\x1b[01m\x1b[Kmain.c:1:\x1b[m\x1b[K \x1b[01;31m\x1b[Kerror:\x1b[m\x1b[K no\x1b[2J";
+    for args in [&["send", "#general"][..], &["send", "--stream", "#general"]] {
+        ann.pipe(args, log).ok();
+        assert_eq!(newest(), "main.c:1: error: no␛[2J", "{args:?}");
+    }
 }
 
 #[test]

@@ -14,7 +14,9 @@ fn said(quip: &Quip, room: &str, texts: &[&str]) {
 fn found(quip: &Quip, args: &[&str], count: usize) -> Vec<String> {
     let args = [&["search"], args].concat();
     eventually(&format!("{args:?} finds {count}"), || {
-        let lines: Vec<String> = quip.run(&args).ok().lines().map(str::to_owned).collect();
+        let ran = quip.run(&args);
+        let lines: Vec<String> = ran.stdout.lines().map(str::to_owned).collect();
+        assert_eq!(ran.code, i32::from(lines.is_empty()), "{ran:?}");
         (lines.len() == count).then_some(lines)
     })
 }
@@ -64,9 +66,7 @@ fn another_command_asks_the_client_that_is_open_and_later_looks_itself() {
         found(&ann, &["deploy", "-n", "1"], 1);
         found(&ann, &["depl*", "--after", "1h"], 3);
         found(&ann, &["deploy", "--before", "1h"], 0);
-        let nothing = ann.run(&["search", "zebra"]);
-        assert!(nothing.stderr.contains("no match"), "{nothing:?}");
-        assert_eq!(nothing.ok(), "");
+        assert_eq!(ann.run(&["search", "zebra"]).fails(1), "quip: no match");
         let nowhere = ann.run(&["search", "deploy", "--in", "#nowhere"]).fails(65);
         assert!(nowhere.contains("#nowhere is not in the local copy"), "{nowhere}");
         ann.run(&["search", "deploy", "--after", "soon"]).fails(2);

@@ -177,7 +177,7 @@ fn hostile_text_stays_text_on_the_screen() {
     let ann = Quip::joined(server.owner.as_ref().unwrap(), "ann");
     let terminal = Terminal::client(&ann, 80, 24);
     terminal.connected();
-    ann.pipe(&["send", "#general"], b"\x1b[2J\x1b[31mRED\x1b]0;owned\x07 \xc2\x9b5m end").ok();
+    ann.run(&["send", "#general", "\u{1b}[2J\u{1b}[31mRED\u{1b}]0;owned\u{7} \u{9b}5m end"]).ok();
     let screen = terminal.shows("end");
     assert!(screen.contains("␛[2J␛[31mRED␛]0;owned␇"), "{screen}");
     assert!(screen.contains("#general"), "the screen was not cleared: {screen}");

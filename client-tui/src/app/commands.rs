@@ -69,8 +69,8 @@ pub enum Command {
     Drop,
     /// Archive the room.
     Archive,
-    /// Show keys and commands.
-    Help,
+    /// Show keys and commands, or one command.
+    Help(Option<&'static Entry>),
     /// End the program.
     Quit,
 }
@@ -93,6 +93,7 @@ pub enum Words {
 }
 
 /// One command of the table.
+#[derive(Debug)]
 pub struct Entry {
     /// Its name, without the slash.
     pub name: &'static str,
@@ -106,6 +107,24 @@ pub struct Entry {
     pub complete: Words,
     parse: fn(&str) -> Result<Command, String>,
 }
+
+impl Entry {
+    /// How it is written, and what it does.
+    pub fn usage(&self) -> String {
+        let alias = if self.alias.is_empty() { String::new() } else { format!(" (/{} too)", self.alias) };
+        let written = format!("/{} {}", self.name, self.words);
+        format!("{}: {}{alias}", written.trim_end(), self.help)
+    }
+}
+
+/// There is one of each name.
+impl PartialEq for Entry {
+    fn eq(&self, other: &Entry) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Entry {}
 
 const fn entry(
     name: &'static str,
@@ -208,7 +227,7 @@ pub const TABLE: &[Entry] = &[
         none(w, Command::Drop)
     }),
     entry("archive", "", "end writing in this room", Words::Nothing, |w| none(w, Command::Archive)),
-    with_alias("?", entry("help", "", "show this", Words::Nothing, |w| none(w, Command::Help))),
+    with_alias("?", entry("help", "[command]", "show this, or one command", Words::Nothing, help)),
     with_alias("q", entry("quit", "", "end quip", Words::Nothing, |w| none(w, Command::Quit))),
 ];
 
@@ -259,6 +278,14 @@ fn one<T: std::str::FromStr<Err: std::fmt::Display>>(words: &str, what: &str) ->
     }
 }
 
+fn help(words: &str) -> Result<Command, String> {
+    let name = words.strip_prefix('/').unwrap_or(words).to_ascii_lowercase();
+    if name.is_empty() {
+        return Ok(Command::Help(None));
+    }
+    find(&name).map(|entry| Command::Help(Some(entry))).ok_or_else(|| format!("/{name} is no command"))
+}
+
 fn msg(words: &str) -> Result<Command, String> {
     let (who, text) = split(words);
     Ok(Command::Msg(one(who, "@user")?, SafeText::new(text)))
@@ -270,10 +297,15 @@ fn role(words: &str) -> Result<Command, String> {
 }
 
 fn create(words: &str) -> Result<Command, String> {
-    let (name, rest) = split(words);
-    let name = one(name, "#room")?;
+    let (word, rest) = split(words);
+    let name = one(word, "#room")?;
+    // Of two words nobody knows whether both were to be the name.
+    if !word.starts_with('#') && !rest.is_empty() {
+        return Err(format!("a name has no spaces, and # before it where a topic follows (#{name})"));
+    }
     match split(rest) {
         ("--private", topic) => Ok(Command::Create(name, true, SafeLine::new(topic))),
+        (option, _) if option.starts_with("--") => Err(format!("{option} is not known")),
         _ => Ok(Command::Create(name, false, SafeLine::new(rest))),
     }
 }
@@ -325,7 +357,16 @@ mod tests {
             ("/server chat", Ok(Command::Server("chat".to_owned()))),
             ("/server", Err("its name is missing: /server name")),
             ("/servers", Ok(Command::Servers)),
-            ("/?", Ok(Command::Help)),
+            ("/?", Ok(Command::Help(None))),
+            ("/help /J", Ok(Command::Help(find("join")))),
+            ("/help nope", Err("/nope is no command: /help [command]")),
+            ("/create ops", Ok(Command::Create("ops".parse().unwrap(), false, SafeLine::default()))),
+            (
+                "/create Bad Name",
+                Err("a name has no spaces, and # before it where a topic follows (#bad): \
+                     /create #room [--private] [topic]"),
+            ),
+            ("/create #ops --privat x", Err("--privat is not known: /create #room [--private] [topic]")),
             ("/me", Err("a text is missing: /me text")),
             ("/join", Err("#room is missing: /join #room")),
             ("/join a b", Err("one word follows it: /join #room")),

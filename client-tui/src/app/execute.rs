@@ -262,8 +262,9 @@ impl App {
 
     fn execute(&mut self, command: Command) -> Result<(), Why> {
         match command {
-            Command::Help if self.lines => self.sheet = Some(Sheet::commands()),
-            Command::Help => self.sheet = Some(Sheet::help(&self.preferences.keys)),
+            Command::Help(Some(entry)) => self.say(entry.usage()),
+            Command::Help(None) if self.lines => self.sheet = Some(Sheet::commands()),
+            Command::Help(None) => self.sheet = Some(Sheet::help(&self.preferences.keys)),
             Command::Quit => self.quit(),
             Command::Msg(who, text) => self.message_directly(who, text)?,
             Command::Me(text) => self.post(MessageKind::Action, text.as_str(), None)?,

@@ -242,7 +242,8 @@ pub const TABLE: &[Binding] = &[
         "Alt+K Alt+J",
         "select a message for /reply, /react, /edit …",
     ),
-    binding(&[], "  then Enter y o v", "its thread, or all; copy; $PAGER; versions"),
+    binding(&[], "  then ↑ ↓", "the ones above and below"),
+    binding(&[], "  or Enter z y o v", "its thread; all of it; copy; $PAGER; versions"),
     binding(&[], "  on a refused one r e d", "send it again, edit it, drop it"),
     binding(
         &[(plain(Code::Up), Action::Up), (plain(Code::Down), Action::Down)],

@@ -304,6 +304,8 @@ impl App {
                 let cut = self.cut.clone();
                 self.write(&cut);
             }
+            Action::Up if self.selects() => self.select(true),
+            Action::Down if self.selects() => self.select(false),
             Action::Up => self.up(cells),
             Action::Down => drop(self.composer.down(cells)),
             Action::Older => self.older(),

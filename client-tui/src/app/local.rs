@@ -15,6 +15,8 @@ pub struct Loaded {
     pub inbox: Option<Cursor>,
     /// Its rooms.
     pub rooms: Vec<Copied>,
+    /// Where the user was when this was closed.
+    pub last: Option<Target>,
     /// What is to be delivered, and what was refused.
     pub deliveries: Vec<Delivery>,
 }
@@ -43,7 +45,8 @@ impl App {
             }
             self.outbox.push(delivery);
         }
-        if let Some(first) = self.rooms.next_needy().or_else(|| self.rooms.at(0)) {
+        let last = loaded.last.and_then(|target| self.rooms.find(&target));
+        if let Some(first) = last.or_else(|| self.rooms.next_needy()).or_else(|| self.rooms.at(0)) {
             self.show(first);
         }
     }

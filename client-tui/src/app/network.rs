@@ -6,7 +6,7 @@ use quip_protocol::{
     Cursor, ErrorCode, Event, EventBody, Receipt, Refusal, RoomId, Seq, ServerLink, Target, Timestamp,
 };
 
-use super::outbox::What;
+use super::outbox::{Delivery, What};
 use super::presence;
 use super::room::Members;
 use super::scroll::Scroll;
@@ -25,6 +25,7 @@ impl App {
                 let retry_at = retry_in_ms.map(|ms| self.now.plus_ms(ms));
                 self.connection = Connection::Down { why, retry_at };
                 self.typing.clear();
+                self.rooms.forget_presence();
             }
             Input::Event(event) => self.event(event),
             Input::Notice(notice) => self.notice(notice),
@@ -239,7 +240,7 @@ impl App {
         };
         self.effects.push(Effect::Forget(id));
         // The text of a refused edit can be had back with Ctrl+P.
-        self.history.push(&delivery.text);
+        self.history.push(&rewritten(&delivery));
         let what = match delivery.what {
             What::Edit(_) => "not changed",
             What::Delete(_) => "not deleted",
@@ -408,6 +409,14 @@ fn is_bad_cursor(why: &Failure) -> bool {
 fn shown_line(line: &str) -> Line {
     let line = line.to_owned();
     if line.contains("quip://") { Line::Verbatim(line) } else { Line::Text(line) }
+}
+
+/// What the user would write to have it sent from any room.
+fn rewritten(delivery: &Delivery) -> String {
+    match (&delivery.what, &delivery.target) {
+        (What::Post { .. }, Target::Direct(who)) => format!("/msg @{who} {}", delivery.text),
+        _ => delivery.text.clone(),
+    }
 }
 
 /// Whether it changes who is in the room.

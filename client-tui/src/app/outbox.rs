@@ -150,6 +150,11 @@ impl Outbox {
         self.deliveries.remove(at)
     }
 
+    /// Where this delivery goes.
+    pub fn target(&self, id: MessageId) -> Option<&Target> {
+        self.deliveries.iter().find(|delivery| delivery.id == id).map(|delivery| &delivery.target)
+    }
+
     /// Messages to `target` that were refused.
     pub fn refused<'a>(&'a self, target: &'a Target) -> impl DoubleEndedIterator<Item = &'a Delivery> {
         self.posts(target).filter(|delivery| matches!(delivery.state, State::Refused(_)))

@@ -55,7 +55,8 @@ impl Narrator {
             Connection::Up => format!("connected to {name}"),
             Connection::Connecting => format!("connecting to {name}"),
             Connection::Down { why, .. } => {
-                format!("offline from {name}: {why}; what you write is kept")
+                let kept = if app.local { "is kept" } else { "waits, and is lost if this client ends" };
+                format!("offline from {name}: {why}; what you write {kept}")
             }
         };
         if self.links.get(&server) != Some(&link) {

@@ -7,7 +7,7 @@ use quip_protocol::limits::MAX_AWAY;
 use quip_protocol::room::{AccountSummary, AwaySummary, MemberSummary};
 use quip_protocol::{AccountName, SafeLine, Target, Timestamp};
 
-use super::room::Room;
+use super::room::{Room, Rooms};
 use super::sheet::Line;
 use super::{App, Effect, Input, Sheet, dates};
 
@@ -87,7 +87,20 @@ impl Room {
     /// How the other one of a direct room is, once that is known.
     pub fn other(&self) -> Option<Presence<'_>> {
         let Target::Direct(name) = &self.summary.target else { return None };
-        self.members.list.iter().find(|member| member.name == *name).map(|member| self.presence(member))
+        let asked = self.members.asked_at != Timestamp::default();
+        let found = self.members.list.iter().find(|member| asked && member.name == *name);
+        found.map(|member| self.presence(member))
+    }
+}
+
+impl Rooms {
+    /// Without a connection nobody knows who is there.
+    pub(super) fn forget_presence(&mut self) {
+        for room in self.all_mut() {
+            (room.members.online, room.members.asked_at) = (0, Timestamp::default());
+            room.members.list.iter_mut().for_each(|member| member.online = false);
+            room.away.clear();
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Messages that the server refused: they stay below the timeline until they are sent again, edited or dropped.
 
 use quip_protocol::frame::Request;
-use quip_protocol::{MessageId, SafeText};
+use quip_protocol::{MessageId, SafeText, Target};
 
 use super::composer::About;
 use super::outbox::{Delivery, State, What};
@@ -101,11 +101,21 @@ impl App {
         }
     }
 
+    /// A room that the server did not make, and in which nothing is left, is none.
+    fn leave_unmade(&mut self, target: &Target) {
+        let unmade = self.rooms.find(target).filter(|id| self.rooms.get(*id).is_some_and(|room| room.held));
+        let left = self.outbox.posts(target).next().is_some();
+        if let (Some(id), true, false) = (unmade, self.is_up(), left) {
+            self.forget(id);
+        }
+    }
+
     /// Forgets it; Ctrl+P has its text.
     pub(super) fn drop_refused(&mut self) -> Result<(), String> {
         let delivery = self.take_refused()?;
         self.effects.push(Effect::Forget(delivery.id));
         self.history.push(&delivery.text);
+        self.leave_unmade(&delivery.target);
         self.say("dropped; Ctrl+P has its text");
         Ok(())
     }

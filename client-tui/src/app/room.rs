@@ -274,6 +274,11 @@ impl Rooms {
         self.rooms.get_mut(&id)
     }
 
+    /// All rooms, in no order that means something.
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Room> {
+        self.rooms.values_mut()
+    }
+
     /// Rooms as they are listed: rooms, then direct rooms, each by name.
     pub fn listed(&self) -> impl ExactSizeIterator<Item = (RoomId, &Room)> {
         self.order.iter().map(|id| (*id, &self.rooms[id]))

@@ -38,6 +38,12 @@ impl App {
             && self.composer.about == About::New
     }
 
+    /// Whether plain arrows go on selecting.
+    pub(super) fn selects(&self) -> bool {
+        let picked = self.is_refused_selected() && self.composer.is_empty();
+        self.letters_act() || picked && self.composer.about == About::New
+    }
+
     /// Whoever writes something new has done with the selected message; commands and `s/old/new/` are about it.
     pub(super) fn leave_selected(&mut self) {
         let text = self.composer.text();

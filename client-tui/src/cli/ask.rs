@@ -14,10 +14,18 @@ const MAX_ANSWER: u64 = 1_024;
 /// # Errors
 /// When there is no answer.
 pub fn trust(address: &str, fingerprint: &Fingerprint) -> Result<bool, CliError> {
-    let mut question = format!(
+    sure(&format!(
         "The server {address} is not known. Its key is {fingerprint}.\n\
-         Compare it with what its operator tells you. Trust it from now on? (yes/no) "
-    );
+         Compare it with what its operator tells you. Trust it from now on?"
+    ))
+}
+
+/// Yes or no.
+///
+/// # Errors
+/// When there is no answer.
+pub fn sure(question: &str) -> Result<bool, CliError> {
+    let mut question = format!("{question} (yes/no) ");
     loop {
         match line(&question)?.to_ascii_lowercase().as_str() {
             "yes" | "y" => return Ok(true),

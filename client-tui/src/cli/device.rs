@@ -6,6 +6,7 @@ use quip_protocol::frame::Request;
 use quip_protocol::room::DeviceSummary;
 use quip_protocol::{DeviceKey, ErrorCode};
 
+use super::ask;
 use super::connect::{Connection, Stay, connect, open};
 use super::env::Env;
 use super::exit::CliError;
@@ -42,6 +43,9 @@ enum DeviceCommand {
         /// Its key, the first characters of it, or its label, as `quip device list` shows them
         #[arg(value_name = "KEY", allow_hyphen_values = true)]
         device: String,
+        /// Also the only one, without a question: nobody can use the account any more
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -57,7 +61,14 @@ pub async fn run(args: DeviceArgs, env: &Env, out: &mut Out) -> Result<(), CliEr
             let (code, expires) = replies::code(&connection.handle, Request::NewDeviceCode).await?;
             hand_out(&connection.server, code, expires, out)?;
         }
-        DeviceCommand::Revoke { device } => revoke(env, &connection, device, out).await?,
+        DeviceCommand::Revoke { device, yes } => {
+            let devices = replies::devices(&connection.handle).await?;
+            let key = find(&devices, device)?;
+            if is_last(&devices, key) && !yes {
+                be_sure(env)?;
+            }
+            revoke(env, &connection, key, out).await?;
+        }
     }
     connection.close().await;
     Ok(())
@@ -74,9 +85,24 @@ async fn list(connection: &Connection, out: &mut Out) -> Result<(), CliError> {
     Ok(())
 }
 
-async fn revoke(env: &Env, connection: &Connection, device: &str, out: &mut Out) -> Result<(), CliError> {
-    let devices = replies::devices(&connection.handle).await?;
-    let key = find(&devices, device)?;
+/// Whether the account has no other device.
+fn is_last(devices: &[DeviceSummary], key: DeviceKey) -> bool {
+    devices.iter().all(|device| device.revoked || device.key == key)
+}
+
+/// Asks whoever sits there; without anybody, it is not done.
+fn be_sure(env: &Env) -> Result<(), CliError> {
+    const LAST: &str =
+        "this is the only device of your account, and without it nobody can use the account again";
+    if env.can_ask && ask::sure(&format!("{LAST}. Revoke it?"))? {
+        return Ok(());
+    }
+    Err(CliError::Usage(format!(
+        "{LAST}; nothing was done: `quip device link` adds another one, --yes revokes it all the same"
+    )))
+}
+
+async fn revoke(env: &Env, connection: &Connection, key: DeviceKey, out: &mut Out) -> Result<(), CliError> {
     let request = Request::RevokeDevice { key };
     match replies::done(&connection.handle, request.clone()).await {
         // The connection that asks ends with its device, often before the answer: whether it was done is seen
@@ -134,6 +160,12 @@ mod tests {
             device(3, "phone", false),
             device(4, "old", true),
         ];
+        assert!(!is_last(&devices, DeviceKey([1; 32])), "there are phones");
+        assert!(is_last(&devices[3..], DeviceKey([4; 32])));
+        assert!(
+            is_last(&[devices[0].clone(), devices[3].clone()], DeviceKey([1; 32])),
+            "a revoked one is none"
+        );
         let table = [
             ("laptop".to_owned(), Ok(1)),
             (DeviceKey([2; 32]).to_string(), Ok(2)),

@@ -14,6 +14,8 @@ use crate::shell::ShellError;
 pub enum Exit {
     /// Done; what was sent is acknowledged.
     Done = 0,
+    /// Nothing was found, as grep says it.
+    NoMatch = 1,
     /// The command line makes no sense.
     Usage = 2,
     /// The input was refused: too long, not UTF-8, a name that is taken or unknown.
@@ -73,6 +75,12 @@ pub enum CliError {
     /// The server was away for too long.
     #[error("{0}")]
     TryAgain(String),
+    /// Nothing was found.
+    #[error("no match")]
+    NoMatch,
+    /// A command that was to be run is not there (127), or no program (126), as a shell says it.
+    #[error("{0}")]
+    NotRun(String, u8),
     /// A command that was run ended with this code; all is acknowledged. Not said.
     #[error("the command ended with {0}")]
     Ended(u8),
@@ -101,7 +109,8 @@ impl CliError {
     /// The exit code.
     pub fn exit(&self) -> Exit {
         match self {
-            CliError::Usage(_) => Exit::Usage,
+            CliError::Usage(_) | CliError::NotRun(..) => Exit::Usage,
+            CliError::NoMatch => Exit::NoMatch,
             CliError::Input(_) => Exit::Refused,
             CliError::Denied(_) => Exit::Denied,
             CliError::Client(error) => of_client(error),
@@ -117,7 +126,7 @@ impl CliError {
     /// What the shell sees.
     pub fn code(&self) -> u8 {
         match self {
-            CliError::Ended(code) => *code,
+            CliError::Ended(code) | CliError::NotRun(_, code) => *code,
             error => error.exit() as u8,
         }
     }
@@ -241,6 +250,8 @@ mod tests {
             (CliError::TimedOut(String::new()), 124),
             (CliError::TryAgain(String::new()), 75),
             (CliError::Ended(3), 3),
+            (CliError::NoMatch, 1),
+            (CliError::NotRun(String::new(), 127), 127),
             (CliError::ReaderGone, 0),
         ];
         for (error, number) in table {

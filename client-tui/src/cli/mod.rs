@@ -11,6 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 
 pub mod ask;
 pub mod backlog;
+mod colours;
 pub mod connect;
 pub mod consumer;
 pub mod consumers;
@@ -66,7 +67,7 @@ Environment:
   QUIP_TOKEN    a bot's token, with QUIP_SERVER; no files are needed
   NO_COLOR      no colour
 
-Exit codes: 0 acknowledged, 2 usage, 65 input refused, 69 server unreachable, 75 try again, 77 denied, 124 timed out.
+Exit codes: 0 acknowledged, 1 nothing found (search), 2 usage, 65 input refused, 69 server unreachable, 75 try again, 77 denied, 124 timed out.
 `quip send --stream … -- COMMAND` ends with the command's own.";
 
 /// Terminal-first chat: a terminal client, and a command for scripts.

@@ -9,7 +9,7 @@ use quip_protocol::client::Handle;
 use quip_protocol::frame::Request;
 use quip_protocol::limits::{MAX_LINE, MAX_NAMES};
 use quip_protocol::name::MAX_ACCOUNT_NAME;
-use quip_protocol::{AccountName, Role, RoomName, SafeLine};
+use quip_protocol::{AccountName, ErrorCode, Role, RoomName, SafeLine};
 
 use super::connect::{Stay, connect};
 use super::env::Env;
@@ -122,9 +122,11 @@ struct CreateArgs {
 /// # Errors
 /// See [`CliError`].
 pub async fn run(args: RoomArgs, env: &Env, out: &mut Out) -> Result<(), CliError> {
+    let unfound = args.command.unfound();
     let request = args.command.request()?;
     let connection = connect(env, Stay::Once).await?;
-    ask(&connection.handle, request, out).await?;
+    let asked = ask(&connection.handle, request, out).await;
+    asked.map_err(|error| unfound.filter(|_| is_unknown(&error)).unwrap_or(error))?;
     connection.close().await;
     Ok(())
 }
@@ -137,7 +139,22 @@ async fn ask(handle: &Handle, request: Request, out: &mut Out) -> Result<(), Cli
     replies::did(handle, request, out).await
 }
 
+fn is_unknown(error: &CliError) -> bool {
+    error.refusal().is_some_and(|refusal| refusal.code == ErrorCode::NoSuchAccount)
+}
+
 impl RoomCommand {
+    /// What is to be said if the one member is unknown that may have been meant as a file.
+    fn unfound(&self) -> Option<CliError> {
+        let RoomCommand::Create(CreateArgs { members: Some(given), .. }) = self else { return None };
+        (!given.contains([',', '@']) && !Path::new(given).is_file()).then(|| {
+            CliError::Input(format!(
+                "there is neither an account nor a file named {given}; --members takes a file with a name a line, or \
+                 names with commas between them"
+            ))
+        })
+    }
+
     fn request(self) -> Result<Request, CliError> {
         Ok(match self {
             RoomCommand::Create(args) => args.request()?,

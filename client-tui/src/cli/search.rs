@@ -9,7 +9,7 @@ use super::exit::CliError;
 use super::human;
 use super::json::Line;
 use super::local;
-use super::out::{Out, say};
+use super::out::Out;
 use crate::app::query;
 
 const EXAMPLES: &str = "Examples:
@@ -20,7 +20,7 @@ const EXAMPLES: &str = "Examples:
 
 Words are looked for whole, in any case and with or without accents, all of them in one message; \"quotes\" keep words
 together, a star ends the beginning of one. A date is 2026-11-20, 2026-11-20T14:00:00Z, or so long ago: 2d, 3h.
-What is searched is what `quip` keeps on this disk; the server is not asked.";
+What is searched is what `quip` keeps on this disk; the server is not asked. Without a match it ends with 1, as grep does.";
 
 /// Finds messages in what is kept on this disk, the newest first.
 #[derive(Debug, Args)]
@@ -54,7 +54,7 @@ fn date(text: &str) -> Result<Timestamp, String> {
     query::date(text, Timestamp::now(), &TimeZone::system())
 }
 
-/// Runs it. That nothing fits is said on stderr, and no failure.
+/// Runs it.
 ///
 /// # Errors
 /// See [`CliError`].
@@ -71,7 +71,7 @@ pub async fn run(args: SearchArgs, env: &Env, out: &mut Out) -> Result<(), CliEr
     }
     let found = local::search(env, query, args.count)?;
     if found.is_empty() {
-        say("no match");
+        return Err(CliError::NoMatch);
     }
     for found in &found {
         let (room, event) = (&found.room, &found.event);

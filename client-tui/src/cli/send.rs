@@ -9,6 +9,7 @@ use quip_protocol::frame::Request;
 use quip_protocol::limits::MAX_TEXT;
 use quip_protocol::{ErrorCode, MessageId, MessageKind, Receipt, SafeText, Seq, Target};
 
+use super::colours::Colours;
 use super::connect::{Stay, connect};
 use super::env::Env;
 use super::exit::CliError;
@@ -27,6 +28,9 @@ const EXAMPLES: &str = "Examples:
 
 /// The longest line end. It does not count, nor does the one byte more that shows that there is more.
 const LINE_END: usize = 2;
+
+/// So many times what can be sent is read where all else is colours.
+const COLOURFUL: usize = 16;
 
 /// Sends one message and waits until it is durable.
 #[derive(Debug, Args)]
@@ -132,9 +136,19 @@ fn of_args(args: &[OsString]) -> Result<String, CliError> {
 /// Reads no more than can be sent, and a little: a pipe of any length costs nothing.
 fn of_stdin(stdin: impl Read) -> Result<String, CliError> {
     let most = MAX_TEXT + LINE_END;
-    let mut bytes = Vec::new();
-    stdin.take(most as u64 + 1).read_to_end(&mut bytes).map_err(CliError::Stdin)?;
-    if bytes.len() > most {
+    let (mut stdin, mut colours) = (stdin.take((COLOURFUL * most) as u64), Colours::default());
+    let (mut bytes, mut chunk) = (Vec::new(), Vec::new());
+    while bytes.len() <= most {
+        chunk.clear();
+        let missing = (most + 1 - bytes.len()) as u64;
+        stdin.by_ref().take(missing).read_to_end(&mut chunk).map_err(CliError::Stdin)?;
+        chunk.iter().for_each(|byte| colours.take(*byte, |byte| bytes.push(byte)));
+        if chunk.is_empty() {
+            break;
+        }
+    }
+    bytes.extend(colours.begun());
+    if bytes.len() > most || stdin.limit() == 0 {
         return Err(too_long(MAX_TEXT, &format!("more than {most}")));
     }
     let text = String::from_utf8(bytes).map_err(|_| not_utf8())?;
@@ -173,7 +187,9 @@ mod tests {
             (&[" \n"], b"unread", None),
             (&[], b"text\n", Some("text")),
             (&[], b"a\n\nb\r\n\n", Some("a\n\nb")),
-            (&[], b"\x1b[31mred\n", Some("\u{241b}[31mred")),
+            (&[], b"\x1b[31mred\x1b[m\n", Some("red")),
+            (&[], b"\x1b[2Jgone\x1b[3\n", Some("\u{241b}[2Jgone\u{241b}[3")),
+            (&["\x1b[31mred"], b"", Some("\u{241b}[31mred")),
             (&[], b"\n\n", None),
             (&[], b"", None),
             (&[], b"\xff\xfe", None),
@@ -215,6 +231,11 @@ mod tests {
             (full.clone() + "\n\n\n", false),
             (full.clone() + "y", false),
             (full.clone() + "y\n", false),
+            ("\u{1b}[1m".to_owned() + &full + "\u{1b}[0m\n", true),
+            ("\u{1b}[1mx\u{1b}[0m".repeat(MAX_TEXT), true),
+            ("\u{1b}[1mx\u{1b}[0m".repeat(MAX_TEXT + 1), false),
+            // Nothing but colours, without an end.
+            ("\u{1b}[1m".repeat(COLOURFUL * MAX_TEXT), false),
             // Three bytes once it is visible.
             ("\u{1b}".repeat(MAX_TEXT / 3), true),
             ("\u{1b}".repeat(MAX_TEXT / 3 + 1), false),

@@ -16,17 +16,21 @@ use quip_protocol::{
     Target, Timestamp,
 };
 use quip_storage::outbox::{self, Entry, Kept};
-use quip_storage::{Copied, DataDir, Outbox, Replica, ReplicaError};
+use quip_storage::{Copied, DataDir, DataDirError, Outbox, Replica, ReplicaError};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::copy::{self, Answer, Job};
 use super::search::Search;
 use crate::app::outbox::{Delivery, State};
 use crate::app::{App, Effect, Failure, Input, Loaded};
+use crate::config::write_atomically;
 
 /// How long the end waits for what is being written to the replica and the index; what is not written until then is
 /// fetched, or looked at, again.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The file with the room where the user was last.
+const LAST: &str = "last";
 
 /// The files. While they are open no other process uses them.
 pub struct Local {
@@ -39,7 +43,7 @@ pub struct Local {
     ended: Receiver<()>,
     /// The rooms as they were written last.
     rooms: BTreeMap<RoomId, RoomSummary>,
-    _lock: DataDir,
+    lock: DataDir,
 }
 
 impl Local {
@@ -48,7 +52,7 @@ impl Local {
     /// # Errors
     /// One line, when another process uses it or it cannot be used.
     pub fn open(dir: &Path) -> Result<(Local, Loaded, Vec<Effect>), String> {
-        let lock = DataDir::open(dir).map_err(|error| error.to_string())?;
+        let lock = DataDir::open(dir).map_err(|error| why_locked(&error))?;
         let outbox = Outbox::open(dir.join("outbox")).map_err(|error| error.to_string())?;
         let Opened { replica, me, inbox, copied } =
             open_replica(&dir.join("replica")).map_err(|error| error.to_string())?;
@@ -58,6 +62,7 @@ impl Local {
             me,
             inbox,
             rooms: copied,
+            last: last(dir),
             deliveries: outbox.kept().iter().filter_map(delivery).collect(),
         };
         let waiting = outbox.kept().iter().filter(|kept| kept.refused.is_none());
@@ -77,7 +82,7 @@ impl Local {
         };
         let started = std::thread::Builder::new().name("replica".into()).spawn(work);
         started.map_err(|error| format!("cannot start a thread: {error}"))?;
-        Ok((Local { outbox, jobs, answers, search, ending, ended, rooms, _lock: lock }, loaded, deliver))
+        Ok((Local { outbox, jobs, answers, search, ending, ended, rooms, lock }, loaded, deliver))
     }
 
     /// Writes down what came from the server. Returns what the server is to be told.
@@ -229,6 +234,15 @@ impl Local {
         }
     }
 
+    /// Writes down where the user is.
+    fn keep_last(&self, app: &App) {
+        let Some(room) = app.rooms().current() else { return };
+        let target = room.summary.target.to_string();
+        if let Err(error) = write_atomically(&self.lock.path().join(LAST), target.as_bytes()) {
+            tracing::debug!(%error, "the next start shows another room first");
+        }
+    }
+
     /// Writes everything down and lets go; what takes too long is left.
     pub fn close(mut self, app: &App) {
         self.keep_rooms(app);
@@ -236,6 +250,7 @@ impl Local {
         for (room, seq) in app.untold() {
             self.warned(|outbox| outbox.read(room, seq));
         }
+        self.keep_last(app);
         self.job(Job::End);
         let Local { search, ending, ended, .. } = self;
         ending.store(true, Ordering::Relaxed);
@@ -250,6 +265,11 @@ impl Local {
         // A thread that gave up needs nothing any more.
         let _ = self.jobs.send(job);
     }
+}
+
+/// Where the user was when the files in `dir` were closed.
+fn last(dir: &Path) -> Option<Target> {
+    std::fs::read_to_string(dir.join(LAST)).ok()?.trim().parse().ok()
 }
 
 /// What a replica begins with.
@@ -293,7 +313,19 @@ fn target(request: &Request, app: &App) -> Option<Target> {
 
 /// What the user is told where nothing can be kept.
 pub fn not_kept(why: &str) -> SafeLine {
-    SafeLine::new(&format!("nothing is kept on this disk, and drafts end with this client: {why}"))
+    SafeLine::new(&format!(
+        "{why}; so this client keeps nothing: what it has not delivered when it ends is lost, and it cannot search"
+    ))
+}
+
+/// Whoever has the files open is another client, as a rule the user's own in another window.
+fn why_locked(error: &DataDirError) -> String {
+    match error {
+        DataDirError::InUse { pid, .. } => {
+            format!("another quip (process {pid}) is open on this server, and keeps what is said")
+        }
+        other => other.to_string(),
+    }
 }
 
 /// What the app is told where a page is neither here nor can be asked for.

@@ -350,7 +350,8 @@ impl World {
                 let room =
                     self.rooms.values().find(|room| room.summary.target == *target).map(|r| r.summary.id);
                 let message = Message::new(*id, *kind, text.clone(), *reply_to);
-                (room.unwrap(), EventBody::Message(message))
+                // Where there is none, the test says why it is refused.
+                (room.unwrap_or(RoomId(0)), EventBody::Message(message))
             }
             Request::Edit { room, target, id, text } => {
                 (*room, EventBody::Edited { target: *target, id: *id, text: text.clone(), drops: None })

@@ -119,6 +119,30 @@ fn leaving_with_something_to_deliver_asks_only_where_it_would_be_lost() {
 }
 
 #[test]
+fn the_room_where_the_user_was_is_seen_first() {
+    for (last, seen) in [(None, "#general"), (Some("#ops"), "#ops"), (Some("#gone"), "#general")] {
+        let mut world = World::new();
+        world.host(1, "#general", "");
+        world.host(2, "#ops", "");
+        let summaries = world.rooms.values().map(|hosted| hosted.summary.clone());
+        let rooms = summaries.map(|summary| Copied { summary, cursor: None, whole: None }).collect();
+        let last = last.map(target);
+        world.input(Input::Local(Ok(Loaded { me: Some(name("ann")), rooms, last, ..Loaded::default() })));
+        let current = world.app.rooms().current().unwrap().summary.target.to_string();
+        assert_eq!(current, seen);
+    }
+}
+
+#[test]
+fn where_something_is_kept_it_is_said_so() {
+    let mut world = kept();
+    world.connect();
+    world.lose(3_000);
+    let told = quip::app::plain::Narrator::default().news(&world.app);
+    assert_eq!(told[0], "-- offline from home: timed out; what you write is kept");
+}
+
+#[test]
 fn nothing_can_be_kept() {
     let mut world = World::new();
     world.input(Input::Local(Err(SafeLine::new("it is in use by process 7"))));

@@ -78,10 +78,16 @@ fn commands_work_and_questions_are_answered() {
     assert_eq!(told.line("no"), ["-- nothing was done"]);
     told.line("/delete");
     assert_eq!(told.line("yes"), ["14:30 * ann deleted a message"]);
+    let usage = told.line("/help topic");
+    assert_eq!(usage, ["-- /topic [text]: show or set the topic"]);
+    assert_eq!(told.line("/help /nope"), ["error: /nope is no command: /help [command]"]);
     // What stayed in the composer is not sent with the next line.
     assert_eq!(told.line("next"), ["14:30 ann: next"]);
     told.world.lose(3_000);
-    assert_eq!(told.news(), ["-- offline from home: timed out; what you write is kept"]);
+    assert_eq!(
+        told.news(),
+        ["-- offline from home: timed out; what you write waits, and is lost if this client ends"]
+    );
     assert_eq!(told.line("kept"), [""; 0]);
     told.world.connect();
     assert_eq!(told.news(), ["-- connected to home", "14:30 ann: kept"]);

@@ -166,6 +166,23 @@ fn who_is_away_is_told_of_an_account() {
 }
 
 #[test]
+fn without_a_connection_nobody_is_said_to_be_there() {
+    for (room, there) in [("#general", "◐ bob"), ("@bob", "◐ away: at lunch")] {
+        let mut world = with_bob_away(World::new());
+        let goes = if room == "@bob" { "/msg @bob<Enter>" } else { "" };
+        world.screen(120, 40);
+        world.keys(goes);
+        world.pass(10_000);
+        assert!(world.screen(120, 40).contains(there), "{}", world.screen(120, 40));
+        world.lose(60_000);
+        let screen = world.screen(120, 40);
+        assert!(!screen.contains(there) && !screen.contains(" online"), "{screen}");
+        world.connect();
+        assert!(world.screen(120, 40).contains(there), "{}", world.screen(120, 40));
+    }
+}
+
+#[test]
 fn hostile_words_of_who_is_away_stay_words() {
     let mut world = busy(World::new());
     let text = SafeLine::new("\u{1b}[2J\u{202e} lunch \u{9b}31m");

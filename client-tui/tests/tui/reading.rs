@@ -246,3 +246,29 @@ fn a_room_of_many_events_costs_what_is_seen() {
     }
     assert_eq!(world.app.rooms().current().unwrap().below, 2_000);
 }
+
+#[test]
+fn plain_arrows_go_on_selecting_and_else_edit() {
+    let mut world = World::new();
+    world.host(1, "#general", "");
+    for (author, text) in [("bob", "one"), ("ann", "two"), ("bob", "three")] {
+        world.said(1, MIDNIGHT + HOUR, author, text);
+    }
+    world.connect();
+    // Keys, what is selected then, what is being written.
+    let table = [
+        ("<A-k>", Some(3), ""),
+        ("<A-k><Up>", Some(2), ""),
+        ("<A-k><Up><Up><Up>", Some(1), ""),
+        ("<A-k><Up><Up><Down>", Some(2), ""),
+        ("<A-k><Down>", None, ""),
+        ("<Up>", None, "two"),
+        ("<A-k>/re<Up>", Some(3), "/re"),
+    ];
+    for (keys, selected, written) in table {
+        world.keys(keys);
+        let room = world.app.rooms().current().unwrap();
+        assert_eq!((room.selected, world.app.composer().text()), (selected.map(Seq), written), "{keys}");
+        world.keys("<C-u><Esc><Esc>");
+    }
+}

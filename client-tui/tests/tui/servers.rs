@@ -380,7 +380,7 @@ fn plain_mode_tells_of_all_servers() {
     servers.server(HOME, |home| home.lose(1_000));
     assert_eq!(
         narrator.news(servers.desk.seen()),
-        ["-- offline from home: timed out; what you write is kept"]
+        ["-- offline from home: timed out; what you write waits, and is lost if this client ends"]
     );
 }
 

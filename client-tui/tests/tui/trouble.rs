@@ -65,6 +65,49 @@ fn a_bare_msg_goes_to_the_room_without_a_connection() {
     assert_eq!((place(&world).as_str(), said(&world)), ("#general", "there is no account dora here"));
 }
 
+/// The server knows nobody called dora.
+fn nobody_called_dora(world: &mut World) {
+    let refusal = Refusal::new(ErrorCode::NoSuchAccount, "there is no account dora here");
+    let request = Request::Open { target: target("@dora") };
+    let why = quip::app::Failure::Refused(refusal.clone());
+    world.input(Input::Answer { request, answer: Err(why) });
+    let posts = world.wanted.iter().filter_map(|effect| match effect {
+        Effect::Deliver(Request::Post { id, .. }) => Some(*id),
+        _ => None,
+    });
+    for id in posts.collect::<Vec<_>>() {
+        world.input(Input::Refused { id, refusal: refusal.clone() });
+    }
+}
+
+#[test]
+fn a_message_to_nobody_leaves_no_room_and_its_text_can_be_had_back() {
+    let mut world = talking();
+    world.online = false;
+    world.keys("/msg @dora are you there?<Enter>");
+    nobody_called_dora(&mut world);
+    assert_eq!(said(&world), "not sent to @dora: there is no account dora here; Ctrl+P has its text");
+    assert_eq!(forgotten(&world), 1, "it is not there at the next start");
+    assert_eq!((world.app.rooms().listed().len(), place(&world).as_str()), (1, "#general"));
+    world.keys("<C-p>");
+    assert_eq!(world.app.composer().text(), "are you there?");
+}
+
+#[test]
+fn a_room_that_was_not_made_goes_with_the_last_that_was_refused_there() {
+    let mut world = talking();
+    world.lose(3_000);
+    world.keys("/msg @dora are you there?<Enter>hello?<Enter>");
+    world.refuse = Some(Refusal::new(ErrorCode::NoSuchAccount, "there is no account dora here"));
+    world.connect();
+    nobody_called_dora(&mut world);
+    assert_eq!(place(&world), "@dora", "what was refused stands there");
+    world.keys("<A-k>d");
+    assert_eq!(place(&world), "@dora");
+    world.keys("<A-k>d");
+    assert_eq!((world.app.rooms().listed().len(), place(&world).as_str()), (1, "#general"));
+}
+
 #[test]
 fn what_failed_offline_is_no_news_beside_a_connection() {
     let mut world = talking();
@@ -149,13 +192,15 @@ fn texts(world: &World) -> (Vec<String>, Vec<String>) {
 fn what_was_refused_is_selected_and_sent_again_edited_or_dropped() {
     // Keys, what is refused then, what the server has, what is being written, how many are forgotten.
     type Case = (&'static str, &'static [&'static str], &'static [&'static str], &'static str, usize);
-    let table: [Case; 9] = [
+    let table: [Case; 11] = [
         ("<A-k>r", &["one", "two"], &["three"], "", 1),
         ("<A-k><A-k>r", &["one", "three"], &["two"], "", 1),
         ("<A-k><A-k><A-k>d", &["two", "three"], &[], "", 1),
         ("<A-k><A-k>e", &["one", "three"], &[], "two", 1),
         ("<A-k><A-k><A-j>e", &["one", "two"], &[], "three", 1),
-        ("<A-k><A-k><Up>", &["one", "three"], &[], "two", 1),
+        ("<A-k><Up>r", &["one", "three"], &["two"], "", 1),
+        ("<A-k><Up><Up><Down>e", &["one", "three"], &[], "two", 1),
+        ("<Up>", &["one", "two"], &[], "three", 1),
         ("<A-k><Esc>r", &["one", "two", "three"], &[], "r", 0),
         ("/resend<Enter>/drop<Enter>", &["one"], &["three"], "", 2),
         ("<A-k><A-j>d", &["one", "two", "three"], &[], "d", 0),

@@ -307,7 +307,7 @@ async fn refused(address: SocketAddr) -> &'static str {
         && let Err(error) = socket.recv(&mut [0; 1]).await
         && error.kind() == std::io::ErrorKind::ConnectionRefused
     {
-        return "nobody listens there; is the server running?";
+        return "nobody listens there (is the server running?)";
     }
     std::future::pending().await
 }

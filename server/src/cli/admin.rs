@@ -4,14 +4,14 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use quip_protocol::RoomName;
+use quip_protocol::{ErrorCode, RoomName};
 
 use crate::config::Config;
 use crate::ops::admin::{AdminReply, AdminRequest, answer, ask};
 use crate::start::{FOR_OTHERS, is_local, kept_link, open_offline};
 
 use super::serve::merge;
-use super::{DENIED, FAILED, Failure, PlaceArgs, RoomVerb, ServeArgs, UserVerb, print};
+use super::{DENIED, FAILED, Failure, PlaceArgs, REFUSED, RoomVerb, ServeArgs, TRY_AGAIN, UserVerb, print};
 
 /// Which server, running or not: its place, and the configuration that it is started with.
 pub struct Of<'a> {
@@ -74,7 +74,17 @@ fn run(of: &Of<'_>, request: AdminRequest) -> Result<(), Failure> {
             Ok(())
         }
         AdminReply::Rows(rows) => print(&rows.iter().map(|row| format!("{row}\n")).collect::<String>()),
-        AdminReply::Refused(text) => Err(Failure::new(DENIED, text)),
+        AdminReply::Refused(refusal) => Err(Failure::new(of_code(refusal.code), refusal.text)),
+    }
+}
+
+/// The exit code for a refusal. No name is a secret from who runs the server: one that is not there is a wrong name.
+fn of_code(code: ErrorCode) -> u8 {
+    match code {
+        ErrorCode::RateLimited | ErrorCode::Unavailable | ErrorCode::Degraded => TRY_AGAIN,
+        ErrorCode::Forbidden | ErrorCode::Archived => DENIED,
+        ErrorCode::Internal => FAILED,
+        _ => REFUSED,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::config::{DEFAULT_CONFIG, FileConfig, Registration};
 #[command(
     name = "quipd",
     version,
-    after_help = "Examples:\n  quipd --data-dir /var/lib/quipd            serve on [::]:7847\n  quipd invite --data-dir /var/lib/quipd     print a link for one colleague\n  quipd check --data-dir /var/lib/quipd      verify what is stored"
+    after_help = "Examples:\n  quipd --data-dir /var/lib/quipd            serve on [::]:7847\n  quipd invite --data-dir /var/lib/quipd     print a link for one colleague\n  quipd check --data-dir /var/lib/quipd      verify what is stored\n\nExit codes: 0 done, 1 failed (`check`: something is wrong), 2 usage, 65 input refused, 75 try again, 77 denied."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -86,14 +86,14 @@ enum Verb {
     /// Print the configuration file with its defaults
     #[command(after_help = "Example:\n  quipd default-config > quipd.toml && quipd --config quipd.toml")]
     DefaultConfig,
-    /// Print shell completions
-    #[command(hide = true)]
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  quipd completions bash > /etc/bash_completion.d/quipd")]
     Completions {
         /// For which shell
         shell: clap_complete::Shell,
     },
-    /// Print the man page
-    #[command(hide = true)]
+    /// Print the manual page
+    #[command(after_help = "Example:\n  quipd man > quipd.1")]
     Man,
 }
 
@@ -206,6 +206,8 @@ impl Failure {
 
 /// Wrong usage or configuration.
 const USAGE: u8 = 2;
+/// What was given cannot be: a name that is unknown, a key that is none.
+const REFUSED: u8 = 65;
 /// Not now.
 const TRY_AGAIN: u8 = 75;
 /// It was refused.

@@ -7,7 +7,9 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use quip_protocol::{AccountName, DeviceKey, InviteCode, Refusal, RoomName, ServerLink, Timestamp};
+use quip_protocol::{
+    AccountName, DeviceKey, ErrorCode, InviteCode, Refusal, RoomName, ServerLink, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -72,7 +74,7 @@ pub enum AdminReply {
     /// A link.
     Link(String),
     /// It was refused.
-    Refused(String),
+    Refused(Refusal),
 }
 
 /// The socket, bound and not yet served.
@@ -143,7 +145,7 @@ async fn serve(stream: UnixStream, shared: &Shared) -> io::Result<()> {
     BufReader::new(read.take(MAX_LINE)).read_line(&mut line).await?;
     let reply = match serde_json::from_str(&line) {
         Ok(request) => answer(shared, request).await,
-        Err(e) => AdminReply::Refused(format!("not a request: {e}")),
+        Err(e) => AdminReply::Refused(Refusal::new(ErrorCode::BadRequest, format!("not a request: {e}"))),
     };
     let mut text = serde_json::to_string(&reply)?;
     text.push('\n');
@@ -182,7 +184,7 @@ pub fn ask(data_dir: &Path, request: &AdminRequest) -> io::Result<Option<AdminRe
 pub async fn answer(shared: &Shared, request: AdminRequest) -> AdminReply {
     match reply(shared, request).await {
         Ok(reply) => reply,
-        Err(refusal) => AdminReply::Refused(refusal.text.to_string()),
+        Err(refusal) => AdminReply::Refused(refusal),
     }
 }
 
@@ -210,9 +212,8 @@ async fn operate(shared: &Shared, body: CommandBody) -> Result<(), Refusal> {
 }
 
 fn device_key(text: &str) -> Result<DeviceKey, Refusal> {
-    text.parse().map_err(|e: quip_protocol::identity::KeyError| {
-        Refusal::new(quip_protocol::ErrorCode::BadRequest, e.to_string())
-    })
+    text.parse()
+        .map_err(|e: quip_protocol::identity::KeyError| Refusal::new(ErrorCode::BadRequest, e.to_string()))
 }
 
 async fn invite(
@@ -224,10 +225,10 @@ async fn invite(
 ) -> Result<AdminReply, Refusal> {
     let link = shared.node.link.read().clone();
     let link = link.ok_or_else(|| {
-        Refusal::new(quip_protocol::ErrorCode::Unavailable, "the server's address is not known; start quipd")
+        Refusal::new(ErrorCode::Unavailable, "the server's address is not known; start quipd")
     })?;
     let code = InviteCode::generate()
-        .map_err(|e| Refusal::new(quip_protocol::ErrorCode::Internal, format!("no randomness: {e}")))?;
+        .map_err(|e| Refusal::new(ErrorCode::Internal, format!("no randomness: {e}")))?;
     let expires = Timestamp::now().plus_ms(ttl_s.saturating_mul(1_000));
     operate(shared, CommandBody::NewInvite { hash: code.hash(), room, admin, uses, expires }).await?;
     Ok(AdminReply::Link(ServerLink { code: Some(code), ..link }.reveal()))

@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 
 use quip_protocol::SafeText;
 
+use crate::cli::colours::Colours;
+
 /// Room for the line that says how many are left out, in bytes.
 const MARK: usize = 64;
 /// Shown where a line is cut.
@@ -23,6 +25,7 @@ pub struct Log {
     /// Lines that were taken out of the tail.
     left_out: u64,
     line: Line,
+    colours: Colours,
 }
 
 /// Lines, and how many bytes they are with their ends.
@@ -33,7 +36,7 @@ struct Lines {
 }
 
 /// The line that is being read.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Line {
     bytes: Vec<u8>,
     /// A carriage return came: what comes next, if it is no line end, is written over the line.
@@ -55,6 +58,13 @@ impl Lines {
 }
 
 impl Line {
+    fn take(&mut self, byte: u8, most: usize) {
+        match byte {
+            b'\r' => self.returned = true,
+            byte => self.push(byte, most),
+        }
+    }
+
     fn push(&mut self, byte: u8, most: usize) {
         if self.returned {
             *self = Line::default();
@@ -86,24 +96,34 @@ impl Log {
     /// For a text of at most `limit` bytes.
     pub fn new(limit: usize) -> Log {
         let (head, tail, line) = (Lines::default(), Lines::default(), Line::default());
-        Log { limit, head, head_full: false, tail, left_out: 0, line }
+        Log { limit, head, head_full: false, tail, left_out: 0, line, colours: Colours::default() }
     }
 
     /// Takes what was read.
     pub fn take(&mut self, bytes: &[u8]) {
         let most = self.longest_line();
         for byte in bytes {
-            match byte {
-                b'\n' => self.end_line(),
-                b'\r' => self.line.returned = true,
-                byte => self.line.push(*byte, most),
+            // No colour holds a line end: it lets go of what was begun.
+            self.colours.take(*byte, |byte| match byte {
+                b'\n' => {}
+                byte => self.line.take(byte, most),
+            });
+            if *byte == b'\n' {
+                self.end_line();
             }
         }
     }
 
+    /// The line that is being read, with what may become a colour.
+    fn open_line(&self) -> Option<String> {
+        let (mut line, most) = (self.line.clone(), self.longest_line());
+        self.colours.begun().iter().for_each(|byte| line.take(*byte, most));
+        (!line.bytes.is_empty()).then(|| line.text(most))
+    }
+
     /// The text as it is now, and `last` behind it.
     pub fn text(&self, last: Option<&str>) -> SafeText {
-        let open = (!self.line.bytes.is_empty()).then(|| self.line.text(self.longest_line()));
+        let open = self.open_line();
         let head = self.head.lines.iter().map(String::as_str);
         let behind = self.tail.lines.iter().map(String::as_str);
         let behind: Vec<&str> = behind.chain(open.as_deref()).chain(last).collect();
@@ -175,7 +195,8 @@ mod tests {
             (b"100 %\r5 %", None, "5 %"),
             (b"10 %\r20 %\r", None, "20 %"),
             (b"caf\xff\xc3\xa9", None, "caf\u{fffd}é"),
-            (b"\x1b[31mred", None, "\u{241b}[31mred"),
+            (b"\x1b[31mred\x1b[0m\nline\x1b[K", None, "red\nline"),
+            (b"\x1b[2Jx\x1b[3", None, "\u{241b}[2Jx\u{241b}[3"),
         ];
         for (input, last, expected) in table {
             assert_eq!(text(input, *last), *expected, "{input:?}");

@@ -20,6 +20,10 @@ use crate::cli::signals::Signals;
 const LEFTOVER: Duration = Duration::from_secs(1);
 /// How much is read at once.
 const CHUNK: usize = 16 * 1024;
+/// What a shell says of a command that is not there.
+const NOT_THERE: u8 = 127;
+/// And of one that cannot be run.
+const NO_PROGRAM: u8 = 126;
 
 /// What was read so far.
 #[derive(Debug)]
@@ -112,7 +116,11 @@ fn start(command: &[OsString]) -> Result<(Child, io::PipeReader), CliError> {
     };
     spawn().map_err(|error: io::Error| {
         let program = program.display();
-        CliError::Usage(format!("cannot run {program}: {error}; nothing was sent, check its name and PATH"))
+        let code = if error.kind() == io::ErrorKind::NotFound { NOT_THERE } else { NO_PROGRAM };
+        CliError::NotRun(
+            format!("cannot run {program}: {error}; nothing was sent, check its name and PATH"),
+            code,
+        )
     })
 }
 
@@ -208,8 +216,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_command_that_is_not_there_is_a_usage_error() {
-        let error = start(&["/nonexistent/make".into()]).unwrap_err();
-        assert_eq!(error.code(), 2, "{error}");
+    async fn a_command_that_cannot_be_run_ends_as_a_shell_says_it() {
+        for (command, code) in [("/nonexistent/make", 127), ("no-such-command", 127), ("/etc/hosts", 126)] {
+            let error = start(&[command.into()]).unwrap_err();
+            assert_eq!(error.code(), code, "{error}");
+        }
     }
 }
