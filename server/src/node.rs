@@ -18,6 +18,7 @@ use crate::ops::disk::{free_bytes, has_room};
 use crate::ops::metrics::Metrics;
 use crate::pipeline::durable::{Durable, NeverDurable};
 use crate::pipeline::fault::Fault;
+use crate::pipeline::stopping::Stopping;
 use crate::pipeline::whole::Whole;
 use crate::session::registry::Sessions;
 
@@ -42,6 +43,8 @@ pub struct Node {
     pub store: Store,
     /// Whether the store has all that it should.
     pub whole: Whole,
+    /// Whether the process is to end: a store that is being made again is left as it is then.
+    pub stopping: Stopping,
     /// What is durable.
     pub durable: Durable,
     /// The newest group applied to the engine.

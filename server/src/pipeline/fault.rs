@@ -15,6 +15,8 @@ pub enum Fault {
     WriterPanics,
     /// The store's thread panics in its next batch.
     StorePanics,
+    /// The store turns out to be damaged in its next batch.
+    StoreBreaks,
     /// sled says in its next batch that the disk is full.
     StoreIsFull,
 }
@@ -25,6 +27,7 @@ impl Fault {
         match std::env::var("QUIPD_FAULT").ok()?.as_str() {
             "writer-panics" => Some(Fault::WriterPanics),
             "store-panics" => Some(Fault::StorePanics),
+            "store-breaks" => Some(Fault::StoreBreaks),
             "store-is-full" => Some(Fault::StoreIsFull),
             _ => None,
         }

@@ -10,6 +10,7 @@ mod epoch;
 pub mod fault;
 pub mod open;
 pub mod past;
+pub mod stopping;
 pub mod whole;
 
 mod mend;
@@ -67,6 +68,7 @@ pub fn start(
         durable: 0,
         stall: None,
         store_failed: false,
+        unmade: None,
         pause: mend::PAUSE,
         mended: None,
         is_low: false,
@@ -94,6 +96,8 @@ struct Writer {
     stall: Option<Stall>,
     /// Whether the store is to be opened again before anything is written.
     store_failed: bool,
+    /// Why the store could not be made again, when that was tried last.
+    unmade: Option<String>,
     /// How long it is waited before what failed is opened again.
     pause: Duration,
     /// When writing last went on by itself.
