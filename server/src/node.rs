@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::config::LimitsConfig;
 use crate::engine::{Command, Engine, Outcome};
 use crate::feed::{Chunk, FeedKey, Feeds};
-use crate::log::{LocalLog, Submission, Waiter};
+use crate::log::{LocalLog, NotTaken, Submission, Waiter};
 use crate::ops::disk::{free_bytes, has_room};
 use crate::ops::metrics::Metrics;
 use crate::pipeline::durable::{Durable, NeverDurable};
@@ -169,9 +169,8 @@ impl Node {
 pub async fn submit(log: &LocalLog, command: Command) -> Result<Outcome, Refusal> {
     let (results, mut finished) = mpsc::unbounded_channel();
     let submission = Submission { command, waiter: Waiter { label: 0, results } };
-    let stopped = || Refusal::retry(ErrorCode::Unavailable, "the server is stopping; try again", 1_000);
-    log.append(submission).await.map_err(|_| stopped())?;
-    finished.recv().await.ok_or_else(stopped)?.result
+    log.append(submission).await?;
+    finished.recv().await.ok_or(NotTaken::Stopped)?.result
 }
 
 /// Everything a session needs.

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::backoff::Backoff;
 use super::command::{Command, again, answer_with, inbox_again, refuse, tell};
 use super::connection::{Connection, Live, Lost};
-use super::restore::{RestoreError, Restored, hint, otherwise, restore};
+use super::restore::{RestoreError, Restored, hint, otherwise, restore, spread};
 use super::resume::{Change, Resume, Verdict};
 use super::roaming::roamed;
 use super::typing::{self, Typing};
@@ -220,7 +220,7 @@ impl Driver {
     async fn pause(&mut self, why: SafeLine) -> End {
         let random = getrandom::u32().unwrap_or(u32::MAX / 2);
         let asked = self.hint.take();
-        let wait = self.backoff.next(random).max(asked.unwrap_or_default());
+        let wait = self.backoff.next(random).max(spread(asked.unwrap_or_default(), random));
         tracing::info!(server = self.config.address(), %why, ?wait, "disconnected");
         self.report(Event::Down { why, retry_in: Some(wait) });
         // A laptop that is opened has its network some seconds later, and then need not wait longer.

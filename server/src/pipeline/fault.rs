@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use tracing::error;
 
@@ -17,6 +18,8 @@ pub enum Fault {
     StorePanics,
     /// The store turns out to be damaged in its next batch.
     StoreBreaks,
+    /// The disk takes long to sync, from now on.
+    SlowDisk,
     /// sled says in its next batch that the disk is full.
     StoreIsFull,
 }
@@ -28,8 +31,16 @@ impl Fault {
             "writer-panics" => Some(Fault::WriterPanics),
             "store-panics" => Some(Fault::StorePanics),
             "store-breaks" => Some(Fault::StoreBreaks),
+            "slow-disk" => Some(Fault::SlowDisk),
             "store-is-full" => Some(Fault::StoreIsFull),
             _ => None,
+        }
+    }
+
+    /// While it lasts, what it slows takes so long.
+    pub(super) fn linger(self, node: &Node, long: Duration) {
+        if *node.fault.lock() == Some(self) {
+            thread::sleep(long);
         }
     }
 

@@ -39,6 +39,8 @@ use recent::Recent;
 
 /// How often the writer looks after store and disk when nobody sends anything.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a sync of a slow disk takes, in tests.
+const SLOW_SYNC: Duration = Duration::from_millis(1_000);
 /// The same while nothing is written.
 const STALLED_PATIENCE: Duration = Duration::from_millis(100);
 
@@ -169,6 +171,7 @@ impl Writer {
         };
         if !group.changes.is_empty() {
             let begun = Instant::now();
+            Fault::SlowDisk.linger(&self.node, SLOW_SYNC);
             let position = self.last.next();
             let journal =
                 self.journal.as_mut().expect("nothing is committed while the journal is opened again");
