@@ -34,7 +34,7 @@ use crate::pipeline::open::{OpenError, OpenedDir, open};
 use crate::pipeline::stopping::Stopping;
 use crate::pipeline::whole::Whole;
 use crate::session::registry::Sessions;
-use crate::session::{accept, tls};
+use crate::session::{accept, presence, tls};
 
 /// How long the code for the first owner is good, in milliseconds.
 const OWNER_CODE_MS: u64 = 24 * 3600 * 1000;
@@ -217,6 +217,7 @@ fn serve(config: &Config, core: Core, doors: Doors, owner_code: Option<InviteCod
     for endpoint in &endpoints {
         tasks.spawn(accept::run(endpoint.clone(), core.shared.clone(), stopped.clone()));
     }
+    tasks.spawn(presence::tell(Arc::clone(&node), stopped.clone()));
     if let Some(admin) = admin {
         tasks.spawn(admin.serve(core.shared.clone(), stopped.clone()));
     }

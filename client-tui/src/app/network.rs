@@ -29,6 +29,7 @@ impl App {
             Input::Event(event) => self.event(event),
             Input::Notice(notice) => self.notice(notice),
             Input::Typing { room, who } => self.typing.seen(room, who, self.now),
+            Input::Presence { who, now } => self.is_now(&who, &now),
             Input::Reset { room, keep, .. } => self.reset(room, keep),
             Input::Lost { room, events } => self.lost(room, events),
             Input::Unwatched { room, refusal } => self.unwatched(room, &refusal),
@@ -80,6 +81,8 @@ impl App {
             if let Some(room) = self.rooms.get_mut(id) {
                 room.fetching = false;
                 room.retry_at = Timestamp::default();
+                // Who came and went meanwhile was told to nobody here.
+                room.members.asked_at = Timestamp::default();
             }
         }
         // Notices first, so that no room that is entered while the rooms are listed is missed.
@@ -103,7 +106,7 @@ impl App {
         let (_, calls) = room.take(event, me.as_ref());
         if bodily {
             // Soon, not at once: many come together.
-            let soon = self.now.0.saturating_sub(super::MEMBERS_EVERY_MS - 2_000);
+            let soon = self.now.0.saturating_sub(room.members_every_ms() - 2_000);
             room.members.asked_at = Timestamp(room.members.asked_at.0.min(soon));
         }
         let seen = self.rooms.current_id() == Some(id)

@@ -315,12 +315,21 @@ impl Driver {
 
     /// Told only to a user who has taken nearly everything else: it is worth nothing later, and nothing waits for it.
     fn overheard(&mut self, datagram: Datagram) {
-        let Datagram::TypingBy { room, who } = datagram else { return };
         let waiting = self.events.max_capacity() - self.events.capacity();
-        let taken = self.queue.is_empty() && waiting < typing::MOST_WAITING;
-        if taken && self.resume.is_watched(room) && self.typing.is_news(room, &who, Instant::now()) {
+        if !self.queue.is_empty() || waiting >= typing::MOST_WAITING {
+            return;
+        }
+        let event = match datagram {
+            Datagram::TypingBy { room, who } if self.resume.is_watched(room) => {
+                let is_news = self.typing.is_news(room, &who, Instant::now());
+                is_news.then_some(Event::Typing { room, who })
+            }
+            Datagram::Presence { who, now } => Some(Event::Presence { who, now }),
+            Datagram::TypingBy { .. } | Datagram::Typing { .. } => None,
+        };
+        if let Some(event) = event {
             // A place was free just now.
-            let _ = self.events.try_send(Ok(Event::Typing { room, who }));
+            let _ = self.events.try_send(Ok(event));
         }
     }
 
