@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn nobody_comes_sooner_than_told_and_not_all_at_once() {
         let wait = hint(1_000);
-        let waits = [0, u32::MAX / 2, u32::MAX].map(|random| spread(wait, random).as_millis());
-        assert_eq!(waits, [1_000, 1_249, 1_500]);
+        let waits = [0, u32::MAX].map(|random| spread(wait, random).as_millis());
+        assert_eq!(waits, [1_000, 1_500]);
     }
 }
