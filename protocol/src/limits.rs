@@ -51,8 +51,10 @@ pub const MAX_EVENT_FRAME: usize = 32 * 1024;
 /// Longest reply, in bytes.
 pub const MAX_REPLY_FRAME: usize = 384 * 1024;
 
-/// Longest datagram, in bytes. Room id and account name take less.
-pub const MAX_DATAGRAM: usize = 64;
+/// Longest datagram, in bytes. An account name and why it is away take less.
+pub const MAX_DATAGRAM: usize = 192;
+/// Members of a room of at most so many are told when another one comes, goes or is away; of larger ones it is asked.
+pub const MAX_TOLD_MEMBERS: u32 = 50;
 
 /// What a server enforces, announced in `Welcome`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use bytes::{Bytes, BytesMut};
 use quip_protocol::codec::{FrameKind, encode_frame, take_frame};
-use quip_protocol::datagram::Datagram;
+use quip_protocol::datagram::{Datagram, Presence};
 use quip_protocol::frame::{
     Hello, Labelled, PageEnd, PageFrom, PageRequest, Push, Reply, Request, VERSION, Welcome,
 };
@@ -175,6 +175,9 @@ impl Golden {
         self.line(FrameKind::Reply, Labelled { label: 10, body: reply });
         self.line(FrameKind::Datagram, Datagram::Typing { room: ROOM });
         self.line(FrameKind::Datagram, Datagram::TypingBy { room: ROOM, who: name("ann") });
+        for now in [Presence::Offline, Presence::Away { text: line("lunch") }, Presence::Online] {
+            self.line(FrameKind::Datagram, Datagram::Presence { who: name("ann"), now });
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use quip_protocol::codec::{
     CodecError, FrameKind, LENGTH_BYTES, decode, decode_datagram, decode_stored_event, encode,
     encode_datagram, encode_event, encode_frame, put_stored, take_frame,
 };
-use quip_protocol::datagram::Datagram;
+use quip_protocol::datagram::{Datagram, Presence};
 use quip_protocol::frame::{Hello, Labelled, PageEnd, PageRequest, Push, Reply, Request, Welcome};
 use quip_protocol::limits::{
     MAX_AWAY, MAX_DATAGRAM, MAX_EDITS_KEPT, MAX_EMOJI, MAX_EVENT_FRAME, MAX_LINE, MAX_LISTED, MAX_NAMES,
@@ -154,6 +154,9 @@ fn longest_name() -> quip_protocol::AccountName {
 #[test]
 fn the_largest_datagram_is_one() {
     let largest = Datagram::TypingBy { room: RoomId(u64::MAX), who: longest_name() };
+    assert_eq!(decode_datagram(&encode_datagram(&largest)), Ok(largest));
+    let now = Presence::Away { text: SafeLine::new(&"x".repeat(MAX_AWAY)) };
+    let largest = Datagram::Presence { who: longest_name(), now };
     assert_eq!(decode_datagram(&encode_datagram(&largest)), Ok(largest));
     assert_eq!(
         decode_datagram(&[8; MAX_DATAGRAM + 1]),

@@ -15,4 +15,5 @@ pub mod session;
 pub mod start;
 
 pub use config::{Config, LimitsConfig, Registration};
+pub use pipeline::stopping::Stopping;
 pub use start::{Running, StartError, start};

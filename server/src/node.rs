@@ -13,11 +13,12 @@ use tokio::sync::mpsc;
 use crate::config::LimitsConfig;
 use crate::engine::{Command, Engine, Outcome};
 use crate::feed::{Chunk, FeedKey, Feeds};
-use crate::log::{LocalLog, Submission, Waiter};
+use crate::log::{LocalLog, NotTaken, Submission, Waiter};
 use crate::ops::disk::{free_bytes, has_room};
 use crate::ops::metrics::Metrics;
 use crate::pipeline::durable::{Durable, NeverDurable};
 use crate::pipeline::fault::Fault;
+use crate::pipeline::stopping::Stopping;
 use crate::pipeline::whole::Whole;
 use crate::session::registry::Sessions;
 
@@ -42,6 +43,8 @@ pub struct Node {
     pub store: Store,
     /// Whether the store has all that it should.
     pub whole: Whole,
+    /// Whether the process is to end: a store that is being made again is left as it is then.
+    pub stopping: Stopping,
     /// What is durable.
     pub durable: Durable,
     /// The newest group applied to the engine.
@@ -166,9 +169,8 @@ impl Node {
 pub async fn submit(log: &LocalLog, command: Command) -> Result<Outcome, Refusal> {
     let (results, mut finished) = mpsc::unbounded_channel();
     let submission = Submission { command, waiter: Waiter { label: 0, results } };
-    let stopped = || Refusal::retry(ErrorCode::Unavailable, "the server is stopping; try again", 1_000);
-    log.append(submission).await.map_err(|_| stopped())?;
-    finished.recv().await.ok_or_else(stopped)?.result
+    log.append(submission).await?;
+    finished.recv().await.ok_or(NotTaken::Stopped)?.result
 }
 
 /// Everything a session needs.

@@ -31,9 +31,10 @@ use crate::ops::metrics::Metrics;
 use crate::pipeline::durable::Durable;
 use crate::pipeline::fault::Fault;
 use crate::pipeline::open::{OpenError, OpenedDir, open};
+use crate::pipeline::stopping::Stopping;
 use crate::pipeline::whole::Whole;
 use crate::session::registry::Sessions;
-use crate::session::{accept, tls};
+use crate::session::{accept, presence, tls};
 
 /// How long the code for the first owner is good, in milliseconds.
 const OWNER_CODE_MS: u64 = 24 * 3600 * 1000;
@@ -94,10 +95,11 @@ pub struct Core {
 }
 
 impl Core {
-    async fn open(config: &Config) -> Result<Core, StartError> {
+    async fn open(config: &Config, stopping: &Stopping) -> Result<Core, StartError> {
         let options = StoreOptions { cache_bytes: config.cache_bytes };
         let path = config.data_dir.clone();
-        let opening = tokio::task::spawn_blocking(move || open(&path, options, false));
+        let stopping = stopping.clone();
+        let opening = tokio::task::spawn_blocking(move || open(&path, options, false, &stopping));
         Core::start(config, opening.await.map_err(io::Error::other)??)
     }
 
@@ -117,6 +119,7 @@ impl Core {
             feeds: Feeds::default(),
             store,
             whole: Whole::default(),
+            stopping: Stopping::default(),
             durable: Durable::default(),
             applied: AtomicU64::new(0),
             sessions: Sessions::default(),
@@ -131,6 +134,7 @@ impl Core {
 
     /// Writes what waits, makes everything durable, gives the directory back.
     pub async fn close(self) {
+        self.shared.node.stopping.begin();
         drop(self.shared);
         let writer = self.writer;
         // A writer that panicked has said so.
@@ -182,14 +186,15 @@ impl Doors {
     }
 }
 
-/// Starts a server: opens the data directory, listens, serves in background tasks. The owner's code is made last: a
+/// Starts a server: opens the data directory, listens, serves in background tasks. When `stopping` begins while the
+/// store is made from the journal, that is left to the next start. The owner's code is made last: a
 /// start that fails tells it nobody, and so must not make it.
 ///
 /// # Errors
 /// See [`StartError`].
-pub async fn start(config: Config) -> Result<Running, StartError> {
+pub async fn start(config: Config, stopping: &Stopping) -> Result<Running, StartError> {
     config.check()?;
-    let core = Core::open(&config).await?;
+    let core = Core::open(&config, stopping).await?;
     let opened = match Doors::open(&config).await {
         Ok(doors) => owner_code(&core.shared).await.map(|code| (doors, code)),
         Err(e) => Err(e),
@@ -212,6 +217,7 @@ fn serve(config: &Config, core: Core, doors: Doors, owner_code: Option<InviteCod
     for endpoint in &endpoints {
         tasks.spawn(accept::run(endpoint.clone(), core.shared.clone(), stopped.clone()));
     }
+    tasks.spawn(presence::tell(Arc::clone(&node), stopped.clone()));
     if let Some(admin) = admin {
         tasks.spawn(admin.serve(core.shared.clone(), stopped.clone()));
     }
@@ -243,7 +249,7 @@ fn set_link(node: &Node, link: ServerLink) {
 /// # Errors
 /// See [`StartError`].
 pub async fn open_offline(config: &Config, link: Option<ServerLink>) -> Result<Core, StartError> {
-    let core = Core::open(config).await?;
+    let core = Core::open(config, &Stopping::default()).await?;
     *core.shared.node.link.write() = link;
     Ok(core)
 }

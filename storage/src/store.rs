@@ -7,6 +7,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -57,6 +58,12 @@ pub enum Opened {
         /// Why it can't be used.
         why: String,
     },
+}
+
+impl Opened {
+    fn is_set_aside(&self) -> bool {
+        matches!(self, Opened::SetAside { .. })
+    }
 }
 
 /// Why the store did not do what was asked.
@@ -119,6 +126,8 @@ pub struct Store {
     database: RwLock<Option<Database>>,
     dir: PathBuf,
     options: StoreOptions,
+    /// Whether this one set aside what was there before and made it anew: it has nothing but what its user has too.
+    remade: AtomicBool,
     /// Held by the one who applies.
     writing: Mutex<()>,
     applied: Mutex<Position>,
@@ -137,6 +146,7 @@ impl Store {
             database: RwLock::new(Some(database)),
             dir,
             options,
+            remade: AtomicBool::new(opened.is_set_aside()),
             writing: Mutex::new(()),
             applied: Mutex::new(applied),
         };
@@ -144,7 +154,8 @@ impl Store {
     }
 
     /// Opens it again, after sled failed or damage was found, with what it still has of the journal. If it was given
-    /// up or can't be opened, it is set aside as [`Store::open`] does. Until then nothing can be read.
+    /// up or can't be opened, it is set aside as [`Store::open`] does; what was set aside once and made anew since is
+    /// removed instead, so that what fails time after time does not fill the disk. Until then nothing can be read.
     ///
     /// # Errors
     /// As for [`Store::open`]. It can be tried again.
@@ -154,9 +165,14 @@ impl Store {
         self.open_database().as_ref().map_or(Ok(()), Database::mark_if_given_up)?;
         let old = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(old) = old {
+            let is_of_no_use = old.is_given_up() && self.remade.load(Ordering::Relaxed);
             old.close();
+            if is_of_no_use {
+                remove(&self.dir)?;
+            }
         }
         let (database, applied, opened) = open_or_replace(&self.dir, &self.options)?;
+        self.remade.fetch_or(opened.is_set_aside(), Ordering::Relaxed);
         *self.applied.lock().unwrap_or_else(PoisonError::into_inner) = applied;
         *self.database.write().unwrap_or_else(PoisonError::into_inner) = Some(database);
         Ok(opened)
@@ -364,6 +380,11 @@ fn open_as_it_is(dir: &Path, options: &StoreOptions) -> Result<(Database, Positi
             Err(error)
         }
     }
+}
+
+fn remove(dir: &Path) -> Result<(), StoreError> {
+    let removed = fs::remove_dir_all(dir).and_then(|()| sync_parent(dir));
+    removed.map_err(|source| StoreError::io("remove", dir, source))
 }
 
 pub(crate) fn set_aside(dir: &Path) -> Result<PathBuf, StoreError> {

@@ -45,7 +45,7 @@ impl Receiver {
             let ended = match event.with_context(|| format!("receiver {}", self.index))? {
                 Event::Message(message) => self.message(&mut checker, &message)?,
                 Event::Other(event) => checker.event(event.seq).map(|()| false)?,
-                Event::Up(_) | Event::Notice(_) => false,
+                Event::Up(_) | Event::Notice(_) | Event::Presence { .. } => false,
                 other => bail!("receiver {} got {other:?}", self.index),
             };
             if ended {

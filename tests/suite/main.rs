@@ -21,6 +21,7 @@ mod offline;
 mod plain;
 mod prefetch;
 mod presence;
+mod rebuild;
 mod refusals;
 mod roaming;
 mod running;

@@ -169,7 +169,11 @@ fn two_terminals_see_each_other_type_and_go() {
     his.escape_from("away: at lunch");
     his.say("/msg @ann are you there?");
     his.shows("◐ away: at lunch");
+    // Told, not asked for: that is done every five minutes.
+    hers.say("/away");
+    his.shows("● online");
     hers.say("/quit");
     hers.ends();
+    his.shows("○ offline");
     self::ann(&bob, "offline", None);
 }

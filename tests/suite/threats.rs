@@ -6,6 +6,7 @@ mod crowd;
 mod datagrams;
 mod fuzz;
 mod lifecycle;
+mod overload;
 mod pages;
 mod raw;
 mod rights;

@@ -220,6 +220,13 @@ pub enum Input {
         /// Who.
         who: quip_protocol::AccountName,
     },
+    /// Somebody comes, goes or is away.
+    Presence {
+        /// Who.
+        who: quip_protocol::AccountName,
+        /// How they are now.
+        now: quip_protocol::datagram::Presence,
+    },
     /// Events behind `keep` are not of the server's log any more; what replaces them follows.
     Reset {
         /// The room.

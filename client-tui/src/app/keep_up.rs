@@ -5,7 +5,7 @@ use quip_protocol::Timestamp;
 use quip_protocol::frame::{PageFrom, Request};
 
 use super::scroll::Scroll;
-use super::{App, Effect, LARGE_PAGE, MEMBERS_EVERY_MS, PAGE, panes};
+use super::{App, Effect, LARGE_PAGE, PAGE, panes};
 
 /// The read marker of the room that is seen moves at most this often, in milliseconds.
 const MARK_EVERY_MS: u64 = 1_000;
@@ -70,7 +70,7 @@ impl App {
             return;
         };
         let due = room.members.asked_at == Timestamp::default()
-            || now >= room.members.asked_at.plus_ms(MEMBERS_EVERY_MS);
+            || now >= room.members.asked_at.plus_ms(room.members_every_ms());
         if due {
             room.members.asked_at = now;
             let target = room.summary.target.clone();

@@ -87,7 +87,9 @@ pub const PAGE: u32 = 50;
 const LARGE_PAGE: u32 = 500;
 /// What failed is asked again after this long, in milliseconds.
 const AGAIN_MS: u64 = 3_000;
-/// The member list that is seen is asked for this often, in milliseconds.
+/// The member list that is seen is asked for this often, in milliseconds: of a room in which the server tells of changes,
+/// and of a larger one.
+const TOLD_MEMBERS_EVERY_MS: u64 = 300_000;
 const MEMBERS_EVERY_MS: u64 = 30_000;
 /// The bell rings at most this often, in milliseconds.
 const BELL_EVERY_MS: u64 = 2_000;

@@ -30,6 +30,7 @@ impl App {
             Input::Event(event) => self.event(event),
             Input::Notice(notice) => self.notice(notice),
             Input::Typing { room, who } => self.typing.seen(room, who, self.now),
+            Input::Presence { who, now } => self.is_now(&who, &now),
             Input::Reset { room, keep, .. } => self.reset(room, keep),
             Input::Lost { room, events } => self.lost(room, events),
             Input::Unwatched { room, refusal } => self.unwatched(room, &refusal),
@@ -82,6 +83,8 @@ impl App {
                 room.fetching = false;
                 room.retry_at = Timestamp::default();
                 room.absent.clear();
+                // Who came and went meanwhile was told to nobody here.
+                room.members.asked_at = Timestamp::default();
             }
         }
         self.begin_watching();
@@ -100,7 +103,7 @@ impl App {
         let calls = room.take(event, me.as_ref());
         if bodily {
             // Soon, not at once: many come together.
-            let soon = self.now.0.saturating_sub(super::MEMBERS_EVERY_MS - 2_000);
+            let soon = self.now.0.saturating_sub(room.members_every_ms() - 2_000);
             room.members.asked_at = Timestamp(room.members.asked_at.0.min(soon));
         }
         self.drop_far(id);

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use quip_protocol::datagram;
 use quip_protocol::frame::Request;
-use quip_protocol::limits::MAX_AWAY;
+use quip_protocol::limits::{MAX_AWAY, MAX_TOLD_MEMBERS};
 use quip_protocol::room::{AccountSummary, AwaySummary, MemberSummary};
-use quip_protocol::{AccountName, SafeLine, Target, Timestamp};
+use quip_protocol::{AccountName, RoomId, SafeLine, Target, Timestamp};
 
 use super::room::{Room, Rooms};
 use super::sheet::Line;
-use super::{App, Effect, Input, Sheet, dates};
+use super::{App, Effect, Input, MEMBERS_EVERY_MS, Sheet, TOLD_MEMBERS_EVERY_MS, dates};
 
 /// Whether the user is there.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -84,6 +85,28 @@ impl Room {
         Presence::of(member.online, self.away.get(&member.name))
     }
 
+    /// How often its members are asked for, in milliseconds: where the server tells of changes, that only repairs what
+    /// got lost.
+    pub(super) fn members_every_ms(&self) -> u64 {
+        if self.summary.members <= MAX_TOLD_MEMBERS { TOLD_MEMBERS_EVERY_MS } else { MEMBERS_EVERY_MS }
+    }
+
+    fn is_now(&mut self, who: &AccountName, now: &datagram::Presence) {
+        let members = &mut self.members;
+        let Some(member) = members.list.iter_mut().find(|member| member.name == *who) else { return };
+        let online = *now != datagram::Presence::Offline;
+        match (member.online, online) {
+            (false, true) => members.online += 1,
+            (true, false) => members.online = members.online.saturating_sub(1),
+            _ => {}
+        }
+        member.online = online;
+        match now {
+            datagram::Presence::Away { text } => drop(self.away.insert(who.clone(), text.clone())),
+            _ => drop(self.away.remove(who)),
+        }
+    }
+
     /// How the other one of a direct room is, once that is known.
     pub fn other(&self) -> Option<Presence<'_>> {
         let Target::Direct(name) = &self.summary.target else { return None };
@@ -105,6 +128,16 @@ impl Rooms {
 }
 
 impl App {
+    /// Somebody comes, goes or is away: so they are in every list.
+    pub(super) fn is_now(&mut self, who: &AccountName, now: &datagram::Presence) {
+        let ids: Vec<RoomId> = self.rooms.listed().map(|(id, _)| id).collect();
+        for id in ids {
+            if let Some(room) = self.rooms.get_mut(id) {
+                room.is_now(who, now);
+            }
+        }
+    }
+
     /// Takes note that time passes, or that the user is there.
     pub(super) fn note_activity(&mut self, input: &Input) {
         match input {

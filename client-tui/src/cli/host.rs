@@ -9,7 +9,7 @@ use clap::Args;
 use quip_protocol::link::DEFAULT_PORT;
 use quip_protocol::{AccountName, ServerLink};
 use quip_server::ops::admin::{AdminReply, AdminRequest};
-use quip_server::{Config, Running};
+use quip_server::{Config, Running, Stopping};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::connect::{Stay, open};
@@ -118,7 +118,7 @@ async fn start(args: &HostArgs, env: &Env) -> Result<Running, CliError> {
     if listen.ip().is_unspecified() {
         config.public_host = lan_address().map(|ip| ip.to_string());
     }
-    quip_server::start(config).await.map_err(|error| CliError::Host(error.to_string()))
+    quip_server::start(config, &Stopping::default()).await.map_err(|error| CliError::Host(error.to_string()))
 }
 
 /// All addresses of this machine, IPv6 and IPv4 where there are both.

@@ -185,6 +185,7 @@ pub fn input(event: Result<Event, Error>) -> Option<Input> {
         Ok(Event::Other(event)) => Input::Event(event),
         Ok(Event::Notice(notice)) => Input::Notice(notice),
         Ok(Event::Typing { room, who }) => Input::Typing { room, who },
+        Ok(Event::Presence { who, now }) => Input::Presence { who, now },
         Ok(Event::Reset { room, keep, head }) => Input::Reset { room, keep, head },
         Ok(Event::Unwatched { room, refusal }) => Input::Unwatched { room, refusal },
         Ok(Event::Up(welcome)) => Input::Up(welcome),

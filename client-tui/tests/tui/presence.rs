@@ -1,6 +1,7 @@
 //! Who types, and who is there.
 
 use quip::app::{Effect, Input, Preferences};
+use quip_protocol::datagram::Presence;
 use quip_protocol::frame::Request;
 use quip_protocol::room::AwaySummary;
 use quip_protocol::*;
@@ -191,4 +192,35 @@ fn hostile_words_of_who_is_away_stay_words() {
     world.keys("/msg @bob<Enter>");
     let screen = world.screen(120, 40);
     assert!(!screen.contains(['\u{1b}', '\u{202e}', '\u{9b}']) && screen.contains("away: ␛[2J"), "{screen}");
+}
+
+#[test]
+fn who_goes_is_seen_without_asking() {
+    let mut world = with_bob_away();
+    world.keys("/msg @bob<Enter>");
+    world.pass(10_000);
+    let asked = |world: &mut World| {
+        let wanted = std::mem::take(&mut world.wanted);
+        wanted.iter().filter(|e| matches!(e, Effect::Ask(Request::WhoIsAway { .. }))).count()
+    };
+    asked(&mut world);
+    let is = |world: &mut World, who: &str, now| world.input(Input::Presence { who: name(who), now });
+    let table = [
+        (Presence::Offline, "○ offline"),
+        (Presence::Away { text: "gone fishing".into() }, "◐ away: gone fishing"),
+        (Presence::Online, "● online"),
+    ];
+    for (now, seen) in table {
+        is(&mut world, "nobody-here", Presence::Offline);
+        is(&mut world, "bob", now);
+        let screen = world.screen(80, 24);
+        assert!(screen.contains(seen), "{seen}: {screen}");
+    }
+    world.pass(4 * MINUTE);
+    assert_eq!(asked(&mut world), 0, "a small room");
+    world.pass(2 * MINUTE);
+    assert_eq!(asked(&mut world), 1, "what was lost is repaired");
+    world.lose(1_000);
+    world.connect();
+    assert_eq!(asked(&mut world), 1, "nobody told this client meanwhile");
 }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::backoff::Backoff;
 use super::command::{Command, again, answer_with, inbox_again, refuse, tell};
 use super::connection::{Connection, Live, Lost};
-use super::restore::{RestoreError, Restored, hint, otherwise, restore};
+use super::restore::{RestoreError, Restored, hint, otherwise, restore, spread};
 use super::resume::{Change, Resume, Verdict};
 use super::roaming::roamed;
 use super::typing::{self, Typing};
@@ -220,7 +220,7 @@ impl Driver {
     async fn pause(&mut self, why: SafeLine) -> End {
         let random = getrandom::u32().unwrap_or(u32::MAX / 2);
         let asked = self.hint.take();
-        let wait = self.backoff.next(random).max(asked.unwrap_or_default());
+        let wait = self.backoff.next(random).max(spread(asked.unwrap_or_default(), random));
         tracing::info!(server = self.config.address(), %why, ?wait, "disconnected");
         self.report(Event::Down { why, retry_in: Some(wait) });
         // A laptop that is opened has its network some seconds later, and then need not wait longer.
@@ -315,12 +315,21 @@ impl Driver {
 
     /// Told only to a user who has taken nearly everything else: it is worth nothing later, and nothing waits for it.
     fn overheard(&mut self, datagram: Datagram) {
-        let Datagram::TypingBy { room, who } = datagram else { return };
         let waiting = self.events.max_capacity() - self.events.capacity();
-        let taken = self.queue.is_empty() && waiting < typing::MOST_WAITING;
-        if taken && self.resume.is_watched(room) && self.typing.is_news(room, &who, Instant::now()) {
+        if !self.queue.is_empty() || waiting >= typing::MOST_WAITING {
+            return;
+        }
+        let event = match datagram {
+            Datagram::TypingBy { room, who } if self.resume.is_watched(room) => {
+                let is_news = self.typing.is_news(room, &who, Instant::now());
+                is_news.then_some(Event::Typing { room, who })
+            }
+            Datagram::Presence { who, now } => Some(Event::Presence { who, now }),
+            Datagram::TypingBy { .. } | Datagram::Typing { .. } => None,
+        };
+        if let Some(event) = event {
             // A place was free just now.
-            let _ = self.events.try_send(Ok(Event::Typing { room, who }));
+            let _ = self.events.try_send(Ok(event));
         }
     }
 

@@ -11,7 +11,7 @@ use super::bulk::{Page, PageStream};
 use super::command::{Answer, Command};
 use super::connection::Connection;
 use super::driver::{Link, State};
-use super::restore::hint;
+use super::restore::{hint, leave_alone};
 use super::{Error, Room, ToTarget};
 use crate::cursor::{Cursor, Receipt, Seq};
 use crate::datagram::Datagram;
@@ -146,7 +146,7 @@ impl Handle {
             match again(error, self.reconnect, until.saturating_duration_since(Instant::now()))? {
                 Again::Connected => self.gone(&connection).await,
                 Again::Now => {}
-                Again::After(wait) => tokio::time::sleep(wait).await,
+                Again::After(wait) => leave_alone(wait).await,
             }
         }
     }
@@ -392,7 +392,7 @@ impl Patience {
             Error::Refused(Refusal { retry_after_ms: Some(ms), .. })
                 if Instant::now() + hint(ms) <= self.until =>
             {
-                tokio::time::sleep(hint(ms)).await;
+                leave_alone(hint(ms)).await;
                 Ok(())
             }
             error => Err(error),

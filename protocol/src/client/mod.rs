@@ -28,6 +28,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::cursor::{Cursor, Seq};
+use crate::datagram::Presence;
 use crate::error::Refusal;
 use crate::event::{EventBody, Notice};
 use crate::frame::Welcome;
@@ -84,6 +85,13 @@ pub enum Event {
         room: RoomId,
         /// Who.
         who: AccountName,
+    },
+    /// Somebody comes, goes or is away, of a small room that is watched. May be lost, as typing may.
+    Presence {
+        /// Who.
+        who: AccountName,
+        /// How they are now.
+        now: Presence,
     },
     /// No more events of this room.
     Unwatched {

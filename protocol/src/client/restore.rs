@@ -19,6 +19,17 @@ pub(super) fn hint(retry_after_ms: u32) -> Duration {
     Duration::from_millis(retry_after_ms.into()).clamp(SHORTEST_HINT, LONGEST_HINT)
 }
 
+/// The same with up to a half more: clients that were all told at once must not come back at once. PURE: `random` is
+/// any number.
+pub(super) fn spread(wait: Duration, random: u32) -> Duration {
+    wait.mul_f64(1.0 + f64::from(random) / f64::from(u32::MAX) / 2.0)
+}
+
+/// Waits as long as a busy server said, and a little more or less than others who were told the same.
+pub(super) async fn leave_alone(wait: Duration) {
+    tokio::time::sleep(spread(wait, getrandom::u32().unwrap_or(u32::MAX / 2))).await;
+}
+
 /// Why a new connection could not take over.
 pub(super) enum RestoreError {
     /// The server does not know the inbox's cursor.
@@ -76,9 +87,21 @@ async fn patiently(connection: &Connection, request: Request) -> Result<(u32, Re
     loop {
         match connection.requests.ask_labelled(request.clone()).await {
             Err(Error::Refused(Refusal { retry_after_ms: Some(ms), .. })) => {
-                tokio::time::sleep(hint(ms)).await;
+                leave_alone(hint(ms)).await;
             }
             result => return result,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_comes_sooner_than_told_and_not_all_at_once() {
+        let wait = hint(1_000);
+        let waits = [0, u32::MAX].map(|random| spread(wait, random).as_millis());
+        assert_eq!(waits, [1_000, 1_500]);
     }
 }

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
-use quip_protocol::datagram::Datagram;
+use quip_protocol::datagram::{Datagram, Presence};
 use quip_protocol::frame::{Labelled, PageEnd, PageFrom, PageRequest, Push, Reply, Request, WatchState};
 use quip_protocol::room::{
     AccountSummary, AwaySummary, BotSummary, ConsumerSummary, DeviceSummary, MemberSummary, RoomSummary,
@@ -391,5 +391,11 @@ pub fn datagram() -> impl Strategy<Value = Datagram> {
     prop_oneof![
         room().prop_map(|room| Datagram::Typing { room }),
         (room(), name()).prop_map(|(room, who)| Datagram::TypingBy { room, who }),
+        (name(), presence()).prop_map(|(who, now)| Datagram::Presence { who, now }),
     ]
+}
+
+fn presence() -> impl Strategy<Value = Presence> {
+    let away = "[a-z ]{0,128}".prop_map(|text| Presence::Away { text: SafeLine::new(&text) });
+    prop_oneof![Just(Presence::Offline), Just(Presence::Online), away]
 }

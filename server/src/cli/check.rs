@@ -10,6 +10,7 @@ use quip_storage::store::{Opened, Store, StoreOptions};
 use tracing_subscriber::EnvFilter;
 
 use crate::pipeline::open::{OpenError, open};
+use crate::pipeline::stopping::Stopping;
 
 use super::{FAILED, Failure, PlaceArgs, TRY_AGAIN, USAGE, print};
 
@@ -46,7 +47,7 @@ pub fn run(place: &PlaceArgs, rebuild: bool) -> Result<(), Failure> {
 }
 
 fn remake(path: &Path) -> Result<(), Failure> {
-    let opened = open(path, StoreOptions::default(), true).map_err(failed)?;
+    let opened = open(path, StoreOptions::default(), true, &Stopping::default()).map_err(failed)?;
     let set_aside = opened.set_aside.clone();
     drop(opened);
     let dir = DataDir::open(path).map_err(failed)?;

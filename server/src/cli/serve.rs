@@ -1,10 +1,14 @@
 //! `quipd serve`.
 
-use tokio::signal::unix::{SignalKind, signal};
+use std::pin::pin;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Config;
+use crate::pipeline::open::OpenError;
+use crate::pipeline::stopping::Stopping;
 use crate::start::{Running, StartError, start};
 
 use super::{FAILED, Failure, LogFormat, PlaceArgs, ServeArgs, USAGE, print};
@@ -56,36 +60,81 @@ fn logging(format: LogFormat) {
 }
 
 async fn serve(args: &ServeArgs, place: &PlaceArgs, config: Config) -> Result<(), Failure> {
-    let running = start(config).await.map_err(|e| match e {
-        StartError::Config(e) => Failure::new(USAGE, format!("{e}; see quipd default-config")),
-        e => Failure::new(FAILED, e),
-    })?;
+    let mut signals =
+        Signals::new().map_err(|e| Failure::new(FAILED, format!("cannot listen for signals: {e}")))?;
+    let Some(running) = start_or_stop(config, &mut signals.stop).await? else { return Ok(()) };
     print(&format!("ready {}\n", running.link().reveal()))?;
     if let Some(link) = running.owner_link() {
         print(&format!("owner {}\n", link.reveal()))?;
     }
     let served = tokio::select! {
-        stopped = until_stopped(args, place, &running) =>
-            stopped.map_err(|e| Failure::new(FAILED, format!("cannot listen for signals: {e}"))),
+        () = until_stopped(args, place, &running, &mut signals) => Ok(()),
         () = running.died() => Err(Failure::new(FAILED, "a part of the server panicked, see the log; start it again: nothing acknowledged is lost")),
     };
     running.stop().await;
     served
 }
 
-async fn until_stopped(args: &ServeArgs, place: &PlaceArgs, running: &Running) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+/// The signals that are listened for, from before the start.
+struct Signals {
+    stop: StopSignals,
+    hangup: Signal,
+}
+
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Signals { stop: StopSignals { terminate, interrupt }, hangup: signal(SignalKind::hangup())? })
+    }
+}
+
+impl StopSignals {
+    /// Waits until the process is told to stop.
+    async fn told(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        info!("stopping");
+    }
+}
+
+/// Starts a server; nothing if it was told to stop meanwhile.
+async fn start_or_stop(config: Config, signals: &mut StopSignals) -> Result<Option<Running>, Failure> {
+    let stopping = Stopping::default();
+    let mut starting = pin!(start(config, &stopping));
+    let started = tokio::select! {
+        started = &mut starting => started,
+        () = signals.told() => {
+            stopping.begin();
+            starting.await
+        }
+    };
+    match started {
+        Ok(running) if stopping.has_begun() => {
+            running.stop().await;
+            Ok(None)
+        }
+        Ok(running) => Ok(Some(running)),
+        Err(StartError::Open(OpenError::Stopped)) => Ok(None),
+        Err(StartError::Config(e)) => Err(Failure::new(USAGE, format!("{e}; see quipd default-config"))),
+        Err(e) => Err(Failure::new(FAILED, e)),
+    }
+}
+
+/// Serves, and reloads when it is told to, until it is told to stop.
+async fn until_stopped(args: &ServeArgs, place: &PlaceArgs, running: &Running, signals: &mut Signals) {
     loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(args, place, running),
+            () = signals.stop.told() => return,
+            _ = signals.hangup.recv() => reload(args, place, running),
         }
     }
-    info!("stopping");
-    Ok(())
 }
 
 /// SIGHUP: certificate, limits and the disk's reserve are read again. What cannot be read leaves everything as it is.

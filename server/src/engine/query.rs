@@ -177,6 +177,12 @@ impl Engine {
         paged(behind.filter_map(|room| self.summary(account, *room)))
     }
 
+    /// The rooms that `account` is in.
+    pub fn rooms_of(&self, account: AccountId) -> impl Iterator<Item = &RoomState> {
+        let rooms = self.state.rooms_of.get(&account).into_iter().flatten();
+        rooms.filter_map(|room| self.state.rooms.get(room))
+    }
+
     /// A page of the public rooms by name, and whether there are more.
     pub fn public_rooms(&self, account: AccountId, after: Option<&RoomName>) -> (Vec<RoomSummary>, bool) {
         let names = self

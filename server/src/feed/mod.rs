@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use quip_protocol::{AccountId, RoomId, Seq};
+use tokio::sync::Semaphore;
 
 pub use catch_up::Chunk;
 pub use tail::Tail;
@@ -54,6 +55,8 @@ impl Feed {
 pub struct Feeds {
     map: RwLock<HashMap<FeedKey, Arc<Feed>>>,
     budget: usize,
+    /// What copies of the store's bytes may still take, see `catch_up.rs`.
+    copies: Arc<Semaphore>,
     /// The sum of [`Tail::kept`] over all feeds in the map.
     kept: AtomicUsize,
     /// Counts batches of the store: as fine as is needed to tell which tail was used last.
@@ -69,7 +72,13 @@ impl Default for Feeds {
 impl Feeds {
     /// No feeds yet, which together will keep at most `budget` bytes of what the store has.
     pub fn with_budget(budget: usize) -> Feeds {
-        Feeds { map: RwLock::default(), budget, kept: AtomicUsize::new(0), clock: AtomicU64::new(0) }
+        Feeds {
+            map: RwLock::default(),
+            budget,
+            copies: catch_up::copies(),
+            kept: AtomicUsize::new(0),
+            clock: AtomicU64::new(0),
+        }
     }
 
     fn find(&self, key: FeedKey) -> Option<Arc<Feed>> {

@@ -1,17 +1,22 @@
-//! The log of a single node: a bounded queue in front of the journal. Taking everything that waits is what makes
-//! groups bigger the busier the node is.
+//! The log of a single node: a queue in front of the journal, bounded in bytes. Taking everything that waits is what
+//! makes groups bigger the busier the node is. When the disk cannot follow, senders are told when to come again, instead
+//! of what they send being held.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
-use super::Submission;
+use super::{NotTaken, Submission};
 
-/// Commands that may wait before senders do.
-const WAITING: usize = 16 * 1024;
+/// What waits together, by [`crate::engine::Command::weight`], in bytes: some 28,000 short messages. With the group that is being
+/// written that is all the log holds.
+pub const WAITING_BYTES: usize = 32 * 1024 * 1024;
+/// When to come again at the soonest, and at the latest, in milliseconds.
+const COME_AGAIN_MS: std::ops::RangeInclusive<u64> = 50..=5_000;
 /// Most commands in one group: bounds the time a group takes, and so the latency of everyone in it.
 const GROUP: usize = 4 * 1024;
 /// About the most bytes in one group, whatever its first command has: a journal record has a limit, and a group that
@@ -25,30 +30,86 @@ const GROUP_CHANGES: usize = 16 * 1024;
 /// Where sessions put commands.
 #[derive(Debug, Clone)]
 pub struct LocalLog {
-    queue: mpsc::Sender<Submission>,
+    /// Bounded by `room`.
+    queue: mpsc::UnboundedSender<Submission>,
+    room: Arc<Room>,
+}
+
+/// What both ends know of how full the queue is.
+#[derive(Debug)]
+struct Room {
+    /// Bytes that are free.
+    bytes: Semaphore,
+    /// How long half of a full queue takes the writer, as it was lately, in milliseconds.
+    half_takes_ms: AtomicU32,
 }
 
 /// Where the writer takes them.
 #[derive(Debug)]
 pub struct Intake {
-    queue: mpsc::Receiver<Submission>,
+    queue: mpsc::UnboundedReceiver<Submission>,
+    room: Arc<Room>,
     /// Taken from the queue, and behind the group before.
     taken: Vec<Submission>,
+    /// When the writer was given a group, and of how many bytes.
+    given: Option<(Instant, usize)>,
 }
 
 impl LocalLog {
     /// Both ends.
     pub fn new() -> (LocalLog, Intake) {
-        let (sender, receiver) = mpsc::channel(WAITING);
-        (LocalLog { queue: sender }, Intake { queue: receiver, taken: Vec::new() })
+        LocalLog::holding(WAITING_BYTES)
     }
 
-    /// Appends a command; waits while the log is full. Gives it back if the writer has stopped.
+    /// Both ends, between which so many bytes may wait.
+    fn holding(bytes: usize) -> (LocalLog, Intake) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let room = Arc::new(Room { bytes: Semaphore::new(bytes), half_takes_ms: AtomicU32::new(1_000) });
+        let intake = Intake { queue: receiver, room: Arc::clone(&room), taken: Vec::new(), given: None };
+        (LocalLog { queue: sender, room }, intake)
+    }
+
+    /// Appends a command, unless the log is full.
     ///
     /// # Errors
-    /// The submission, when the writer has stopped.
-    pub async fn append(&self, submission: Submission) -> Result<(), Submission> {
-        self.queue.send(submission).await.map_err(|refused| refused.0)
+    /// When it is, or the writer has stopped.
+    pub fn offer(&self, submission: Submission) -> Result<(), NotTaken> {
+        match self.room.bytes.try_acquire_many(weight(&submission)) {
+            Ok(permit) => permit.forget(),
+            Err(_) => return Err(NotTaken::Full { retry_after_ms: self.room.come_again_ms() }),
+        }
+        self.queue.send(submission).map_err(|_| NotTaken::Stopped)
+    }
+
+    /// Appends a command that is rare; waits while the log is full.
+    ///
+    /// # Errors
+    /// When the writer has stopped.
+    pub async fn append(&self, submission: Submission) -> Result<(), NotTaken> {
+        // It is never closed.
+        if let Ok(permit) = self.room.bytes.acquire_many(weight(&submission)).await {
+            permit.forget();
+        }
+        self.queue.send(submission).map_err(|_| NotTaken::Stopped)
+    }
+}
+
+/// One is never too large to be alone.
+fn weight(submission: &Submission) -> u32 {
+    u32::try_from(submission.command.weight().min(GROUP_BYTES)).unwrap_or(u32::MAX)
+}
+
+impl Room {
+    fn come_again_ms(&self) -> u32 {
+        self.half_takes_ms.load(Ordering::Relaxed)
+    }
+
+    /// The writer took so long for so many bytes.
+    fn note(&self, took: Duration, bytes: usize) {
+        let half = (WAITING_BYTES / 2) as u128 * took.as_millis() / bytes.max(1) as u128;
+        let half =
+            u64::try_from(half).unwrap_or(u64::MAX).clamp(*COME_AGAIN_MS.start(), *COME_AGAIN_MS.end());
+        self.half_takes_ms.store(u32::try_from(half).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 }
 
@@ -56,6 +117,10 @@ impl Intake {
     /// Everything that waits and fits, in order; blocks until there is something, for so long. Nothing if there was
     /// nothing; `None` when no sender is left.
     pub fn group(&mut self, patience: Duration) -> Option<Vec<Submission>> {
+        // Asked for the next group, the writer is done with the one before.
+        if let Some((at, bytes)) = self.given.take() {
+            self.room.note(at.elapsed(), bytes);
+        }
         if self.taken.is_empty() && !self.wait(Instant::now() + patience) {
             return None;
         }
@@ -67,7 +132,13 @@ impl Intake {
         };
         let fitting = self.taken.iter().take_while(fits).count().max(1);
         let rest = self.taken.split_off(fitting.min(self.taken.len()));
-        Some(std::mem::replace(&mut self.taken, rest))
+        let group = std::mem::replace(&mut self.taken, rest);
+        let bytes = group.iter().map(|submission| weight(submission) as usize).sum();
+        self.room.bytes.add_permits(bytes);
+        if bytes > 0 {
+            self.given = Some((Instant::now(), bytes));
+        }
+        Some(group)
     }
 
     /// Takes what comes until then. Says whether there is still a sender. Needs no runtime: the writer is a thread
@@ -95,5 +166,52 @@ struct Unpark(Thread);
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
         self.0.unpark();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quip_protocol::{DeviceKey, MessageId, MessageKind, SafeText, Timestamp};
+
+    use super::*;
+    use crate::engine::{Actor, Command, CommandBody};
+    use crate::log::Waiter;
+
+    fn submission(text: usize) -> Submission {
+        let body = CommandBody::Post {
+            target: "#general".parse().expect("a room"),
+            id: MessageId::from_bytes([1; 16]),
+            kind: MessageKind::Plain,
+            text: SafeText::new(&"x".repeat(text)),
+            reply_to: None,
+        };
+        let command = Command { at: Timestamp(1), by: Actor::Device(DeviceKey([1; 32])), body };
+        Submission { command, waiter: Waiter { label: 0, results: mpsc::unbounded_channel().0 } }
+    }
+
+    #[test]
+    fn what_is_too_much_is_told_when_to_come_again_and_taken_when_there_is_room() {
+        let one = weight(&submission(1_000)) as usize;
+        let (log, mut intake) = LocalLog::holding(3 * one);
+        for _ in 0..3 {
+            assert_eq!(log.offer(submission(1_000)), Ok(()));
+        }
+        assert!(matches!(log.offer(submission(0)), Err(NotTaken::Full { .. })));
+        assert_eq!(intake.group(Duration::ZERO).map(|group| group.len()), Some(3));
+        assert_eq!(log.offer(submission(1_000)), Ok(()));
+        drop(intake);
+        assert_eq!(log.offer(submission(1_000)), Err(NotTaken::Stopped));
+    }
+
+    #[test]
+    fn when_to_come_again_follows_from_how_long_the_writer_takes() {
+        let (log, _intake) = LocalLog::new();
+        let half = WAITING_BYTES / 2;
+        let table =
+            [(0, half, 50), (400, half, 400), (400, half / 4, 1_600), (60_000, half, 5_000), (9, 0, 5_000)];
+        for (took, bytes, expected) in table {
+            log.room.note(Duration::from_millis(took), bytes);
+            assert_eq!(log.room.come_again_ms(), expected, "{took} ms for {bytes}");
+        }
     }
 }

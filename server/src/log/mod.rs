@@ -3,12 +3,36 @@
 
 pub mod local;
 
-use quip_protocol::Refusal;
+use quip_protocol::{ErrorCode, Refusal};
 use tokio::sync::mpsc;
 
 use crate::engine::{Command, Outcome};
 
 pub use local::{Intake, LocalLog};
+
+/// Why a command was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// As much waits as may.
+    #[error("the server has more to write than its disk takes now; try again in {retry_after_ms} ms")]
+    Full {
+        /// When there should be room.
+        retry_after_ms: u32,
+    },
+    /// Nothing is written any more.
+    #[error("the server is stopping; try again")]
+    Stopped,
+}
+
+impl From<NotTaken> for Refusal {
+    fn from(why: NotTaken) -> Refusal {
+        let after_ms = match why {
+            NotTaken::Full { retry_after_ms } => retry_after_ms,
+            NotTaken::Stopped => 1_000,
+        };
+        Refusal::retry(ErrorCode::Unavailable, why.to_string(), after_ms)
+    }
+}
 
 /// A command on its way into the log, and where its result goes.
 #[derive(Debug)]

@@ -21,6 +21,8 @@ pub struct Metrics {
     pub requests: AtomicU64,
     /// Requests that were refused.
     pub refusals: AtomicU64,
+    /// Commands that were refused because more waited to be written than may.
+    pub held_back: AtomicU64,
     /// Writes to live streams.
     pub live_writes: AtomicU64,
     /// Bytes written to live streams.
@@ -47,7 +49,7 @@ impl Metrics {
     }
 
     /// Every counter by name, in a fixed order.
-    pub fn all(&self) -> [(&'static str, u64); 12] {
+    pub fn all(&self) -> [(&'static str, u64); 13] {
         let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("commands", value(&self.commands)),
@@ -57,6 +59,7 @@ impl Metrics {
             ("refused_connections", value(&self.refused_connections)),
             ("requests", value(&self.requests)),
             ("refusals", value(&self.refusals)),
+            ("held_back", value(&self.held_back)),
             ("live_writes", value(&self.live_writes)),
             ("live_bytes", value(&self.live_bytes)),
             ("pages", value(&self.pages)),

@@ -202,6 +202,8 @@ impl Follower {
         Fault::StorePanics.strike(&self.node, || panic!("injected: the store's thread panics"));
         let mut failed = Ok(());
         Fault::StoreIsFull.strike(&self.node, || failed = Err(full()));
+        let broken = || failed = Err(StoreError::Broken { why: "injected: the store breaks".into() });
+        Fault::StoreBreaks.strike(&self.node, broken);
         failed.and_then(|()| self.node.store.apply(batch))?;
         self.dirty = true;
         self.let_go(batch);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use tracing::error;
 
@@ -15,6 +16,10 @@ pub enum Fault {
     WriterPanics,
     /// The store's thread panics in its next batch.
     StorePanics,
+    /// The store turns out to be damaged in its next batch.
+    StoreBreaks,
+    /// The disk takes long to sync, from now on.
+    SlowDisk,
     /// sled says in its next batch that the disk is full.
     StoreIsFull,
 }
@@ -25,8 +30,17 @@ impl Fault {
         match std::env::var("QUIPD_FAULT").ok()?.as_str() {
             "writer-panics" => Some(Fault::WriterPanics),
             "store-panics" => Some(Fault::StorePanics),
+            "store-breaks" => Some(Fault::StoreBreaks),
+            "slow-disk" => Some(Fault::SlowDisk),
             "store-is-full" => Some(Fault::StoreIsFull),
             _ => None,
+        }
+    }
+
+    /// While it lasts, what it slows takes so long.
+    pub(super) fn linger(self, node: &Node, long: Duration) {
+        if *node.fault.lock() == Some(self) {
+            thread::sleep(long);
         }
     }
 

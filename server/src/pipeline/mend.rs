@@ -2,7 +2,8 @@
 //!
 //! A journal that found no room is opened again, which cuts off what was never acknowledged; a store that failed is
 //! opened again, or made again from the journal; the engine is what the store then has. Only after another failure of
-//! the journal a restart is needed, since what such a disk has is not known.
+//! the journal a restart is needed, since what such a disk has is not known; and where the store cannot be made again,
+//! twice for the same reason.
 
 use std::io;
 use std::path::Path;
@@ -80,6 +81,10 @@ enum Hindrance {
         "the journal ends at {found}, the last acknowledged record is {last}: restart quipd when the disk is well"
     )]
     Doubtful { found: Position, last: Position },
+    #[error(
+        "the store cannot be made from the journal, twice for the same reason: {why}; stop quipd and run `quipd check --rebuild`, which says what is wrong"
+    )]
+    Hopeless { why: String },
     #[error("the operating system gives no thread: {0}")]
     Thread(#[from] io::Error),
 }
@@ -87,6 +92,10 @@ enum Hindrance {
 impl Writer {
     /// Looks after disk and store, and lets writing go on when it can.
     pub(super) fn tend(&mut self) {
+        // What were begun now would only be waited for.
+        if self.node.stopping.has_begun() {
+            return;
+        }
         self.note_room();
         let Some(stall) = &mut self.stall else {
             if self.node.store.is_given_up() || self.behind.as_ref().is_none_or(Behind::is_over) {
@@ -203,8 +212,22 @@ impl Writer {
         match engine {
             Ok(engine) => self.go_on(engine),
             Err(doubt @ Hindrance::Doubtful { .. }) => self.put_off(Cure::Restart, &doubt),
-            Err(hindrance) => self.put_off(next, &hindrance),
+            Err(hindrance) => {
+                let why = hindrance.to_string();
+                match self.is_hopeless(&why) {
+                    true => self.put_off(Cure::Restart, &Hindrance::Hopeless { why }),
+                    false => self.put_off(next, &hindrance),
+                }
+            }
         }
+    }
+
+    /// Whether the store was to be made again from the journal, and failed as it did the time before.
+    fn is_hopeless(&mut self, why: &str) -> bool {
+        let failed = self.node.store.is_given_up();
+        let again = failed && self.unmade.as_deref() == Some(why);
+        self.unmade = failed.then(|| why.to_owned());
+        again
     }
 
     fn put_off(&mut self, cure: Cure, why: &Hindrance) {
@@ -226,7 +249,7 @@ impl Writer {
         // First: whoever is woken reads the store.
         self.node.whole.mended();
         self.node.feeds.all_stored();
-        (self.stall, self.store_failed) = (None, false);
+        (self.stall, self.store_failed, self.unmade) = (None, false, None);
         self.mended = Some(Instant::now());
         self.node.durable.resume();
         info!(position = %self.last, "writing goes on");
@@ -258,7 +281,8 @@ fn mend(
     };
     // A store that the journal's failure left alone is as it was.
     let store = if store_failed { reopen_store(node) } else { Ok(()) };
-    let engine = store.map_err(OpenError::from).and_then(|()| catch_up(&node.store, &journal));
+    let engine =
+        store.map_err(OpenError::from).and_then(|()| catch_up(&node.store, &journal, &node.stopping));
     if let Err(e @ (OpenError::Replay { .. } | OpenError::Store(StoreError::OutOfOrder(_)))) = &engine {
         // What the journal does not follow on is not what the journal made.
         node.store.give_up(&e.to_string());

@@ -10,6 +10,7 @@ mod epoch;
 pub mod fault;
 pub mod open;
 pub mod past;
+pub mod stopping;
 pub mod whole;
 
 mod mend;
@@ -38,6 +39,8 @@ use recent::Recent;
 
 /// How often the writer looks after store and disk when nobody sends anything.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a sync of a slow disk takes, in tests.
+const SLOW_SYNC: Duration = Duration::from_millis(1_000);
 /// The same while nothing is written.
 const STALLED_PATIENCE: Duration = Duration::from_millis(100);
 
@@ -67,6 +70,7 @@ pub fn start(
         durable: 0,
         stall: None,
         store_failed: false,
+        unmade: None,
         pause: mend::PAUSE,
         mended: None,
         is_low: false,
@@ -94,6 +98,8 @@ struct Writer {
     stall: Option<Stall>,
     /// Whether the store is to be opened again before anything is written.
     store_failed: bool,
+    /// Why the store could not be made again, when that was tried last.
+    unmade: Option<String>,
     /// How long it is waited before what failed is opened again.
     pause: Duration,
     /// When writing last went on by itself.
@@ -165,6 +171,7 @@ impl Writer {
         };
         if !group.changes.is_empty() {
             let begun = Instant::now();
+            Fault::SlowDisk.linger(&self.node, SLOW_SYNC);
             let position = self.last.next();
             let journal =
                 self.journal.as_mut().expect("nothing is committed while the journal is opened again");

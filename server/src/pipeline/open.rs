@@ -22,6 +22,7 @@ use crate::feed::Feeds;
 
 use super::epoch;
 use super::past::{Applied as AppliedPast, Unpublished};
+use super::stopping::Stopping;
 
 /// Changes that are applied to the store at once while it is brought up.
 const BATCH: usize = 20_000;
@@ -70,6 +71,9 @@ pub enum OpenError {
     /// An epoch cannot be raised beyond the greatest number.
     #[error("the log has used up all epochs; export the rooms and begin with an empty data directory")]
     NoEpochLeft,
+    /// The process was told to stop. The next opening goes on from where this one came to.
+    #[error("it was stopped while the store was made from the journal; the next start goes on with that")]
+    Stopped,
     /// No randomness.
     #[error("the operating system gives no randomness: {0}")]
     Random(#[from] getrandom::Error),
@@ -111,19 +115,29 @@ pub struct OpenedDir {
 }
 
 /// Opens the data directory, rebuilding the store from the journal where that is needed. With `rebuild` it is done in
-/// any case, and what the journal has lost is accepted as lost.
+/// any case, and what the journal has lost is accepted as lost. It is left when `stopping` begins.
 ///
 /// # Errors
 /// See [`OpenError`].
-pub fn open(path: &Path, store_options: StoreOptions, rebuild: bool) -> Result<OpenedDir, OpenError> {
-    let opened = open_dir(path, store_options, rebuild);
+pub fn open(
+    path: &Path,
+    store_options: StoreOptions,
+    rebuild: bool,
+    stopping: &Stopping,
+) -> Result<OpenedDir, OpenError> {
+    let opened = open_dir(path, store_options, rebuild, stopping);
     opened.map_err(|error| match error.full_disk() {
         Some(why) => OpenError::Full { dir: path.to_owned(), why },
         None => error,
     })
 }
 
-fn open_dir(path: &Path, store_options: StoreOptions, rebuild: bool) -> Result<OpenedDir, OpenError> {
+fn open_dir(
+    path: &Path,
+    store_options: StoreOptions,
+    rebuild: bool,
+    stopping: &Stopping,
+) -> Result<OpenedDir, OpenError> {
     let dir = DataDir::open(path)?;
     let mut journal = Journal::open(dir.journal(), JournalOptions::default())?;
     check_version(&journal)?;
@@ -144,10 +158,10 @@ fn open_dir(path: &Path, store_options: StoreOptions, rebuild: bool) -> Result<O
         set_aside = Some(to);
         store = Store::open(dir.store(), store_options)?.0;
     }
-    let mut engine = caught_up(&store, &journal)?;
+    let mut engine = caught_up(&store, &journal, stopping)?;
     if let Some(epoch) = epoch {
         epoch::raise(&dir, &mut journal, epoch)?;
-        engine = catch_up(&store, &journal)?;
+        engine = catch_up(&store, &journal, stopping)?;
     }
     Ok(OpenedDir { dir, journal, store, engine, set_aside })
 }
@@ -162,12 +176,12 @@ fn check_version(journal: &Journal) -> Result<(), OpenError> {
 }
 
 /// Sets a store aside that was damaged unnoticed until now, and brings up the new one.
-fn caught_up(store: &Store, journal: &Journal) -> Result<Engine, OpenError> {
-    match catch_up(store, journal) {
+fn caught_up(store: &Store, journal: &Journal, stopping: &Stopping) -> Result<Engine, OpenError> {
+    match catch_up(store, journal, stopping) {
         Err(e) if store.is_given_up() => {
             warn!(error = %e, "the store is damaged: it is set aside and rebuilt from the journal");
             store.reopen()?;
-            catch_up(store, journal)
+            catch_up(store, journal, stopping)
         }
         caught_up => caught_up,
     }
@@ -177,10 +191,10 @@ fn caught_up(store: &Store, journal: &Journal) -> Result<Engine, OpenError> {
 ///
 /// # Errors
 /// See [`OpenError`].
-pub(super) fn catch_up(store: &Store, journal: &Journal) -> Result<Engine, OpenError> {
+pub(super) fn catch_up(store: &Store, journal: &Journal, stopping: &Stopping) -> Result<Engine, OpenError> {
     let mut engine = Engine::from_snapshot(store.load()?);
-    Replay { store, engine: &mut engine, unpublished: Unpublished::default(), feeds: Feeds::default() }
-        .run(journal)?;
+    let (unpublished, feeds) = (Unpublished::default(), Feeds::default());
+    Replay { store, engine: &mut engine, unpublished, feeds, stopping }.run(journal)?;
     Ok(engine)
 }
 
@@ -190,6 +204,7 @@ struct Replay<'a> {
     unpublished: Unpublished,
     /// Empty: while a directory is opened nothing is live.
     feeds: Feeds,
+    stopping: &'a Stopping,
 }
 
 impl Replay<'_> {
@@ -198,6 +213,7 @@ impl Replay<'_> {
         if from >= last {
             return Ok(());
         }
+        info!(from = %from, to = %last, "the store is brought up from the journal");
         let mut batch = Vec::new();
         let mut changes = 0;
         let mut told = Instant::now();
@@ -210,6 +226,9 @@ impl Replay<'_> {
                 self.store(&mut batch)?;
                 changes = 0;
             }
+            if self.stopping.has_begun() {
+                return self.leave();
+            }
             if told.elapsed() >= PROGRESS {
                 let percent = position.offset.saturating_mul(100) / last.offset.max(1);
                 info!(percent, position = %position, "replaying the journal into the store");
@@ -220,6 +239,13 @@ impl Replay<'_> {
         self.store.sync()?;
         info!(from = %from, to = %last, "replayed the journal");
         Ok(())
+    }
+
+    /// What the store has by now is kept: it is behind, as after a crash, and the next opening goes on from there.
+    fn leave(&self) -> Result<(), OpenError> {
+        self.store.sync()?;
+        info!(at = %self.store.applied(), "stopped while the store was brought up from the journal");
+        Err(OpenError::Stopped)
     }
 
     fn apply(&mut self, position: Position, payload: &[u8]) -> Result<Applied, OpenError> {

@@ -33,6 +33,10 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const SEND_WINDOW: u64 = 1024 * 1024;
 /// Half-open connections that quinn holds for us.
 const MAX_INCOMING: usize = 4_096;
+/// What clients may send before their handshake was looked at, each and all together, in bytes: a first flight is some
+/// packets.
+const INCOMING_BYTES: u64 = 64 * 1024;
+const ALL_INCOMING_BYTES: u64 = 16 * 1024 * 1024;
 /// Resets are sent at most this often: ten thousand clients of before are told within a second or two.
 const RESET_INTERVAL: Duration = Duration::from_micros(100);
 /// UDP buffers: when a thousand clients acknowledge at once, the default loses packets (facts.md).
@@ -64,7 +68,11 @@ fn endpoint_config(tls: &ServerTls) -> EndpointConfig {
 /// How connections are made, with this certificate.
 pub fn server_config(crypto: &Arc<QuicServerConfig>) -> quinn::ServerConfig {
     let mut config = quinn::ServerConfig::with_crypto(Arc::clone(crypto) as _);
-    config.transport_config(Arc::new(transport())).max_incoming(MAX_INCOMING);
+    config
+        .transport_config(Arc::new(transport()))
+        .max_incoming(MAX_INCOMING)
+        .incoming_buffer_size(INCOMING_BYTES)
+        .incoming_buffer_size_total(ALL_INCOMING_BYTES);
     config
 }
 

@@ -108,7 +108,7 @@ mod tests {
         let end = Cell::new(Seq(u64::MAX));
         let read = |upto: Seq| {
             end.set(Seq(5));
-            Ok::<_, Infallible>(Chunk { frames: Vec::new(), last: upto.min(Seq(6)), more: false })
+            Ok::<_, Infallible>(Chunk { last: upto.min(Seq(6)), ..Chunk::default() })
         };
         let (chunk, ends) = within(|| end.get(), read).expect("infallible");
         assert_eq!((chunk.last, ends), (Seq(5), Seq(5)));

@@ -7,7 +7,8 @@ mod bulk;
 pub mod charges;
 mod cursors;
 mod live;
-mod presence;
+mod news;
+pub mod presence;
 pub mod registry;
 mod replies;
 mod requests;
@@ -311,7 +312,7 @@ impl Session {
         channels: &Channels,
     ) -> Result<Option<(Reply, u64)>, Refusal> {
         match todo {
-            Todo::Append(body) => self.append(label, body, now, channels).await.map(|()| None),
+            Todo::Append(body) => self.append(label, body, now, channels).map(|()| None),
             Todo::AppendCode(body, code, expires) => {
                 let command = Command { at: now, by: Actor::Device(self.key), body };
                 // Codes are rare: the request loop waits for the log, and then tells the secret.
@@ -373,7 +374,8 @@ impl Session {
         }
     }
 
-    async fn append(
+    /// Never waits: whoever sends more than is written is told when to come again.
+    fn append(
         &self,
         label: u32,
         body: CommandBody,
@@ -382,9 +384,10 @@ impl Session {
     ) -> Result<(), Refusal> {
         let command = Command { at, by: Actor::Device(self.key), body };
         let waiter = Waiter { label, results: channels.results.clone() };
-        let appended = self.shared.log.append(Submission { command, waiter }).await;
-        appended
-            .map_err(|_| Refusal::retry(ErrorCode::Unavailable, "the server is stopping; try again", 1_000))
+        self.shared.log.offer(Submission { command, waiter }).map_err(|why| {
+            Metrics::count(&self.shared.node.metrics.held_back);
+            why.into()
+        })
     }
 }
 

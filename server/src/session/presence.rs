@@ -1,16 +1,30 @@
 //! Presence: whether somebody is there. [`Presence`] is PURE. It is kept in memory alone, by connection, and ends with
-//! it; nobody is told of it who does not ask.
+//! it. Who watches a small room is told of its members, in a datagram that may be lost; everybody else asks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+use quip_protocol::codec::encode_datagram;
+use quip_protocol::datagram::{self, Datagram};
 use quip_protocol::frame::Reply;
-use quip_protocol::limits::{MAX_AWAY, MAX_LISTED};
+use quip_protocol::limits::{MAX_AWAY, MAX_LISTED, MAX_TOLD_MEMBERS};
 use quip_protocol::room::AwaySummary;
 use quip_protocol::{AccountId, AccountName, DeviceKey, ErrorCode, Refusal, SafeLine, Target, Timestamp};
 
 use crate::engine::Engine;
+use crate::feed::{FeedKey, Watch};
+use crate::node::Node;
 
 use super::Session;
+
+/// How often what has changed is told.
+const TICK: Duration = Duration::from_secs(1);
+/// Of so many accounts at most at a time: after a restart all come at once.
+const MOST_ACCOUNTS: usize = 100;
+/// So many connections are told of one account; more than that would cost more than it is worth.
+const MOST_TOLD: usize = 100;
 
 /// What a connection said of its device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +79,74 @@ impl Presence {
         let said = |known| if known == Presence::Offline { Presence::Online } else { known };
         devices.into_values().map(said).max().unwrap_or(Presence::Offline)
     }
+}
+
+impl From<Presence> for datagram::Presence {
+    fn from(presence: Presence) -> datagram::Presence {
+        match presence {
+            Presence::Offline => datagram::Presence::Offline,
+            Presence::Away { text, .. } => datagram::Presence::Away { text },
+            Presence::Online => datagram::Presence::Online,
+        }
+    }
+}
+
+/// Tells those who watch small rooms how their members are, until the server stops.
+pub async fn tell(node: Arc<Node>, mut stop: tokio::sync::watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = node.sessions.changed() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        while !tell_once(&node).await {
+            tokio::select! {
+                () = tokio::time::sleep(TICK) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+}
+
+/// Tells what is due; whether nothing is left.
+async fn tell_once(node: &Node) -> bool {
+    let (news, is_all) = node.sessions.news(Timestamp::now(), MOST_ACCOUNTS);
+    for (account, presence) in news {
+        let asked = node.ask(|engine| audience(node, engine, account, presence));
+        // What cannot be settled now is asked for.
+        let Ok(Some((watches, datagram))) = node.settled(asked).await else { continue };
+        let mut told = HashSet::new();
+        for connection in node.sessions.connections_of(&watches) {
+            if told.insert(connection.stable_id()) {
+                // Lost if it cannot be sent now.
+                let _ = connection.send_datagram(datagram.clone());
+            }
+        }
+    }
+    is_all
+}
+
+/// Who is told how `account` is, and in which words: other members who watch a small room that it is in.
+fn audience(
+    node: &Node,
+    engine: &Engine,
+    account: AccountId,
+    presence: Presence,
+) -> Option<(Vec<Arc<Watch>>, Bytes)> {
+    let mut watches: Vec<Arc<Watch>> = Vec::new();
+    for state in engine.rooms_of(account).filter(|state| state.members <= MAX_TOLD_MEMBERS) {
+        let left = MOST_TOLD.saturating_sub(watches.len());
+        let watching = node.feeds.watching(FeedKey::Room(state.room.id), left);
+        watches.extend(
+            watching
+                .into_iter()
+                .filter(|watch| watch.account() != account && state.role(watch.account()).is_some()),
+        );
+        if watches.len() >= MOST_TOLD {
+            break;
+        }
+    }
+    let who = engine.account(account)?.name.clone();
+    Some((watches, encode_datagram(&Datagram::Presence { who, now: presence.into() })))
 }
 
 impl Session {

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use quip_protocol::error::close;
-use quip_protocol::{AccountId, DeviceKey, SafeLine};
+use quip_protocol::{AccountId, DeviceKey, SafeLine, Timestamp};
+use tokio::sync::Notify;
 
 use super::budget::{Tally, source};
 use super::charges::Spent;
+use super::news::News;
 use super::presence::{Presence, Said};
 use crate::feed::{Doorbell, Watch};
 
@@ -17,6 +19,8 @@ use crate::feed::{Doorbell, Watch};
 #[derive(Debug, Default)]
 pub struct Sessions {
     live: Mutex<Live>,
+    /// Told when somebody comes, goes or is away.
+    changed: Notify,
     /// What they spent of their budgets.
     pub spent: Spent,
     /// Connections that were refused at a limit.
@@ -30,6 +34,8 @@ struct Live {
     away: HashMap<AccountId, SafeLine>,
     by_source: HashMap<IpAddr, u32>,
     total: u32,
+    /// What others have yet to be told.
+    news: News,
 }
 
 #[derive(Debug)]
@@ -43,12 +49,17 @@ struct Connected {
 impl Live {
     /// Something of the account's connections has changed.
     fn look_again(&mut self, account: AccountId) {
-        let connected = self.by_account.get(&account).into_iter().flatten();
-        match Presence::of(connected.map(|c| (c.device, &c.said))) {
+        self.news.changed(account, Timestamp::now());
+        match presence(&self.by_account, account) {
             Presence::Away { text, .. } => drop(self.away.insert(account, text)),
             Presence::Online | Presence::Offline => drop(self.away.remove(&account)),
         }
     }
+}
+
+fn presence(by_account: &HashMap<AccountId, Vec<Connected>>, account: AccountId) -> Presence {
+    let connected = by_account.get(&account).into_iter().flatten();
+    Presence::of(connected.map(|c| (c.device, &c.said)))
 }
 
 /// Counted among the connections until it is dropped.
@@ -109,6 +120,7 @@ impl Sessions {
         let connected = Connected { device, connection, doorbell, said: Said::Nothing };
         live.by_account.entry(account).or_default().push(connected);
         live.look_again(account);
+        self.changed.notify_one();
     }
 
     /// A connection says whether somebody is there.
@@ -119,6 +131,7 @@ impl Sessions {
             other.said = said.clone();
         }
         live.look_again(account);
+        self.changed.notify_one();
     }
 
     /// Those of some accounts that are away, and what they said.
@@ -148,6 +161,19 @@ impl Sessions {
             }
         }
         live.look_again(account);
+        self.changed.notify_one();
+    }
+
+    /// Waits until somebody came, went or is away.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// What others are to be told now, of so many accounts at most, and whether that is all there is.
+    pub(super) fn news(&self, now: Timestamp, most: usize) -> (Vec<(AccountId, Presence)>, bool) {
+        let Live { news, by_account, .. } = &mut *self.live.lock();
+        let told = news.take(now, most, |account| presence(by_account, account));
+        (told, news.is_empty())
     }
 
     /// Whether a device of the account is connected.

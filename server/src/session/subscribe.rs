@@ -238,7 +238,8 @@ mod tests {
     async fn watched(harm: impl FnOnce(&Node)) -> (Result<usize, ErrorCode>, usize) {
         let dir = tempfile::tempdir().expect("a directory");
         let options = quip_storage::store::StoreOptions { cache_bytes: 4 << 20 };
-        let opened = crate::pipeline::open::open(dir.path(), options, false).expect("it opens");
+        let opened = crate::pipeline::open::open(dir.path(), options, false, &crate::Stopping::default())
+            .expect("it opens");
         let config = crate::Config::new(Vec::new(), dir.path().to_owned());
         let core = crate::start::Core::start(&config, opened).expect("a writer starts");
         let node = Arc::clone(&core.shared.node);

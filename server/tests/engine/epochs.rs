@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use quip_protocol::{Epoch, Position, RoomId, Timestamp};
+use quip_server::Stopping;
 use quip_server::engine::{Actor, Command, Entry};
 use quip_server::pipeline::open::{OpenError, OpenedDir, open};
 use quip_storage::journal::{Journal, JournalOptions};
@@ -16,7 +17,7 @@ use crate::pipeline::{copy_dir, start, submit_all};
 use crate::world::{key, post};
 
 fn opened(dir: &Path, rebuild: bool) -> Result<OpenedDir, OpenError> {
-    open(dir, StoreOptions { cache_bytes: 4 << 20 }, rebuild)
+    open(dir, StoreOptions { cache_bytes: 4 << 20 }, rebuild, &Stopping::default())
 }
 
 /// A directory that was used and closed; where its journal ends.

@@ -6,6 +6,7 @@ use std::thread;
 
 use bytes::Bytes;
 use quip_protocol::{AccountId, RoomId, Seq};
+use quip_server::Stopping;
 use quip_server::feed::{FeedKey, Feeds};
 use quip_server::pipeline::open::open;
 use quip_storage::store::StoreOptions;
@@ -91,7 +92,8 @@ fn what_all_tails_keep_together_has_a_budget_and_what_was_used_last_stays() {
 #[test]
 fn a_reader_is_told_whether_there_is_more() {
     let dir = tempfile::tempdir().expect("a directory");
-    let opened = open(dir.path(), StoreOptions { cache_bytes: 4 << 20 }, false).expect("the directory opens");
+    let opened = open(dir.path(), StoreOptions { cache_bytes: 4 << 20 }, false, &Stopping::default())
+        .expect("the directory opens");
     let feeds = Feeds::default();
     let key = fill(&feeds, 7, 3);
     let read = |after, end, max| {

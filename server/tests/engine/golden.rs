@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
 use quip_protocol::{Cursor, Epoch, Position, Role, RoomId, SafeLine, SafeText, Seq, Target, Timestamp};
+use quip_server::Stopping;
 use quip_server::engine::{Actor, Command, CommandBody, Engine, Entry, NotApplied, Rules, Terms};
 use quip_server::pipeline::open::open;
 use quip_storage::journal::{Journal, JournalOptions};
@@ -55,7 +56,8 @@ fn every_journal_comes_to_what_it_came_to() {
         let expected = fs::read_to_string(kept.join("digest.txt")).expect("it has a digest");
         // From the journal alone, and with the store that was made of it.
         for _ in 0..2 {
-            let opened = open(dir.path(), StoreOptions::default(), false).expect("it is replayed");
+            let opened = open(dir.path(), StoreOptions::default(), false, &Stopping::default())
+                .expect("it is replayed");
             let digest = digest(&opened.store);
             for (line, (is, was)) in digest.lines().zip(expected.lines()).enumerate() {
                 assert_eq!(is, was, "journal {name}, line {} of its digest", line + 1);
@@ -184,7 +186,8 @@ fn write(kept: &Path, rules: Rules, commands: &[Command]) {
         std::thread::yield_now();
     }
     drop(journal);
-    let opened = open(data_dir(kept).path(), StoreOptions::default(), false).expect("it is replayed");
+    let opened = open(data_dir(kept).path(), StoreOptions::default(), false, &Stopping::default())
+        .expect("it is replayed");
     fs::write(kept.join("digest.txt"), digest(&opened.store)).expect("the digest");
 }
 

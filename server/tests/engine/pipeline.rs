@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use quip_protocol::codec::{LENGTH_BYTES, decode_stored_event};
 use quip_protocol::{ErrorCode, Event, Refusal, RoomId, SafeLine, SafeText, Seq, Timestamp};
 use quip_server::Config;
+use quip_server::Stopping;
 use quip_server::engine::{Actor, Command, CommandBody, Engine, Entry, NotApplied, Outcome};
 use quip_server::log::{LocalLog, Submission, Waiter};
 use quip_server::node::submit;
@@ -24,7 +25,8 @@ type Result<T, E = Refusal> = std::result::Result<T, E>;
 
 pub fn start(dir: &Path, fault: Option<Fault>) -> Core {
     let config = Config::new(Vec::new(), dir.to_owned());
-    let mut opened = open(dir, StoreOptions { cache_bytes: 4 << 20 }, false).expect("the directory opens");
+    let mut opened = open(dir, StoreOptions { cache_bytes: 4 << 20 }, false, &Stopping::default())
+        .expect("the directory opens");
     if let Some(fault) = fault {
         opened.journal.fail_next(fault);
     }
@@ -64,7 +66,8 @@ pub fn decide(engine: &mut Engine, past: &mut PlainPast, commands: &[Command]) -
 
 /// Everything in the directory is as the engine and the past say.
 pub fn check_dir(dir: &Path, engine: &Engine, past: &PlainPast) {
-    let opened = open(dir, StoreOptions { cache_bytes: 4 << 20 }, false).expect("the directory opens");
+    let opened = open(dir, StoreOptions { cache_bytes: 4 << 20 }, false, &Stopping::default())
+        .expect("the directory opens");
     assert!(opened.engine == *engine, "the engine of the directory differs");
     assert!(
         Engine::from_snapshot(opened.store.load().expect("readable")) == *engine,

@@ -7,6 +7,7 @@ use quip_protocol::client::{Client, Config as ClientConfig, Error, Trust};
 use quip_protocol::frame::{Reply, Request};
 use quip_protocol::{ErrorCode, Fingerprint, Identity, RoomId, SafeLine, Timestamp};
 use quip_server::Config;
+use quip_server::Stopping;
 use quip_server::config::Registration;
 use quip_server::engine::{Actor, Command};
 use quip_server::node::submit;
@@ -36,7 +37,7 @@ impl Door {
         let mut config = Config::new(Vec::new(), dir.path().to_owned());
         config.registration = Registration::Open;
         let options = StoreOptions { cache_bytes: 4 << 20 };
-        let opened = open(dir.path(), options, false).expect("the directory opens");
+        let opened = open(dir.path(), options, false, &Stopping::default()).expect("the directory opens");
         let core = Core::start(&config, opened).expect("a writer starts");
         let first = Command { at: Timestamp(1), by: Actor::Operator, body: bootstrap() };
         submit(&core.shared.log, first).await.expect("an empty log takes its first command");

@@ -128,6 +128,25 @@ fn a_file_in_place_of_the_store_is_set_aside_or_an_error() {
     assert!(matches!(error, StoreError::Io { .. }) && error.to_string().lines().count() == 1, "{error}");
 }
 
+#[test]
+fn what_was_made_anew_is_not_set_aside_again() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    filled(&dir);
+    let (store, _) = open(&dir);
+    store.give_up("a test");
+    assert_rebuilt(&dir, &store, &store.reopen().unwrap());
+    for _ in 0..3 {
+        store.give_up("a test");
+        assert_eq!(store.reopen().unwrap(), Opened::New);
+        assert_holds_entries(&store);
+    }
+    assert_eq!(store.reopen().unwrap(), Opened::Found, "what is sound is kept");
+    drop(store);
+    let names: Vec<_> = fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "the store, and what was there first: {names:?}");
+}
+
 /// Changes what lies in a closed store.
 fn spoil(dir: &Path, change: impl FnOnce(&sled::Db)) {
     let config = sled::Config::new().path(dir).segment_size(512 * 1024);
