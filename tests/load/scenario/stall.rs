@@ -1,6 +1,7 @@
 //! What one member who stops reading costs the others. It keeps its connection and acknowledges packets, but takes nothing,
 //! until its window is full and the server can send it nothing more; then it reads again.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -25,9 +26,20 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The others.
 struct Others {
-    room: std::sync::Arc<Room>,
+    room: Arc<Room>,
     receiving: JoinSet<Result<Got>>,
     count: u64,
+}
+
+/// What a stretch of sending came to.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    p99: Option<f64>,
+    /// Of those that came last.
+    last_p99: Option<f64>,
+    rss: Option<u64>,
+    /// Bytes that had come by then to the one who stalls.
+    came: u64,
 }
 
 pub(super) async fn run(mut run: Run, args: &StallArgs) -> Result<Report> {
@@ -35,11 +47,7 @@ pub(super) async fn run(mut run: Run, args: &StallArgs) -> Result<Report> {
     let (crowd, summary) = run.crowd_in_a_room(1 + receivers).await?;
     let clients = crowd.clients(0..1, &run.progress).await?;
     let mut stalled = one_with_a_window(&run, &crowd, receivers, &summary, args.window).await?;
-    let mut leans = crowd.connect(1..receivers, &run.progress).await?;
-    crowd.watch(&mut leans, &summary, &run.progress).await?;
-    let room = Room::new(run.clock);
-    let receiving = receive_all(leans, 1, summary.head.seq, &room);
-    let mut others = Others { room, receiving, count: receivers as u64 - 1 };
+    let mut others = Others::begin(&run, &crowd, receivers, &summary).await?;
     let mut sender = run.senders(&crowd.room, &clients, args.size).pop().context("one sends")?;
     let messages = u64::from(args.rate) * args.seconds;
     let meter = Meter::start(run.subject.process());
@@ -47,24 +55,13 @@ pub(super) async fn run(mut run: Run, args: &StallArgs) -> Result<Report> {
     run.progress.phase("all read: messages");
     run.progress.set(messages);
     tokio::try_join!(send(&sender, args.rate, messages), stalled.receive_some(messages))?;
-    others.have(messages).await?;
-    let (before, last_before) = others.p99();
-    others.room.deliveries.begin_again();
-    let (rss_before, bytes_before) = (run.rss_kib(), stalled.lean().bytes_received());
-
+    let before = others.stretch(&run, messages, &stalled).await?;
     run.progress.phase("one does not read: messages");
     run.progress.set(messages);
     sender.first = messages;
     send(&sender, args.rate, messages).await?;
-    others.have(2 * messages).await?;
-    let (meanwhile, last_meanwhile) = others.p99();
-    let (rss, came) = (run.rss_kib(), stalled.lean().bytes_received() - bytes_before);
-    let (needed, window) = (messages * u64::from(args.size), u64::from(args.window));
-    ensure!(
-        came < needed && needed > 2 * window,
-        "{needed} bytes were sent and {came} of them reached the one who does not read: its window of {window} \
-         was not full; raise --seconds, --rate or --size"
-    );
+    let meanwhile = others.stretch(&run, 2 * messages, &stalled).await?;
+    let unsent = unsent(args, messages, meanwhile.came - before.came)?;
 
     run.progress.phase("it reads again");
     let begun = Instant::now();
@@ -72,31 +69,45 @@ pub(super) async fn run(mut run: Run, args: &StallArgs) -> Result<Report> {
     let got = tokio::time::timeout(WITHIN, stalled.receive()).await;
     let got = got.context("lost: who had stopped reading does not catch up")??;
     let catch_up = begun.elapsed();
-    let count = others.count;
     let delivered = others.room.deliveries.count();
     let all = rest(others.receiving, &others.room).await?;
     let measured = meter.stop();
     all.iter().chain([&got]).try_for_each(|got| got.checker.complete(&[2 * messages]))?;
     let mut report = Report {
-        receivers: Some(count + 1),
+        receivers: Some(args.receivers.into()),
         senders: Some(1),
         sent: Some(2 * messages),
         delivered: Some(delivered + 2 * messages),
         deliveries_per_s: per_second(delivered, measured.seconds()),
         server_cpu_us_per_delivery: measured.server_us_per(delivered),
         server_cpu_us_per_message: measured.server_us_per(2 * messages),
-        p99_ms: meanwhile,
-        last_receiver_p99_ms: last_meanwhile,
+        p99_ms: meanwhile.p99,
+        last_receiver_p99_ms: meanwhile.last_p99,
         ..Report::new("stall", &measured, run.disk)
     };
-    report.note("p99_ms_before", before);
-    report.note("last_receiver_p99_ms_before", last_before);
-    report.note("p99_ratio", meanwhile.zip(before).map(|(of, to)| round(of / to)));
-    report.note("server_rss_kib_before", rss_before);
-    report.note("server_rss_kib_stalled", rss);
-    report.note("unsent_bytes_to_the_stalled", needed.saturating_sub(came));
+    note(&mut report, before, meanwhile);
+    report.note("unsent_bytes_to_the_stalled", unsent);
     report.note("caught_up_ms", round(catch_up.as_secs_f64() * 1_000.0));
     Ok(report)
+}
+
+/// What the server could not send to the one who does not read.
+fn unsent(args: &StallArgs, messages: u64, came: u64) -> Result<u64> {
+    let (needed, window) = (messages * u64::from(args.size), u64::from(args.window));
+    ensure!(
+        came < needed && needed > 2 * window,
+        "{needed} bytes were sent and {came} of them reached the one who does not read: its window of {window} \
+         was not full; raise --seconds, --rate or --size"
+    );
+    Ok(needed - came)
+}
+
+fn note(report: &mut Report, before: Stretch, meanwhile: Stretch) {
+    report.note("p99_ms_before", before.p99);
+    report.note("last_receiver_p99_ms_before", before.last_p99);
+    report.note("p99_ratio", meanwhile.p99.zip(before.p99).map(|(of, to)| round(of / to)));
+    report.note("server_rss_kib_before", before.rss);
+    report.note("server_rss_kib_stalled", meanwhile.rss);
 }
 
 /// A member who lets come no more than this before it reads.
@@ -121,8 +132,17 @@ async fn send(sender: &Sender, rate: u32, messages: u64) -> Result<()> {
 }
 
 impl Others {
-    /// Waits until each of them has so many messages.
-    async fn have(&mut self, messages: u64) -> Result<()> {
+    /// All but the sender and the last, who watch the room.
+    async fn begin(run: &Run, crowd: &Crowd, last: usize, room: &RoomSummary) -> Result<Others> {
+        let mut leans = crowd.connect(1..last, &run.progress).await?;
+        crowd.watch(&mut leans, room, &run.progress).await?;
+        let (count, after) = (leans.len() as u64, room.head.seq);
+        let room = Room::new(run.clock);
+        Ok(Others { receiving: receive_all(leans, 1, after, &room), room, count })
+    }
+
+    /// Waits until each of them has so many messages; how it was since the stretch before.
+    async fn stretch(&mut self, run: &Run, messages: u64, stalled: &Receiver) -> Result<Stretch> {
         let all = async {
             let mut looks = tokio::time::interval(LOOK_EVERY);
             while self.room.deliveries.count() < messages * self.count {
@@ -130,14 +150,13 @@ impl Others {
             }
         };
         tokio::select! {
-            all = tokio::time::timeout(WITHIN, all) => all.context("lost: some messages did not reach everyone"),
-            Some(got) = self.receiving.join_next() => Err(early(got)),
+            all = tokio::time::timeout(WITHIN, all) => all.context("lost: some messages did not reach everyone")?,
+            Some(got) = self.receiving.join_next() => return Err(early(got)),
         }
-    }
-
-    /// Of all deliveries, and of those that came last.
-    fn p99(&self) -> (Option<f64>, Option<f64>) {
         let deliveries = &self.room.deliveries;
-        (quantile(&deliveries.all(), 0.99), quantile(&deliveries.last_receivers(), 0.99))
+        let (p99, last_p99) =
+            (quantile(&deliveries.all(), 0.99), quantile(&deliveries.last_receivers(), 0.99));
+        deliveries.begin_again();
+        Ok(Stretch { p99, last_p99, rss: run.rss_kib(), came: stalled.lean().bytes_received() })
     }
 }

@@ -14,6 +14,7 @@ use quip_tests::Random;
 use super::ledger::{Ledger, check_page};
 use super::plan::Kind;
 use super::world::{Count, World};
+use crate::check::Checker;
 use crate::dialer::Key;
 use crate::lean::{Lean, Told};
 use crate::stamp::Stamp;
@@ -132,8 +133,8 @@ impl Actor {
     fn event(&mut self, event: &Event) -> Result<()> {
         let now = self.world.clock.now();
         let place = self.rooms.get_mut(&event.room).context("an event of a room that is not watched")?;
-        let expected = place.cursor.seq.next();
-        ensure!(event.seq == expected, "{}: seq {} where {expected} belongs", place.target, event.seq);
+        let checked = Checker::new(0, place.cursor.seq).event(event.seq);
+        checked.with_context(|| place.target.to_string())?;
         ensure!(place.leaving != Leaving::Seen, "{}: seq {} after its leaving", place.target, event.seq);
         place.cursor = Cursor { epoch: event.epoch, seq: event.seq };
         self.world.ledger(place.room).saw(event)?;
