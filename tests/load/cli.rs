@@ -78,7 +78,7 @@ pub struct DurableArgs {
 #[derive(Debug, Args)]
 pub struct FanoutArgs {
     /// How many accounts watch the room
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=9_000))]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub receivers: u32,
     /// How many accounts send
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
@@ -108,7 +108,7 @@ pub struct LoadArgs {
 #[derive(Debug, Args)]
 pub struct CatchupArgs {
     /// How many accounts were away
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=9_000))]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub receivers: u32,
     /// How many messages they missed
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
@@ -194,7 +194,7 @@ pub struct PageArgs {
 #[derive(Debug, Args)]
 pub struct StallArgs {
     /// How many accounts watch the room; one of them stops
-    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(2..=9_000))]
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(2..=10_000))]
     pub receivers: u32,
     /// Messages a second
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1_000))]
@@ -202,7 +202,7 @@ pub struct StallArgs {
     /// Bytes of each message
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(MIN_SIZE as i64..=MAX_TEXT as i64))]
     pub size: u32,
-    /// For how long all read, and then for how long one does not
+    /// For how long all read, twice, and then for how long one does not
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,
     /// What the one who stops lets come unread, in bytes: a whole client's 512 KiB take long to fill

@@ -53,14 +53,17 @@ pub(super) async fn run(mut run: Run, args: &StallArgs) -> Result<Report> {
     let meter = Meter::start(run.subject.process());
 
     run.progress.phase("all read: messages");
-    run.progress.set(messages);
+    run.progress.set(2 * messages);
     tokio::try_join!(send(&sender, args.rate, messages), stalled.receive_some(messages))?;
-    let before = others.stretch(&run, messages, &stalled).await?;
+    let first = others.stretch(&run, messages, &stalled).await?;
+    sender.first = messages;
+    tokio::try_join!(send(&sender, args.rate, messages), stalled.receive_some(2 * messages))?;
+    let before = others.stretch(&run, 2 * messages, &stalled).await?;
     run.progress.phase("one does not read: messages");
     run.progress.set(messages);
-    sender.first = messages;
+    sender.first = 2 * messages;
     send(&sender, args.rate, messages).await?;
-    let meanwhile = others.stretch(&run, 2 * messages, &stalled).await?;
+    let meanwhile = others.stretch(&run, 3 * messages, &stalled).await?;
     let unsent = unsent(args, messages, meanwhile.came - before.came)?;
 
     run.progress.phase("it reads again");
@@ -72,20 +75,20 @@ pub(super) async fn run(mut run: Run, args: &StallArgs) -> Result<Report> {
     let delivered = others.room.deliveries.count();
     let all = rest(others.receiving, &others.room).await?;
     let measured = meter.stop();
-    all.iter().chain([&got]).try_for_each(|got| got.checker.complete(&[2 * messages]))?;
+    all.iter().chain([&got]).try_for_each(|got| got.checker.complete(&[3 * messages]))?;
     let mut report = Report {
         receivers: Some(args.receivers.into()),
         senders: Some(1),
-        sent: Some(2 * messages),
-        delivered: Some(delivered + 2 * messages),
+        sent: Some(3 * messages),
+        delivered: Some(delivered + 3 * messages),
         deliveries_per_s: per_second(delivered, measured.seconds()),
         server_cpu_us_per_delivery: measured.server_us_per(delivered),
-        server_cpu_us_per_message: measured.server_us_per(2 * messages),
+        server_cpu_us_per_message: measured.server_us_per(3 * messages),
         p99_ms: meanwhile.p99,
         last_receiver_p99_ms: meanwhile.last_p99,
         ..Report::new("stall", &measured, run.disk)
     };
-    note(&mut report, before, meanwhile);
+    note(&mut report, first, before, meanwhile);
     report.note("unsent_bytes_to_the_stalled", unsent);
     report.note("caught_up_ms", round(catch_up.as_secs_f64() * 1_000.0));
     Ok(report)
@@ -102,7 +105,9 @@ fn unsent(args: &StallArgs, messages: u64, came: u64) -> Result<u64> {
     Ok(needed - came)
 }
 
-fn note(report: &mut Report, before: Stretch, meanwhile: Stretch) {
+/// What grew from the first stretch to the second, while all read, is not what the one who stalls costs.
+fn note(report: &mut Report, first: Stretch, before: Stretch, meanwhile: Stretch) {
+    report.note("server_rss_kib_first", first.rss);
     report.note("p99_ms_before", before.p99);
     report.note("last_receiver_p99_ms_before", before.last_p99);
     report.note("p99_ratio", meanwhile.p99.zip(before.p99).map(|(of, to)| round(of / to)));

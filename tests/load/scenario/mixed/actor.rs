@@ -278,14 +278,20 @@ impl Actor {
         Ok(())
     }
 
-    /// A public room in which the account is not.
+    /// A public room in which the account is not: mostly one that it has left, so that rooms keep their sizes.
     async fn join(&mut self) -> Result<()> {
         let rooms = &self.world.plan.rooms;
-        let at = self.random.below(rooms.len());
-        let id = self.world.id(at);
-        if rooms[at].kind != Kind::Public || self.rooms.contains_key(&id) {
+        let is_out =
+            |at: &usize| rooms[*at].kind == Kind::Public && !self.rooms.contains_key(&self.world.id(*at));
+        let out: Vec<usize> = (0..rooms.len()).filter(is_out).collect();
+        let left = out.iter().copied().filter(|at| rooms[*at].members.contains(&self.index));
+        let left: Vec<usize> = left.collect();
+        let from = if left.is_empty() || self.random.below(4) == 0 { out } else { left };
+        if from.is_empty() {
             return Ok(());
         }
+        let at = from[self.random.below(from.len())];
+        let id = self.world.id(at);
         let room = self.world.name(at)?;
         let summary = self.lean.room(Request::Join { room }).await?;
         ensure!(summary.role.is_some() && summary.id == id, "what was joined is {summary:?}");
