@@ -42,12 +42,14 @@ struct Ran {
 }
 
 /// One picture. Both axes are logarithmic.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct Chart {
     file: &'static str,
     title: &'static str,
     x: &'static str,
     y: &'static str,
+    /// Where lines rarely are.
+    names: SeriesLabelPosition,
     /// By name; of several runs at one x the median.
     lines: BTreeMap<String, Vec<(f64, f64)>>,
 }
@@ -104,6 +106,7 @@ fn charts(runs: &[Ran]) -> Vec<Chart> {
             title: "Deliveries a second, as fast as they are acknowledged",
             x: "members who watch the room",
             y: "deliveries a second",
+            names: SeriesLabelPosition::LowerRight,
             lines: lines(deliveries),
         },
         Chart {
@@ -111,6 +114,7 @@ fn charts(runs: &[Ran]) -> Vec<Chart> {
             title: "Latency over load",
             x: "deliveries a second",
             y: "milliseconds",
+            names: SeriesLabelPosition::UpperLeft,
             lines: lines(latency),
         },
         Chart {
@@ -118,6 +122,7 @@ fn charts(runs: &[Ran]) -> Vec<Chart> {
             title: "Memory over connections",
             x: "idle connections",
             y: "resident memory of the server, MiB",
+            names: SeriesLabelPosition::UpperLeft,
             lines: lines(memory),
         },
     ];
@@ -189,7 +194,7 @@ impl Chart {
                 .label_font((FONT, 13))
                 .background_style(WHITE.mix(0.8))
                 .border_style(RGBColor(200, 200, 200));
-            labels.position(SeriesLabelPosition::UpperLeft).draw()?;
+            labels.position(self.names.clone()).draw()?;
         }
         Ok(area.present()?)
     }

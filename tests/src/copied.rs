@@ -89,3 +89,22 @@ pub fn bytes(path: &Path) -> io::Result<u64> {
     }
     fs::read_dir(path)?.map(|entry| bytes(&entry?.path())).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_filled_behind_what_it_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let (replica, _) = Replica::open(dir.path().join("replica")).unwrap();
+        let name = |room| format!("#room-{room}").parse().unwrap();
+        let event = |room, seq| message(room, seq, Timestamp(seq), "ann".parse().unwrap(), "x");
+        let heads = || [1, 2, 3].map(|room| replica.newest(RoomId(room)).unwrap().map(|cursor| cursor.seq.0));
+        fill(&replica, 1..4, 10, name, event).unwrap();
+        assert_eq!(heads(), [Some(4), Some(3), Some(3)]);
+        fill(&replica, 1..4, 2 * BATCH * 3, name, event).unwrap();
+        assert_eq!(heads(), [Some(4 + 2 * BATCH), Some(3 + 2 * BATCH), Some(3 + 2 * BATCH)]);
+        assert!(fill(&replica, 4..4, 1, name, event).is_err());
+    }
+}
