@@ -85,6 +85,16 @@ impl Checker {
         Ok(())
     }
 
+    /// The place behind the last.
+    pub fn expected(&self) -> Seq {
+        self.seq.next()
+    }
+
+    /// Messages that came, of all senders.
+    pub fn messages(&self) -> u64 {
+        self.next.iter().sum()
+    }
+
     /// Whether everything came: `sent` is how many of each sender were acknowledged.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! What the load program is told: its flags and their limits.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
 use quip_protocol::ServerLink;
 use quip_protocol::limits::MAX_TEXT;
@@ -10,7 +12,7 @@ use crate::stamp::MIN_SIZE;
 #[derive(Debug, Parser)]
 #[command(
     name = "quip-load",
-    after_help = "Examples:\n  quip-load durable --senders 8 --window 64\n  quip-load fanout --receivers 1000 --rate 20\n  quip-load --json idle --connections 5000\n  quip-load --json search --messages 1000000\n\nWithout --server it starts a quipd of its own, built beside it. Exit code 1: something was lost, doubled or out of order, or the server refused or failed."
+    after_help = "Examples:\n  quip-load durable --senders 8 --window 64\n  quip-load fanout --receivers 1000 --rate 20\n  quip-load --json idle --connections 5000\n  quip-load mixed --seconds 1200\n  quip-load --json search --messages 1000000\n  quip-load plot --out plots runs.jsonl\n\nWithout --server it starts a quipd of its own, built beside it. Exit code 1: something was lost, doubled or out of order, or the server refused or failed."
 )]
 pub struct Cli {
     /// Load this server instead: an invite link with as many uses as the run has accounts. Its limits on messages
@@ -32,6 +34,8 @@ pub enum What {
     Server(Scenario),
     /// How fast a client's copy is indexed, and how long it takes to look in it; no server is involved
     Search(SearchArgs),
+    /// Draws what runs came to, as SVG: deliveries a second over receivers, latency over load, memory over connections
+    Plot(PlotArgs),
 }
 
 /// What to measure of a server.
@@ -47,8 +51,14 @@ pub enum Scenario {
     Handshake(HandshakeArgs),
     /// What connections cost that do nothing but watch a room
     Idle(IdleArgs),
+    /// What it costs to make one room of very many in one command, and whether each of them is told
+    Members(MembersArgs),
+    /// Many rooms of all sizes, and all that people do in them; a soak. Everything is checked, and a fault ends it
+    Mixed(MixedArgs),
     /// How fast pages of 50 events come, one after the other, from the newest to the oldest
     Page(PageArgs),
+    /// What one member who stops reading costs the others, and whether it catches up when it reads again
+    Stall(StallArgs),
 }
 
 /// Flags of `durable`.
@@ -68,7 +78,7 @@ pub struct DurableArgs {
 #[derive(Debug, Args)]
 pub struct FanoutArgs {
     /// How many accounts watch the room
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=9_000))]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub receivers: u32,
     /// How many accounts send
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
@@ -98,7 +108,7 @@ pub struct LoadArgs {
 #[derive(Debug, Args)]
 pub struct CatchupArgs {
     /// How many accounts were away
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=9_000))]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub receivers: u32,
     /// How many messages they missed
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
@@ -106,6 +116,15 @@ pub struct CatchupArgs {
     /// Bytes of each message
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(MIN_SIZE as i64..=MAX_TEXT as i64))]
     pub size: u32,
+    /// So many watch another room, in which messages go on; their latency is measured before and meanwhile
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=900))]
+    pub live: u32,
+    /// Messages a second in that room
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub live_rate: u32,
+    /// For how long they are measured before
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub live_seconds: u64,
 }
 
 /// Flags of `handshake`.
@@ -117,16 +136,47 @@ pub struct HandshakeArgs {
     /// For how long
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,
+    /// Then for as long again with the tickets of sessions before
+    #[arg(long)]
+    pub resume: bool,
+}
+
+/// Flags of `members`.
+#[derive(Debug, Args)]
+pub struct MembersArgs {
+    /// How many accounts are made members, beside the one who makes the room
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub accounts: u32,
+}
+
+/// Flags of `mixed`.
+#[derive(Debug, Args)]
+pub struct MixedArgs {
+    /// How many accounts
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(8..=1_000))]
+    pub accounts: u32,
+    /// How many rooms: a few have everyone or half of all, most are small, every fourth is direct
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(8..=1_000))]
+    pub rooms: u32,
+    /// What all of them do together, a second
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rate: u32,
+    /// For how long
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: u64,
+    /// Who does what and when follows from it
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
 }
 
 /// Flags of `idle`.
 #[derive(Debug, Args)]
 pub struct IdleArgs {
     /// How many
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=9_000))]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub connections: u32,
-    /// For how long they are idle
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    /// For how long they are idle: a keep-alive is sent each 10 s
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,
 }
 
@@ -138,6 +188,36 @@ pub struct PageArgs {
     pub messages: u64,
     #[command(flatten)]
     pub load: LoadArgs,
+}
+
+/// Flags of `stall`.
+#[derive(Debug, Args)]
+pub struct StallArgs {
+    /// How many accounts watch the room; one of them stops
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    pub receivers: u32,
+    /// Messages a second
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub rate: u32,
+    /// Bytes of each message
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(MIN_SIZE as i64..=MAX_TEXT as i64))]
+    pub size: u32,
+    /// For how long all read, twice, and then for how long one does not
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: u64,
+    /// What the one who stops lets come unread, in bytes: a whole client's 512 KiB take long to fill
+    #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(256..=524_288))]
+    pub window: u32,
+}
+
+/// Flags of `plot`.
+#[derive(Debug, Args)]
+pub struct PlotArgs {
+    /// Where to; the files in it are deliveries.svg, latency.svg and memory.svg
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// What runs with --json printed, one object a line; standard input if there is none
+    pub runs: Vec<PathBuf>,
 }
 
 /// Flags of `search`.

@@ -1,5 +1,6 @@
 //! Many accounts on one server: made, connected, put into a room.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,20 +8,23 @@ use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::future::try_join_all;
 use quip_protocol::client::{Client, Config};
 use quip_protocol::frame::{Reply, Request};
-use quip_protocol::{AccountName, RoomName, SafeLine, Seq, ServerLink};
+use quip_protocol::room::RoomSummary;
+use quip_protocol::{AccountName, RoomName, SafeLine, ServerLink};
 use quip_tests::{identity, person};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::dialer::Dialer;
+use crate::lean::Lean;
 use crate::progress::Progress;
 use crate::subject::Subject;
 
 /// Handshakes at once: more only wait for each other.
 const AT_ONCE: usize = 32;
 /// A handshake that waits behind others is no error of the server's.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Files that are open besides the connections' sockets.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Files that are open besides the sockets of whole clients.
 const OTHER_FILES: u64 = 200;
 
 /// Accounts that exist; each has an invite that made it.
@@ -30,6 +34,7 @@ pub struct Crowd {
     people: Vec<(AccountName, ServerLink)>,
     /// A room of theirs.
     pub room: RoomName,
+    dialer: Arc<Dialer>,
 }
 
 impl Crowd {
@@ -41,94 +46,119 @@ impl Crowd {
         };
         let names = (0..size).map(|n| format!("load-{run}-{n}").parse().context("a name for a load account"));
         let people = names.zip(subject.invites(size)).map(|(name, link)| Ok((name?, link)));
-        Ok(Crowd { people: people.collect::<Result<_>>()?, room: format!("load-{run}").parse()? })
+        let people: Vec<_> = people.collect::<Result<_>>()?;
+        let (_, link) = people.first().context("a crowd of at least one")?;
+        let dialer = Arc::new(Dialer::new(link)?);
+        Ok(Crowd { people, room: format!("load-{run}").parse()?, dialer })
+    }
+
+    /// Everyone.
+    pub fn all(&self) -> Range<usize> {
+        0..self.people.len()
+    }
+
+    /// Who that is.
+    pub fn name(&self, at: usize) -> &AccountName {
+        &self.people[at].0
+    }
+
+    /// How they connect.
+    pub fn dialer(&self) -> &Arc<Dialer> {
+        &self.dialer
     }
 
     /// Makes the accounts; their connections, in the same order.
-    pub async fn join(&self, progress: &Progress) -> Result<Vec<Client>> {
+    pub async fn join(&self, progress: &Progress) -> Result<Vec<Lean>> {
         progress.phase("accounts made");
-        self.each(progress, |name, link| async move {
-            let client = connect(&name, &link).await?;
-            let code = link.code.clone().context("an invite link has a code")?;
+        self.each(self.all(), progress, |dialer, name, link| async move {
+            let mut lean = dialer.connect(&dialer.key(&name)).await?;
+            let code = link.code.context("an invite link has a code")?;
             let redeem = Request::Redeem { code, name: Some(name), device: SafeLine::new("load") };
-            match client.request(redeem).await? {
-                Reply::Account(_) => Ok(client),
+            match lean.ask(redeem).await? {
+                Reply::Account(_) => Ok(lean),
                 other => bail!("redeeming an invite was answered with {other:?}"),
             }
         })
         .await
     }
 
+    /// Makes the accounts, and leaves the connections.
+    pub async fn enrol(&self, progress: &Progress) -> Result<()> {
+        self.join(progress).await.map(drop)
+    }
+
     /// Connects accounts that exist.
-    pub async fn connect(&self, progress: &Progress) -> Result<Vec<Client>> {
+    pub async fn connect(&self, who: Range<usize>, progress: &Progress) -> Result<Vec<Lean>> {
         progress.phase("connected");
-        self.each(progress, |name, link| async move { connect(&name, &link).await }).await
+        self.each(who, progress, |dialer, name, _| async move { dialer.connect(&dialer.key(&name)).await })
+            .await
     }
 
-    /// Connects one account that exists.
-    pub async fn connect_one(&self, at: usize) -> Result<Client> {
-        let (name, link) = self.people.get(at).context("an account of this crowd")?;
-        connect(name, link).await
+    /// Connects accounts that exist with the whole client of the protocol crate: for those who have much to ask at once.
+    pub async fn clients(&self, who: Range<usize>, progress: &Progress) -> Result<Vec<Client>> {
+        enough_files(who.len())?;
+        progress.phase("connected");
+        self.each(who, progress, |_, name, link| async move {
+            let config = person::config(&link, identity(name.as_str()));
+            // A connection that breaks is a failed run, not something to repair.
+            let config = Config { reconnect: false, connect_timeout: CONNECT_TIMEOUT, ..config };
+            Ok(Client::connect(config).await?)
+        })
+        .await
     }
 
-    /// Has the first make a room of all, in one command; the room's newest event.
-    pub async fn make_room(&self, clients: &[Client]) -> Result<Seq> {
-        let maker = clients.first().context("a crowd of at least one")?;
-        let members = self.people.iter().skip(1).map(|(name, _)| name.clone()).collect();
-        let name = self.room.clone();
-        let request = Request::CreateRoom { name, private: true, topic: SafeLine::default(), members };
-        match maker.request(request).await? {
-            Reply::Room(room) => Ok(room.head.seq),
-            other => bail!("making a room was answered with {other:?}"),
-        }
+    /// Has `maker` make a private room of these, in one command.
+    pub async fn make_room(
+        &self,
+        maker: &mut Lean,
+        name: &RoomName,
+        members: Range<usize>,
+    ) -> Result<RoomSummary> {
+        let members = self.people[members].iter().map(|(name, _)| name.clone()).collect();
+        let (name, topic) = (name.clone(), SafeLine::default());
+        maker.room(Request::CreateRoom { name, private: true, topic, members }).await
     }
 
     /// Has all of them watch the room from its newest event on.
-    pub async fn watch(&self, clients: &[Client], progress: &Progress) -> Result<()> {
+    pub async fn watch(&self, leans: &mut [Lean], room: &RoomSummary, progress: &Progress) -> Result<()> {
         progress.phase("watching");
-        let name = format!("#{}", self.room);
-        for (chunk, done) in clients.chunks(AT_ONCE).zip((0..).step_by(AT_ONCE)) {
-            try_join_all(chunk.iter().map(|client| client.join(&name))).await?;
+        let place = [(room.id, room.head)];
+        for (chunk, done) in leans.chunks_mut(AT_ONCE).zip((0..).step_by(AT_ONCE)) {
+            try_join_all(chunk.iter_mut().map(|lean| lean.watch(&place))).await?;
             progress.set(done);
         }
         Ok(())
     }
 
-    async fn each<F>(
+    async fn each<T, F>(
         &self,
+        who: Range<usize>,
         progress: &Progress,
-        work: impl Fn(AccountName, ServerLink) -> F,
-    ) -> Result<Vec<Client>>
+        work: impl Fn(Arc<Dialer>, AccountName, ServerLink) -> F,
+    ) -> Result<Vec<T>>
     where
-        F: Future<Output = Result<Client>> + Send + 'static,
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
     {
-        enough_files(self.people.len())?;
         let turns = Arc::new(Semaphore::new(AT_ONCE));
         let mut tasks = JoinSet::new();
-        for (at, (name, link)) in self.people.iter().cloned().enumerate() {
+        for (at, (name, link)) in self.people[who].iter().cloned().enumerate() {
             let turn = Arc::clone(&turns).acquire_owned().await?;
-            let work = work(name, link);
+            let work = work(Arc::clone(&self.dialer), name.clone(), link);
             tasks.spawn(async move {
-                let client = work.await;
+                let done = work.await;
                 drop(turn);
-                client.map(|client| (at, client))
+                done.map(|done| (at, done)).with_context(|| format!("connecting {name}"))
             });
             progress.set(at as u64);
         }
-        let mut clients: Vec<(usize, Client)> = Vec::with_capacity(self.people.len());
-        while let Some(client) = tasks.join_next().await {
-            clients.push(client??);
+        let mut all = Vec::with_capacity(tasks.len());
+        while let Some(one) = tasks.join_next().await {
+            all.push(one??);
         }
-        clients.sort_unstable_by_key(|(at, _)| *at);
-        Ok(clients.into_iter().map(|(_, client)| client).collect())
+        all.sort_unstable_by_key(|(at, _)| *at);
+        Ok(all.into_iter().map(|(_, one)| one).collect())
     }
-}
-
-async fn connect(name: &AccountName, link: &ServerLink) -> Result<Client> {
-    let config = person::config(link, identity(name.as_str()));
-    // A connection that breaks is a failed run, not something to repair.
-    let config = Config { reconnect: false, connect_timeout: CONNECT_TIMEOUT, ..config };
-    Client::connect(config).await.with_context(|| format!("connecting {name}"))
 }
 
 /// Tells runs against one server apart.
@@ -136,9 +166,9 @@ fn tag() -> u64 {
     quip_protocol::Timestamp::now().0 & 0xff_ffff_ffff
 }
 
-/// Each connection has a socket of its own, and one more while it is made.
-fn enough_files(connections: usize) -> Result<()> {
-    let needed = connections as u64 + 2 * AT_ONCE as u64 + OTHER_FILES;
+/// Each whole client has a socket of its own, and one more while it is made.
+fn enough_files(clients: usize) -> Result<()> {
+    let needed = clients as u64 + 2 * AT_ONCE as u64 + OTHER_FILES;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= needed) {
         return Ok(());
@@ -147,7 +177,7 @@ fn enough_files(connections: usize) -> Result<()> {
         && setrlimit(Resource::Nofile, Rlimit { current: Some(needed), ..limit }).is_ok();
     ensure!(
         raised,
-        "{connections} connections need {needed} open files: run ulimit -n {needed} first, as root if it refuses"
+        "{clients} senders need {needed} open files: run ulimit -n {needed} first, as root if it refuses"
     );
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use hdrhistogram::Histogram;
 
-use crate::latency::{millis, new_histogram};
+use crate::latency::{millis, nanos, new_histogram};
 
 const APPENDS: usize = 200;
 const BYTES: usize = 128;
@@ -41,7 +41,7 @@ fn appends(path: &Path) -> io::Result<Histogram<u64>> {
         let begun = Instant::now();
         file.write_all(&[b'x'; BYTES])?;
         file.sync_data()?;
-        histogram.saturating_record(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        histogram.saturating_record(nanos(begun.elapsed()));
     }
     Ok(histogram)
 }

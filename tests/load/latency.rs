@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
@@ -16,6 +17,11 @@ const NOTED: usize = 1 << 20;
 pub fn new_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1_000, LONGEST, 3)
         .expect("the bounds are in order and three digits are allowed")
+}
+
+/// A duration in nanoseconds.
+pub fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Nanoseconds as milliseconds.
@@ -69,6 +75,14 @@ impl Deliveries {
         all
     }
 
+    /// Forgets the latencies so far, so that another stretch of the run has its own; what was counted stays.
+    pub fn begin_again(&self) {
+        for shard in &self.shards {
+            shard.lock().unwrap_or_else(PoisonError::into_inner).reset();
+        }
+        self.slowest.iter().for_each(|slowest| slowest.store(0, Ordering::Relaxed));
+    }
+
     /// Of each message the latency of the receiver that had it last.
     pub fn last_receivers(&self) -> Histogram<u64> {
         let mut last = new_histogram();
@@ -96,5 +110,10 @@ mod tests {
         assert_eq!(last.len(), 3);
         assert_eq!(millis(last.value_at_quantile(0.5)).round(), 20.0);
         assert_eq!(millis(deliveries.all().min()).round(), 1.0);
+        deliveries.begin_again();
+        assert_eq!(
+            (deliveries.count(), deliveries.all().len(), deliveries.last_receivers().len()),
+            (61, 0, 0)
+        );
     }
 }

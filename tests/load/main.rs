@@ -3,9 +3,12 @@
 mod check;
 mod cli;
 mod crowd;
+mod dialer;
 mod disk;
 mod latency;
+mod lean;
 mod meter;
+mod plot;
 mod progress;
 mod receive;
 mod report;
@@ -46,6 +49,7 @@ fn load(cli: &Cli) -> Result<()> {
             let report = search::run(args)?;
             (serde_json::to_string(&report)?, report.table())
         }
+        What::Plot(args) => return plot::draw(args),
     };
     let text = if cli.json { json + "\n" } else { table };
     std::io::stdout().write_all(text.as_bytes())?;

@@ -1,6 +1,9 @@
 //! What a run came to: one JSON object, or a small table.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::disk::Disk;
 use crate::latency::millis;
@@ -51,6 +54,9 @@ pub struct Report {
     pub disk_p50_ms: Option<f64>,
     /// The same.
     pub disk_p99_ms: Option<f64>,
+    /// What only this scenario has.
+    #[serde(flatten)]
+    pub noted: BTreeMap<&'static str, Value>,
 }
 
 impl Report {
@@ -70,21 +76,30 @@ impl Report {
         }
     }
 
+    /// One more figure, which only this scenario has.
+    pub fn note(&mut self, name: &'static str, value: impl Into<Value>) {
+        self.noted.insert(name, value.into());
+    }
+
     /// As lines for people: what applies, one a line.
     pub fn table(&self) -> String {
-        let json = serde_json::to_string(self).unwrap_or_default();
-        // Neither names nor values hold a comma or a brace.
+        let common = Report { noted: BTreeMap::new(), ..self.clone() };
+        let json = serde_json::to_string(&common).unwrap_or_default();
+        // Neither names nor values of what is common hold a comma or a brace.
         let fields = json.trim_matches(['{', '}']).split(',').filter_map(|field| field.split_once(':'));
         let known = fields.filter(|(_, value)| *value != "null");
-        let line = |(name, value): (&str, &str)| {
-            format!("{:<27} {}\n", name.trim_matches('"'), value.trim_matches('"'))
-        };
-        let mut text: String = known.map(line).collect();
+        let mut text: String = known.map(|(name, value)| line(name, value)).collect();
+        let noted = self.noted.iter().filter(|(_, value)| !value.is_null());
+        text.extend(noted.map(|(name, value)| line(name, &value.to_string())));
         if self.server_rss_kib.is_none() {
             text += "server figures are not available: another server, or a system without /proc\n";
         }
         text
     }
+}
+
+fn line(name: &str, value: &str) -> String {
+    format!("{:<27} {}\n", name.trim_matches('"'), value.trim_matches('"'))
 }
 
 /// To three decimals: more would only look exact.
@@ -124,6 +139,17 @@ mod tests {
             table.contains("receivers                   5\n") && !table.contains("durable_per_s"),
             "{table}"
         );
+    }
+
+    #[test]
+    fn what_only_one_scenario_has_stands_beside_the_rest() {
+        let mut report = Report { scenario: "mixed", ..Report::default() };
+        report.note("rss", vec![1, 2]);
+        report.note("none", None::<u64>);
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!((&json["rss"][1], json["none"].is_null()), (&2.into(), true));
+        let table = report.table();
+        assert!(table.contains("rss                         [1,2]\n") && !table.contains("none"), "{table}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Senders: numbered, stamped messages, by a window or by a clock, with every receipt kept.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -29,12 +31,14 @@ pub enum Pace {
 }
 
 /// When a sender has sent enough.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Enough {
     /// At this time.
     At(Instant),
     /// At so many messages.
     Messages(u64),
+    /// When this is set.
+    Told(Arc<AtomicBool>),
 }
 
 /// One who sends.
@@ -44,6 +48,8 @@ pub struct Sender {
     pub handle: Handle,
     /// Which it is.
     pub index: u32,
+    /// The number of its next message.
+    pub first: u64,
     /// Where to.
     pub to: Target,
     /// Bytes of each message.
@@ -55,7 +61,8 @@ pub struct Sender {
 /// What a sender has sent.
 #[derive(Debug)]
 pub struct Sent {
-    /// The place of each message, by its number.
+    first: u64,
+    /// The place of each message, in their order.
     pub places: Vec<Seq>,
     /// Until the receipt, in nanoseconds.
     pub receipts: Histogram<u64>,
@@ -73,7 +80,7 @@ impl Sender {
     /// # Errors
     /// When one is refused, or receipts are out of order.
     pub async fn send(self, pace: Pace, enough: Enough) -> Result<Sent> {
-        let mut sent = Sent { places: Vec::new(), receipts: new_histogram() };
+        let mut sent = Sent { first: self.first, places: Vec::new(), receipts: new_histogram() };
         match pace {
             Pace::Window(window) => self.by_window(window, enough, &mut sent).await?,
             Pace::Clock { first, every } => self.by_clock(first, every, enough, &mut sent).await?,
@@ -94,7 +101,7 @@ impl Sender {
         let mut number = 0;
         loop {
             while waiting.len() < window && enough.not_yet(number) {
-                waiting.push(in_turn(self.message(number, self.clock.now())));
+                waiting.push(in_turn(self.message(self.first + number, self.clock.now())));
                 number += 1;
             }
             let Some(acknowledged) = waiting.next().await else { return Ok(()) };
@@ -110,7 +117,7 @@ impl Sender {
             let more = enough.not_yet(number);
             tokio::select! {
                 due = ticks.tick(), if more => {
-                    waiting.push(in_turn(self.message(number, self.clock.at(due.into_std()))));
+                    waiting.push(in_turn(self.message(self.first + number, self.clock.at(due.into_std()))));
                     number += 1;
                 }
                 Some(acknowledged) = waiting.next() => sent.note(&acknowledged?),
@@ -143,17 +150,19 @@ fn in_turn<F: Future>(message: F) -> tokio::task::Unconstrained<F> {
 }
 
 impl Enough {
-    fn not_yet(self, sent: u64) -> bool {
+    fn not_yet(&self, sent: u64) -> bool {
         match self {
-            Enough::At(end) => Instant::now() < end,
-            Enough::Messages(messages) => sent < messages,
+            Enough::At(end) => Instant::now() < *end,
+            Enough::Messages(messages) => sent < *messages,
+            Enough::Told(told) => !told.load(Ordering::Relaxed),
         }
     }
 }
 
 impl Sent {
     fn note(&mut self, acknowledged: &Acknowledged) {
-        let at = usize::try_from(acknowledged.number).expect("what is counted in memory fits it");
+        let at =
+            usize::try_from(acknowledged.number - self.first).expect("what is counted in memory fits it");
         if self.places.len() <= at {
             self.places.resize(at + 1, Seq::ZERO);
         }

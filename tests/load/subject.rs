@@ -73,6 +73,14 @@ impl Subject {
         }
     }
 
+    /// What it logged so far, if it is our own.
+    pub fn log(&self) -> Option<String> {
+        match self {
+            Subject::Own(server) => Some(server.log()),
+            Subject::Given(_) => None,
+        }
+    }
+
     /// Starts our own again, so that its memory holds nothing of what came before.
     ///
     /// # Errors

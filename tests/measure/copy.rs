@@ -4,15 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use quip_protocol::room::RoomSummary;
-use quip_protocol::{Event, RoomId, Seq, Timestamp};
+use quip_protocol::{Event, RoomId, Timestamp};
 use quip_storage::Replica;
 use quip_tests::{Quip, Random, Server, copied};
 
 use quip_tests::pty::Screen;
 
-/// Events that are written at once.
-const BATCH: u64 = 2_000;
 /// 2026-01-01, in milliseconds.
 const BEGAN: u64 = 1_767_225_600_000;
 /// What people who work together say: the words of the messages.
@@ -108,25 +105,15 @@ fn only_entry(dir: &Path) -> Result<PathBuf> {
 fn fill(dir: &Path, rooms: u32, messages: u64) -> Result<String> {
     let (replica, _) = Replica::open(dir)?;
     let mut random = Random::new(1);
-    let mut last = String::new();
-    for room in 1..=u64::from(rooms) {
-        let count = messages / u64::from(rooms) + u64::from(room <= messages % u64::from(rooms));
-        let known = replica.newest(RoomId(room))?.map_or(Seq::ZERO, |cursor| cursor.seq);
-        let mut seq = known.0;
-        while seq < known.0 + count {
-            let upto = (seq + BATCH).min(known.0 + count);
-            let events: Vec<Event> = (seq + 1..=upto).map(|seq| event(room, seq, &mut random)).collect();
-            replica.insert(RoomId(room), &events, Seq(seq))?;
-            if let (1, Some(event)) = (room, events.last()) {
-                // Its first word is the only one of its kind.
-                last = format!("{room}.{}", event.seq.0);
-            }
-            seq = upto;
-        }
-        replica.put_rooms(&[summary(room, Seq(seq))])?;
-    }
-    replica.sync()?;
-    Ok(last)
+    let name = |room| match room {
+        1 => "#general".parse().expect("a valid name"),
+        _ => format!("#room-{room}").parse().expect("a valid name"),
+    };
+    let event = |room, seq| event(room, seq, &mut random);
+    copied::fill(&replica, 1..1 + u64::from(rooms), messages, name, event)?;
+    let last = replica.newest(RoomId(1))?.context("room 1 has messages")?;
+    // Its first word is the only one of its kind.
+    Ok(format!("1.{}", last.seq.0))
 }
 
 fn event(room: u64, seq: u64, random: &mut Random) -> Event {
@@ -136,14 +123,5 @@ fn event(room: u64, seq: u64, random: &mut Random) -> Event {
         text.push_str(WORDS[random.below(WORDS.len())]);
     }
     let author = ["ann", "bob", "carl", "dora"][random.below(4)].parse().expect("a valid name");
-    copied::message(room, seq, at(seq), author, &text)
-}
-
-fn at(seq: u64) -> Timestamp {
-    Timestamp(BEGAN + seq * 1_000)
-}
-
-fn summary(room: u64, head: Seq) -> RoomSummary {
-    let name = if room == 1 { "#general".to_owned() } else { format!("#room-{room}") };
-    copied::summary(room, name.parse().expect("a valid name"), head, at(head.0))
+    copied::message(room, seq, Timestamp(BEGAN + seq * 1_000), author, &text)
 }

@@ -1,5 +1,6 @@
 //! What a client's copy consists of, made without a server having said it: for programs that measure large copies.
 
+use std::ops::Range;
 use std::path::Path;
 use std::{fs, io};
 
@@ -8,6 +9,39 @@ use quip_protocol::{
     AccountName, Cursor, Epoch, Event, EventBody, Message, MessageId, MessageKind, Role, RoomId, SafeLine,
     SafeText, Seq, Target, Timestamp,
 };
+use quip_storage::Replica;
+
+/// Events that are written at once.
+const BATCH: u64 = 2_000;
+
+/// Fills a copy with so many messages, spread over these rooms: in each behind what it has already, and up to its head.
+///
+/// # Errors
+/// When it cannot be written, or there is no room.
+pub fn fill(
+    replica: &Replica,
+    rooms: Range<u64>,
+    messages: u64,
+    name: impl Fn(u64) -> Target,
+    mut event: impl FnMut(u64, u64) -> Event,
+) -> anyhow::Result<()> {
+    let count = rooms.end.saturating_sub(rooms.start);
+    anyhow::ensure!(count > 0, "a copy has rooms");
+    for (room, nth) in rooms.zip(0..) {
+        let mut seq = replica.newest(RoomId(room))?.map_or(0, |cursor| cursor.seq.0);
+        let head = seq + messages / count + u64::from(nth < messages % count);
+        let mut active = Timestamp::default();
+        while seq < head {
+            let upto = (seq + BATCH).min(head);
+            let events: Vec<Event> = (seq + 1..=upto).map(|seq| event(room, seq)).collect();
+            active = events.last().map_or(active, |event| event.at);
+            replica.insert(RoomId(room), &events, Seq(seq))?;
+            seq = upto;
+        }
+        replica.put_rooms(&[summary(room, name(room), Seq(head), active)])?;
+    }
+    Ok(replica.sync()?)
+}
 
 /// The message at a place, with an id that follows from it.
 pub fn message(room: u64, seq: u64, at: Timestamp, author: AccountName, text: &str) -> Event {
@@ -27,7 +61,7 @@ pub fn message(room: u64, seq: u64, at: Timestamp, author: AccountName, text: &s
 }
 
 /// A public room of four, read up to its newest event.
-pub fn summary(room: u64, target: Target, head: Seq, active_at: Timestamp) -> RoomSummary {
+fn summary(room: u64, target: Target, head: Seq, active_at: Timestamp) -> RoomSummary {
     RoomSummary {
         id: RoomId(room),
         target,
@@ -54,4 +88,23 @@ pub fn bytes(path: &Path) -> io::Result<u64> {
         return Ok(meta.len());
     }
     fs::read_dir(path)?.map(|entry| bytes(&entry?.path())).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_filled_behind_what_it_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let (replica, _) = Replica::open(dir.path().join("replica")).unwrap();
+        let name = |room| format!("#room-{room}").parse().unwrap();
+        let event = |room, seq| message(room, seq, Timestamp(seq), "ann".parse().unwrap(), "x");
+        let heads = || [1, 2, 3].map(|room| replica.newest(RoomId(room)).unwrap().map(|cursor| cursor.seq.0));
+        fill(&replica, 1..4, 10, name, event).unwrap();
+        assert_eq!(heads(), [Some(4), Some(3), Some(3)]);
+        fill(&replica, 1..4, 2 * BATCH * 3, name, event).unwrap();
+        assert_eq!(heads(), [Some(4 + 2 * BATCH), Some(3 + 2 * BATCH), Some(3 + 2 * BATCH)]);
+        assert!(fill(&replica, 4..4, 1, name, event).is_err());
+    }
 }

@@ -196,7 +196,7 @@ fn hostile_words_of_who_is_away_stay_words() {
 
 #[test]
 fn who_goes_is_seen_without_asking() {
-    let mut world = with_bob_away();
+    let mut world = with_bob_away(World::new());
     world.keys("/msg @bob<Enter>");
     world.pass(10_000);
     let asked = |world: &mut World| {

@@ -282,6 +282,15 @@ fn enlarge(socket: &std::net::UdpSocket) {
 }
 
 fn quic_config(tls: rustls::ClientConfig) -> quinn::ClientConfig {
+    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls)
+        .expect("ring has the cipher suite of QUIC's first packets");
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::new(transport()));
+    config
+}
+
+/// The windows, streams and keep-alives of a client's connection.
+pub fn transport() -> quinn::TransportConfig {
     let mut transport = quinn::TransportConfig::default();
     transport
         .max_concurrent_uni_streams(STREAMS_FROM_SERVER.into())
@@ -293,11 +302,7 @@ fn quic_config(tls: rustls::ClientConfig) -> quinn::ClientConfig {
         .datagram_send_buffer_size(DATAGRAM_BUFFER)
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("30 s are a valid idle timeout")));
-    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls)
-        .expect("ring has the cipher suite of QUIC's first packets");
-    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(transport));
-    config
+    transport
 }
 
 /// Resolves if the system says that nobody listens there. QUIC's own socket is not connected, so it is not told;

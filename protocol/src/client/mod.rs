@@ -37,6 +37,13 @@ use crate::name::{AccountName, Target};
 use crate::room::{RoomId, RoomSummary};
 use crate::safe_text::SafeLine;
 
+/// What a client's connection is made with, for programs that hold thousands of connections and read their frames
+/// themselves. Everything else connects with a [`Client`].
+pub mod raw {
+    pub use super::connection::transport;
+    pub use super::tls::{Seen, SeenCell, client_config};
+}
+
 pub use bulk::{Page, PageStream};
 pub use config::{CONNECT_TIMEOUT, Config, Trust};
 pub use error::Error;

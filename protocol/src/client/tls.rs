@@ -15,18 +15,18 @@ use crate::identity::{Fingerprint, Identity, PKCS8_PREFIX};
 
 /// What the verifier saw: rustls turns its verdict into an alert, which says too little.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Seen {
-    /// The fingerprint of the key that the server showed.
-    pub(super) fingerprint: Option<Fingerprint>,
+pub struct Seen {
+    /// The fingerprint of the key that the server showed; none if the handshake resumed a session.
+    pub fingerprint: Option<Fingerprint>,
     /// The server could not sign with that key.
-    pub(super) forged: bool,
+    pub forged: bool,
 }
 
 /// Shared by the verifier and whoever reports why a handshake failed.
-pub(super) type SeenCell = Arc<Mutex<Seen>>;
+pub type SeenCell = Arc<Mutex<Seen>>;
 
 /// A configuration for one connection, and where its verifier leaves what it saw.
-pub(super) fn client_config(identity: &Identity, trust: Trust) -> (rustls::ClientConfig, SeenCell) {
+pub fn client_config(identity: &Identity, trust: Trust) -> (rustls::ClientConfig, SeenCell) {
     let provider = Arc::new(ring::default_provider());
     let seen = SeenCell::default();
     let verifier = PinnedServer {

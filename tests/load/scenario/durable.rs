@@ -8,7 +8,6 @@ use quip_protocol::{Seq, Target};
 
 use crate::check::Checker;
 use crate::cli::DurableArgs;
-use crate::crowd::Crowd;
 use crate::meter::Meter;
 use crate::report::{Report, per_second, quantile};
 use crate::send::{Enough, Pace, Sent, receipts};
@@ -17,10 +16,8 @@ use crate::stamp::Stamp;
 use super::{Run, counts, in_seconds, send_all};
 
 pub(super) async fn run(run: Run, args: &DurableArgs) -> Result<Report> {
-    let crowd = Crowd::new(&run.subject, args.senders as usize)?;
-    let clients = crowd.join(&run.progress).await?;
-    let after = crowd.make_room(&clients).await?;
-    let senders = run.senders(&crowd, &clients, args.load.size);
+    let (crowd, summary, clients) = run.clients_in_a_room(args.senders as usize).await?;
+    let senders = run.senders(&crowd.room, &clients, args.load.size);
     run.progress.phase("sending, for seconds");
     run.progress.set(args.load.seconds);
     let meter = Meter::start(run.subject.process());
@@ -30,7 +27,7 @@ pub(super) async fn run(run: Run, args: &DurableArgs) -> Result<Report> {
 
     run.progress.phase("reading the history");
     let reader = clients.first().context("there is at least one sender")?;
-    check_history(reader, &crowd.room.clone().into(), after, &sent).await?;
+    check_history(reader, &crowd.room.clone().into(), summary.head.seq, &sent).await?;
     let total = counts(&sent).iter().sum();
     let receipts = receipts(&sent);
     Ok(Report {

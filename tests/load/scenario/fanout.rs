@@ -5,15 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use quip_protocol::Seq;
-use quip_protocol::client::Client;
 use tokio::task::JoinSet;
 
 use crate::cli::{FanoutArgs, Rate};
-use crate::crowd::Crowd;
-use crate::latency::Deliveries;
+use crate::lean::Lean;
 use crate::meter::{Measured, Meter};
-use crate::receive::{Got, Receiver};
-use crate::report::{Report, per_second, quantile};
+use crate::receive::{Got, Receiver, Room};
+use crate::report::{Report, per, per_second, quantile};
 use crate::send::{Enough, Pace, Sent, receipts};
 
 use super::{Run, counts, in_seconds, send_all};
@@ -21,16 +19,18 @@ use super::{Run, counts, in_seconds, send_all};
 /// After the last message, everyone has everything within this, or it is lost.
 const REST_WITHIN: Duration = Duration::from_secs(60);
 
-pub(super) async fn run(run: Run, args: &FanoutArgs) -> Result<Report> {
-    let crowd = Crowd::new(&run.subject, (args.senders + args.receivers) as usize)?;
-    let mut clients = crowd.join(&run.progress).await?;
-    let after = crowd.make_room(&clients).await?;
-    let watchers = clients.split_off(args.senders as usize);
-    crowd.watch(&watchers, &run.progress).await?;
-    let deliveries = Arc::<Deliveries>::default();
-    let mut receiving = receive_all(&run, watchers, args.senders as usize, after, &deliveries);
+pub(super) async fn run(mut run: Run, args: &FanoutArgs) -> Result<Report> {
+    let (senders, everyone) = (args.senders as usize, (args.senders + args.receivers) as usize);
+    let (crowd, summary) = run.crowd_in_a_room(everyone).await?;
+    let clients = crowd.clients(0..senders, &run.progress).await?;
+    let before = run.rss_kib();
+    let mut watchers = crowd.connect(senders..everyone, &run.progress).await?;
+    crowd.watch(&mut watchers, &summary, &run.progress).await?;
+    let grown = run.rss_kib().zip(before).map(|(after, before)| after.saturating_sub(before));
+    let room = Room::new(run.clock);
+    let mut receiving = receive_all(watchers, senders, summary.head.seq, &room);
 
-    let senders = run.senders(&crowd, &clients, args.load.size);
+    let senders = run.senders(&crowd.room, &clients, args.load.size);
     run.progress.phase("sending, for seconds");
     run.progress.set(args.load.seconds);
     let meter = Meter::start(run.subject.process());
@@ -44,11 +44,21 @@ pub(super) async fn run(run: Run, args: &FanoutArgs) -> Result<Report> {
     };
     let sending_seconds = begun.elapsed().as_secs_f64();
     senders.first().context("there is at least one sender")?.end().await?;
-    let got = rest(receiving, &deliveries).await?;
+    let got = rest(receiving, &room).await?;
     let measured = meter.stop();
     got.iter().try_for_each(|got| got.checker.complete(&counts(&sent)))?;
-    let report = Report::new("fanout", &measured, run.disk);
-    Ok(report_of(report, args, &measured, &sent, &deliveries, sending_seconds))
+    let mut report = Report::new("fanout", &measured, run.disk);
+    report.server_kib_per_connection = grown.and_then(|kib| per(kib as f64, args.receivers.into()));
+    report.note("rate", rate(args.rate));
+    report.note("window", args.window);
+    Ok(report_of(report, args, &measured, &sent, &room, sending_seconds))
+}
+
+fn rate(rate: Rate) -> serde_json::Value {
+    match rate {
+        Rate::Max => "max".into(),
+        Rate::PerSecond(rate) => rate.into(),
+    }
 }
 
 fn pace(args: &FanoutArgs, index: u32, begun: Instant) -> Pace {
@@ -62,21 +72,19 @@ fn pace(args: &FanoutArgs, index: u32, begun: Instant) -> Pace {
     }
 }
 
-fn receive_all(
-    run: &Run,
-    watchers: Vec<Client>,
+/// Has all of them receive, from behind `after` on.
+pub(super) fn receive_all(
+    watchers: Vec<Lean>,
     senders: usize,
     after: Seq,
-    deliveries: &Arc<Deliveries>,
+    room: &Arc<Room>,
 ) -> JoinSet<Result<Got>> {
-    let receiver = |(index, client)| {
-        Receiver { client, index, after, clock: run.clock, deliveries: Arc::clone(deliveries) }
-            .receive(senders)
-    };
+    let receiver = |(index, lean)| Receiver::new(lean, index, senders, after, room).receive();
     watchers.into_iter().enumerate().map(receiver).collect()
 }
 
-fn early(got: Result<Result<Got>, tokio::task::JoinError>) -> anyhow::Error {
+/// Why a receiver ended while messages were still sent.
+pub(super) fn early(got: Result<Result<Got>, tokio::task::JoinError>) -> anyhow::Error {
     match got {
         Ok(Err(error)) => error,
         Ok(Ok(_)) => anyhow::anyhow!("a receiver saw the end of the run before it was sent"),
@@ -84,7 +92,8 @@ fn early(got: Result<Result<Got>, tokio::task::JoinError>) -> anyhow::Error {
     }
 }
 
-async fn rest(mut receiving: JoinSet<Result<Got>>, deliveries: &Deliveries) -> Result<Vec<Got>> {
+/// What all of them got, once the end was sent.
+pub(super) async fn rest(mut receiving: JoinSet<Result<Got>>, room: &Room) -> Result<Vec<Got>> {
     let all = async {
         let mut all = Vec::new();
         while let Some(got) = receiving.join_next().await {
@@ -94,7 +103,7 @@ async fn rest(mut receiving: JoinSet<Result<Got>>, deliveries: &Deliveries) -> R
     };
     let got = tokio::time::timeout(REST_WITHIN, all).await;
     got.with_context(|| {
-        let count = deliveries.count();
+        let count = room.deliveries.count();
         format!("lost: {REST_WITHIN:?} after the last message there were only {count} deliveries")
     })?
 }
@@ -104,10 +113,11 @@ fn report_of(
     args: &FanoutArgs,
     measured: &Measured,
     sent: &[Sent],
-    deliveries: &Deliveries,
+    room: &Room,
     sending_seconds: f64,
 ) -> Report {
     let total: u64 = counts(sent).iter().sum();
+    let deliveries = &room.deliveries;
     let (latencies, receipts) = (deliveries.all(), receipts(sent));
     Report {
         receivers: Some(args.receivers.into()),

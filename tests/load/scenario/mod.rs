@@ -5,14 +5,19 @@ mod durable;
 mod fanout;
 mod handshake;
 mod idle;
+mod members;
+mod mixed;
 mod page;
 pub mod search;
+mod stall;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use quip_protocol::client::Client;
-use quip_protocol::{ServerLink, Target};
+use quip_protocol::room::RoomSummary;
+use quip_protocol::{RoomName, ServerLink, Target};
+use quip_tests::process::Process;
 use tokio::task::JoinSet;
 
 use crate::cli::Scenario;
@@ -50,15 +55,46 @@ impl Run {
             Scenario::Catchup(args) => catchup::run(self, args).await,
             Scenario::Handshake(args) => handshake::run(self, args).await,
             Scenario::Idle(args) => idle::run(self, args).await,
+            Scenario::Members(args) => members::run(self, args).await,
+            Scenario::Mixed(args) => mixed::run(self, args).await,
             Scenario::Page(args) => page::run(self, args).await,
+            Scenario::Stall(args) => stall::run(self, args).await,
         }
     }
 
-    fn senders(&self, crowd: &Crowd, clients: &[Client], size: u32) -> Vec<Sender> {
-        let to = Target::from(crowd.room.clone());
+    /// So many accounts, members of one room. The server was started again since, so that they are no part of what their
+    /// connections cost.
+    async fn crowd_in_a_room(&mut self, size: usize) -> Result<(Crowd, RoomSummary)> {
+        let crowd = Crowd::new(&self.subject, size)?;
+        let mut leans = crowd.join(&self.progress).await?;
+        let maker = leans.first_mut().context("a crowd of at least one")?;
+        let summary = crowd.make_room(maker, &crowd.room, 1..size).await?;
+        drop(leans);
+        self.subject.restart()?;
+        Ok((crowd, summary))
+    }
+
+    /// The same with whole clients, on the same server.
+    async fn clients_in_a_room(&self, size: usize) -> Result<(Crowd, RoomSummary, Vec<Client>)> {
+        let crowd = Crowd::new(&self.subject, size)?;
+        let mut leans = crowd.join(&self.progress).await?;
+        let maker = leans.first_mut().context("a crowd of at least one")?;
+        let summary = crowd.make_room(maker, &crowd.room, 1..size).await?;
+        drop(leans);
+        let clients = crowd.clients(crowd.all(), &self.progress).await?;
+        Ok((crowd, summary, clients))
+    }
+
+    fn rss_kib(&self) -> Option<u64> {
+        self.subject.process().as_ref().and_then(Process::rss_kib)
+    }
+
+    fn senders(&self, room: &RoomName, clients: &[Client], size: u32) -> Vec<Sender> {
+        let to = Target::from(room.clone());
         let sender = |(index, client): (u32, &Client)| Sender {
             handle: client.handle(),
             index,
+            first: 0,
             to: to.clone(),
             size: size as usize,
             clock: self.clock,
@@ -71,7 +107,7 @@ impl Run {
 async fn send_all(senders: &[Sender], pace: impl Fn(u32) -> Pace, enough: Enough) -> Result<Vec<Sent>> {
     let mut tasks = JoinSet::new();
     for sender in senders.iter().cloned() {
-        let (index, pace) = (sender.index, pace(sender.index));
+        let (index, pace, enough) = (sender.index, pace(sender.index), enough.clone());
         tasks.spawn(async move { sender.send(pace, enough).await.map(|sent| (index, sent)) });
     }
     let mut all = Vec::with_capacity(senders.len());

@@ -9,8 +9,7 @@ use quip_protocol::frame::PageFrom;
 use quip_protocol::{Seq, Target};
 
 use crate::cli::PageArgs;
-use crate::crowd::Crowd;
-use crate::latency::new_histogram;
+use crate::latency::{nanos, new_histogram};
 use crate::meter::Meter;
 use crate::report::{Report, per_second, quantile};
 use crate::send::{Enough, Pace};
@@ -31,11 +30,10 @@ struct Pages {
 }
 
 pub(super) async fn run(run: Run, args: &PageArgs) -> Result<Report> {
-    let crowd = Crowd::new(&run.subject, 1)?;
-    let clients = crowd.join(&run.progress).await?;
-    let after = crowd.make_room(&clients).await?;
+    let (crowd, summary, clients) = run.clients_in_a_room(1).await?;
+    let after = summary.head.seq;
     run.progress.phase("filling the room");
-    let senders = run.senders(&crowd, &clients, args.load.size);
+    let senders = run.senders(&crowd.room, &clients, args.load.size);
     send_all(&senders, |_| Pace::Window(WINDOW), Enough::Messages(args.messages)).await?;
 
     run.progress.phase("paging, for seconds");
@@ -64,7 +62,7 @@ async fn read_pages(reader: &Client, room: &Target, first: Seq, until: Instant) 
     while Instant::now() < until {
         let begun = Instant::now();
         let page = reader.page(room, from, PAGE).await?;
-        read.latencies.saturating_record(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        read.latencies.saturating_record(nanos(begun.elapsed()));
         read.pages += 1;
         read.events += page.events.len() as u64;
         check(&page.events, first)?;

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use quip_protocol::room::RoomSummary;
 use quip_protocol::{AccountName, Event, RoomId, Seq, Timestamp};
 use quip_storage::Replica;
 use quip_storage::search::{Index, Query, Seeker, Term};
@@ -16,8 +15,6 @@ use quip_tests::{Random, copied};
 
 /// Words of the invented language; of the n-th most common one there are so many as of the first, over n.
 const VOCABULARY: f64 = 50_000.0;
-/// Messages of a room that are written at once.
-const RUN: u64 = 500;
 /// Messages that are shown as one types.
 const MOST: usize = 200;
 
@@ -102,27 +99,17 @@ pub fn run(args: &SearchArgs) -> Result<SearchReport> {
 }
 
 fn fill(replica: &Replica, args: &SearchArgs, random: &mut Random) -> Result<()> {
-    let rooms: Vec<RoomSummary> = (0..args.rooms).map(summary).collect::<Result<_>>()?;
-    replica.put_rooms(&rooms)?;
-    let mut told = vec![0u64; usize::try_from(args.rooms)?];
-    let mut written = 0;
-    while written < args.messages {
-        for room in 0..args.rooms {
-            let head = &mut told[usize::try_from(room)?];
-            let count = RUN.min(args.messages - written);
-            replica.insert(RoomId(room), &messages(room, *head, count, random)?, Seq(*head))?;
-            *head += count;
-            written += count;
-        }
-    }
-    Ok(replica.sync()?)
+    let name = |room| format!("#room{room}").parse().expect("a valid name");
+    copied::fill(replica, 0..args.rooms, args.messages, name, |room, seq| message(room, seq, random))
 }
 
 /// 100 messages of one room, as they come; how long until they can be found.
 fn come_live(replica: &Replica, index: &mut Index, args: &SearchArgs, random: &mut Random) -> Result<f64> {
-    let head = args.messages + RUN;
+    // Far behind the others of the room: between them there is a hole.
+    let head = 2 * args.messages;
     let begun = Instant::now();
-    replica.insert(RoomId(0), &messages(0, head, 100, random)?, Seq(head))?;
+    let messages: Vec<Event> = (head + 1..=head + 100).map(|seq| message(0, seq, random)).collect();
+    replica.insert(RoomId(0), &messages, Seq(head))?;
     while index.catch_up(replica)? > 0 {}
     Ok(round(begun.elapsed().as_secs_f64() * 1_000.0))
 }
@@ -137,7 +124,7 @@ fn questions() -> Vec<(&'static str, Query)> {
         };
         Query { terms: words.iter().filter_map(term).collect(), ..Query::default() }
     };
-    let of = |query: Query| Query { from: author(3).ok(), ..query };
+    let of = |query: Query| Query { from: Some(author(3)), ..query };
     let in_room = |query: Query| Query { room: "#room7".parse().ok(), ..query };
     vec![
         ("one, very common", words(&[(1, 99)])),
@@ -177,23 +164,15 @@ fn ask(
     Ok(QueryReport { query: name, found, p50_ms: at(50), p99_ms: at(99) })
 }
 
-fn summary(room: u64) -> Result<RoomSummary> {
-    Ok(copied::summary(room, format!("#room{room}").parse()?, Seq::ZERO, Timestamp::default()))
+fn author(number: u64) -> AccountName {
+    format!("person-{number}").parse().expect("a valid name")
 }
 
-fn author(number: u64) -> Result<AccountName> {
-    Ok(format!("person-{number}").parse()?)
-}
-
-fn messages(room: u64, head: u64, count: u64, random: &mut Random) -> Result<Vec<Event>> {
-    (head + 1..=head + count).map(|seq| message(room, seq, random)).collect()
-}
-
-fn message(room: u64, seq: u64, random: &mut Random) -> Result<Event> {
+fn message(room: u64, seq: u64, random: &mut Random) -> Event {
     let words: Vec<String> = (0..8 + random.any() % 9).map(|_| word(rank(random))).collect();
     // Rooms speak in turn, some minutes apart.
     let at = Timestamp(1_700_000_000_000 + seq * 600_000 + room * 1_000);
-    Ok(copied::message(room, seq, at, author(random.any() % 100)?, &words.join(" ")))
+    copied::message(room, seq, at, author(random.any() % 100), &words.join(" "))
 }
 
 /// The word of this rank, always the same; the ranks of words of one beginning are far from each other.
