@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures_channel::mpsc::unbounded;
 use parking_lot::{Mutex, RwLock};
 use quip_protocol::limits::Limits;
 use quip_protocol::{ErrorCode, Refusal, SafeLine, Seq, ServerLink};
 use quip_storage::store::{Store, StoreError};
-use tokio::sync::mpsc;
 
 use crate::config::LimitsConfig;
 use crate::engine::{Command, Engine, Outcome};
@@ -164,11 +164,11 @@ impl Node {
 /// # Errors
 /// The refusal.
 pub async fn submit(log: &LocalLog, command: Command) -> Result<Outcome, Refusal> {
-    let (results, mut finished) = mpsc::unbounded_channel();
+    let (results, mut finished) = unbounded();
     let submission = Submission { command, waiter: Waiter { label: 0, results } };
     let stopped = || Refusal::retry(ErrorCode::Unavailable, "the server is stopping; try again", 1_000);
     log.append(submission).await.map_err(|_| stopped())?;
-    finished.recv().await.ok_or_else(stopped)?.result
+    finished.recv().await.map_err(|_| stopped())?.result
 }
 
 /// Everything a session needs.

@@ -18,7 +18,7 @@ use crate::error::{ErrorCode, Refusal, close};
 use crate::frame::{Hello, Labelled, Reply, VERSION, Welcome};
 use crate::limits::{MAX_EVENT_FRAME, MAX_HELLO_FRAME, MAX_REPLY_FRAME};
 use crate::safe_text::SafeLine;
-use crate::transport::{DATAGRAM_BUFFER, FrameReader, IDLE_TIMEOUT, KEEP_ALIVE, write_frame};
+use crate::transport::{DATAGRAM_BUFFER, FrameReader, IDLE_TIMEOUT, KEEP_ALIVE, ack_frequency, write_frame};
 
 /// The next address is tried after this long, without giving up the ones before it (RFC 8305).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
@@ -291,6 +291,7 @@ fn quic_config(tls: rustls::ClientConfig) -> quinn::ClientConfig {
         .send_window(SEND_WINDOW)
         .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER))
         .datagram_send_buffer_size(DATAGRAM_BUFFER)
+        .ack_frequency_config(Some(ack_frequency()))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("30 s are a valid idle timeout")));
     let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls)

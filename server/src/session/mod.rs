@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_channel::mpsc::{UnboundedSender, unbounded};
 use parking_lot::Mutex;
 use quip_protocol::codec::{CodecError, Frame, FrameKind, LENGTH_BYTES, encode_frame};
 use quip_protocol::error::close;
@@ -28,7 +29,8 @@ use quip_protocol::frame::{Hello, Labelled, Reply, Request, VERSION, Welcome};
 use quip_protocol::limits::{MAX_HELLO_FRAME, MAX_NAMES, MAX_REPLY_FRAME, MAX_REQUEST_FRAME, MAX_WATCHES};
 use quip_protocol::transport::{FrameError, FrameReader, write_frame};
 use quip_protocol::{AccountId, DeviceKey, ErrorCode, Refusal, Timestamp};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -143,18 +145,24 @@ impl Session {
     async fn run(self: &Arc<Self>, stop: watch::Receiver<bool>) -> Result<(), Ended> {
         let hello = tokio::time::timeout(HELLO_DEADLINE, self.hello()).await.map_err(|_| Ended::Silent)?;
         let (send, mut reader) = hello?;
-        let (answers, answered) = mpsc::unbounded_channel();
-        let (results, finished) = mpsc::unbounded_channel();
+        let (answers, answered) = unbounded();
+        let (results, finished) = unbounded();
         let replies = Replies { session: Arc::clone(self), send, answered, finished };
         let channels = Channels { answers, results };
-        let mut stop_live = stop.clone();
+        let stopping = stop.clone();
+        // A task of its own: what is most often woken does not have all the others looked at each time.
+        let mut live = JoinSet::new();
+        live.spawn(live::run(Arc::clone(self), stop.clone()));
         tokio::select! {
             ended = self.requests(&mut reader, channels, stop) => ended?,
-            ended = live::run(self, &mut stop_live) => ended?,
+            Some(ended) = live.join_next() => match ended {
+                Ok(ended) => ended?,
+                Err(e) => std::panic::resume_unwind(e.into_panic()),
+            },
             ended = bulk::run(self) => ended?,
             ended = typing::run(self) => ended?,
             // The client has said all it wanted, or the server is stopping.
-            ended = replies.run() => return if *stop_live.borrow() { Err(Ended::Stopping) } else { ended },
+            ended = replies.run() => return if *stopping.borrow() { Err(Ended::Stopping) } else { ended },
         }
         Ok(())
     }
@@ -329,7 +337,7 @@ impl Session {
         let frame = self.reply_frame(label, reply);
         self.unanswered.shrink(label, frame.len());
         // The session is ending if nobody listens.
-        let _ = channels.answers.send(Answer { label, frame, group });
+        let _ = channels.answers.unbounded_send(Answer { label, frame, group });
     }
 
     /// A reply as it is written, which its reader takes.
@@ -390,6 +398,6 @@ impl Session {
 
 /// Where the results of requests go.
 struct Channels {
-    answers: mpsc::UnboundedSender<Answer>,
-    results: mpsc::UnboundedSender<Finished>,
+    answers: UnboundedSender<Answer>,
+    results: UnboundedSender<Finished>,
 }
