@@ -56,7 +56,7 @@ async fn serve(session: &Session, send: &mut quinn::SendStream, watch: &Arc<Watc
         Err(Unread::Store(e)) => {
             error!(error = %e, log = ?watch.key(), "a log cannot be read; its watch ends");
             let text = "the server cannot read this room; tell its operator";
-            return unwatch(session, send, watch, Refusal::new(ErrorCode::Internal, text)).await;
+            return Box::pin(unwatch(session, send, watch, Refusal::new(ErrorCode::Internal, text))).await;
         }
     };
     if chunk.last > cursor {
@@ -71,7 +71,7 @@ async fn serve(session: &Session, send: &mut quinn::SendStream, watch: &Arc<Watc
     }
     if end != Seq(u64::MAX) && chunk.last >= end {
         let refusal = Refusal::new(ErrorCode::Removed, "you are no longer in this room");
-        return unwatch(session, send, watch, refusal).await;
+        return Box::pin(unwatch(session, send, watch, refusal)).await;
     }
     Ok(())
 }

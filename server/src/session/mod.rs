@@ -143,7 +143,7 @@ pub(crate) async fn serve(
 
 impl Session {
     async fn run(self: &Arc<Self>, stop: watch::Receiver<bool>) -> Result<(), Ended> {
-        let hello = tokio::time::timeout(HELLO_DEADLINE, self.hello()).await.map_err(|_| Ended::Silent)?;
+        let hello = tokio::time::timeout(HELLO_DEADLINE, Box::pin(self.hello())).await.map_err(|_| Ended::Silent)?;
         let (send, mut reader) = hello?;
         let (answers, answered) = unbounded();
         let (results, finished) = unbounded();
@@ -266,8 +266,11 @@ impl Session {
             let Some(frame) = frame else { break };
             // Waits when too much is unanswered: then nothing more is read, and the client waits in turn.
             match frame.decode::<Labelled<Request>>(FrameKind::Request, "request") {
-                Ok(request) => self.take(request, frame.body.len(), &channels).await?,
-                Err(error @ CodecError::TooMany(_)) => self.too_many(&frame, error, &channels).await?,
+                // Boxed, so that a session that waits, as nearly all do, takes no room for what it would do then.
+                Ok(request) => Box::pin(self.take(request, frame.body.len(), &channels)).await?,
+                Err(error @ CodecError::TooMany(_)) => {
+                    Box::pin(self.too_many(&frame, error, &channels)).await?;
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -323,12 +326,14 @@ impl Session {
             Todo::AppendCode(body, code, expires) => {
                 let command = Command { at: now, by: Actor::Device(self.key), body };
                 // Codes are rare: the request loop waits for the log, and then tells the secret.
-                crate::node::submit(&self.shared.log, command).await?;
+                Box::pin(crate::node::submit(&self.shared.log, command)).await?;
                 Ok(Some((Reply::Code { code, expires }, 0)))
             }
             Todo::Answer(reply, group) => Ok(Some((reply, group))),
-            Todo::Watch(account, rooms) => self.watch(account, label, rooms).await.map(Some),
-            Todo::WatchInbox(account, from) => self.watch_inbox(account, label, from).await.map(Some),
+            Todo::Watch(account, rooms) => Box::pin(self.watch(account, label, rooms)).await.map(Some),
+            Todo::WatchInbox(account, from) => {
+                Box::pin(self.watch_inbox(account, label, from)).await.map(Some)
+            }
         }
     }
 

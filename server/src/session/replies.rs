@@ -46,7 +46,7 @@ impl Replies {
             }
             fill(&mut answers, &mut self.answered);
             fill(&mut results, &mut self.finished);
-            self.write(&mut answers, &mut results).await?;
+            Box::pin(self.write(&mut answers, &mut results)).await?;
         }
         let _ = self.send.finish();
         let _ = tokio::time::timeout(std::time::Duration::from_secs(1), self.send.stopped()).await;
