@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
-use quinn::{ConnectionError, Endpoint, RecvStream, SendStream, TransportErrorCode, VarInt};
+use quinn::{ConnectionError, Endpoint, SendStream, TransportErrorCode, VarInt};
 use tokio::task::JoinSet;
 
 use super::requests::Requests;
@@ -184,7 +184,7 @@ impl Connection {
 #[derive(Debug)]
 pub(super) struct Live {
     quic: quinn::Connection,
-    stream: Option<FrameReader<RecvStream>>,
+    stream: Option<FrameReader>,
 }
 
 impl Live {
@@ -341,14 +341,14 @@ fn assemble(
     endpoint: Endpoint,
     welcome: Welcome,
     send: SendStream,
-    frames: FrameReader<RecvStream>,
+    frames: FrameReader,
 ) -> Connection {
     let fault = Fault { quic: quic.clone(), why: Arc::default() };
     let requests = Requests::start(send, frames, welcome.limits.requests_in_flight, fault.clone());
     Connection { quic, requests, welcome: Arc::new(welcome), fault, endpoint }
 }
 
-async fn read_welcome(frames: &mut FrameReader<RecvStream>) -> Result<Welcome, Error> {
+async fn read_welcome(frames: &mut FrameReader) -> Result<Welcome, Error> {
     let frame = frames.next().await?.ok_or(Error::Disconnected)?;
     if frame.kind == FrameKind::Reply {
         return match frame.decode(FrameKind::Reply, "reply")? {

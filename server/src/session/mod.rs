@@ -168,7 +168,7 @@ impl Session {
     }
 
     /// Greets: who is this, and what does it speak?
-    async fn hello(&self) -> Result<(quinn::SendStream, FrameReader<quinn::RecvStream>), Ended> {
+    async fn hello(&self) -> Result<(quinn::SendStream, FrameReader), Ended> {
         let (mut send, recv) = self.connection.accept_bi().await?;
         let mut reader = FrameReader::new(recv, MAX_HELLO_FRAME);
         let frame = reader.next().await?.ok_or(FrameError::Cut)?;
@@ -238,7 +238,7 @@ impl Session {
     /// Takes requests in order until the client ends the stream. Of who has no account only short ones, and not for long.
     async fn requests(
         &self,
-        reader: &mut FrameReader<quinn::RecvStream>,
+        reader: &mut FrameReader,
         channels: Channels,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), Ended> {
