@@ -1,10 +1,9 @@
 //! Frames on byte streams, and the limits of a QUIC connection that both ends share.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use quinn::RecvStream;
 
 use crate::codec::{CodecError, Frame, take_frame};
 
@@ -16,9 +15,21 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Datagrams that wait in one direction, in bytes; beyond it the oldest are dropped. Nor may one be longer.
 pub const DATAGRAM_BUFFER: usize = 2 * 1024;
 
-/// How much a reader takes from its stream at once: little while little comes, so that an idle connection holds
-/// little, and more and more while it comes in full chunks.
-const READ_CHUNK: RangeInclusive<usize> = 1024..=64 * 1024;
+/// Packets that may be received before they are acknowledged at once; fewer are within the delay of QUIC, 25 ms at
+/// most. Every acknowledgement is a packet that is received, decrypted and wakes a task, so that with QUIC's own 1 a
+/// page of six packets had three answers. More than this would let a connection that begins (10 packets, RFC 9002)
+/// wait for the delay.
+const UNACKNOWLEDGED: u32 = 4;
+
+/// How often each end asks the other to acknowledge (draft-ietf-quic-ack-frequency).
+pub fn ack_frequency() -> quinn::AckFrequencyConfig {
+    let mut frequency = quinn::AckFrequencyConfig::default();
+    frequency.ack_eliciting_threshold(UNACKNOWLEDGED.into());
+    frequency
+}
+
+/// The most a reader takes from its stream at once, in bytes.
+const MOST_AT_ONCE: usize = 64 * 1024;
 
 /// Why reading a frame ended.
 #[derive(Debug, thiserror::Error)]
@@ -37,19 +48,19 @@ pub enum FrameError {
     Cut,
 }
 
-/// Reads frames from a byte stream. Dropping a future of it loses no byte.
+/// Reads frames from a byte stream. Dropping a future of it loses no byte, and one that waits behind a whole frame
+/// holds no buffer.
 #[derive(Debug)]
-pub struct FrameReader<R> {
-    stream: R,
+pub struct FrameReader {
+    stream: RecvStream,
     buffer: BytesMut,
-    chunk: usize,
     limit: usize,
 }
 
-impl<R: AsyncRead + Unpin> FrameReader<R> {
+impl FrameReader {
     /// Takes frames of at most `limit` bytes.
-    pub fn new(stream: R, limit: usize) -> FrameReader<R> {
-        FrameReader { stream, buffer: BytesMut::new(), chunk: *READ_CHUNK.start(), limit }
+    pub fn new(stream: RecvStream, limit: usize) -> FrameReader {
+        FrameReader { stream, buffer: BytesMut::new(), limit }
     }
 
     /// From now on takes frames of at most `limit` bytes.
@@ -85,15 +96,14 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     async fn fill(&mut self) -> Result<bool, FrameError> {
-        self.buffer.reserve(self.chunk);
-        let room = self.buffer.capacity() - self.buffer.len();
-        let read = self.stream.read_buf(&mut self.buffer).await?;
-        if read == room {
-            self.chunk = (self.chunk * 2).min(*READ_CHUNK.end());
-        } else if read < self.chunk / 4 {
-            self.chunk = (self.chunk / 2).max(*READ_CHUNK.start());
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
         }
-        Ok(read > 0)
+        let chunk = self.stream.read_chunk(MOST_AT_ONCE, true).await.map_err(std::io::Error::from)?;
+        if let Some(chunk) = &chunk {
+            self.buffer.extend_from_slice(&chunk.bytes);
+        }
+        Ok(chunk.is_some())
     }
 }
 

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures_channel::mpsc::unbounded;
 use parking_lot::{Mutex, RwLock};
 use quip_protocol::limits::Limits;
 use quip_protocol::{ErrorCode, Refusal, SafeLine, Seq, ServerLink};
 use quip_storage::store::{Store, StoreError};
-use tokio::sync::mpsc;
 
 use crate::config::LimitsConfig;
 use crate::engine::{Command, Engine, Outcome};
@@ -167,10 +167,10 @@ impl Node {
 /// # Errors
 /// The refusal.
 pub async fn submit(log: &LocalLog, command: Command) -> Result<Outcome, Refusal> {
-    let (results, mut finished) = mpsc::unbounded_channel();
+    let (results, mut finished) = unbounded();
     let submission = Submission { command, waiter: Waiter { label: 0, results } };
     log.append(submission).await?;
-    finished.recv().await.ok_or(NotTaken::Stopped)?.result
+    finished.recv().await.map_err(|_| NotTaken::Stopped)?.result
 }
 
 /// Everything a session needs.

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use quinn::RecvStream;
 
 use super::Error;
 use crate::codec::{Frame, FrameKind, encode_frame};
@@ -33,7 +32,7 @@ pub struct Page {
 /// A page that arrives event by event, however long it is.
 #[derive(Debug)]
 pub struct PageStream {
-    frames: FrameReader<RecvStream>,
+    frames: FrameReader,
     check: Check,
     /// Read already, to know whether the page is refused.
     first: Option<Event>,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
-use quinn::{ConnectionError, Endpoint, RecvStream, SendStream, TransportErrorCode, VarInt};
+use quinn::{ConnectionError, Endpoint, SendStream, TransportErrorCode, VarInt};
 use tokio::task::JoinSet;
 
 use super::requests::Requests;
@@ -18,7 +18,7 @@ use crate::error::{ErrorCode, Refusal, close};
 use crate::frame::{Hello, Labelled, Reply, VERSION, Welcome};
 use crate::limits::{MAX_EVENT_FRAME, MAX_HELLO_FRAME, MAX_REPLY_FRAME};
 use crate::safe_text::SafeLine;
-use crate::transport::{DATAGRAM_BUFFER, FrameReader, IDLE_TIMEOUT, KEEP_ALIVE, write_frame};
+use crate::transport::{DATAGRAM_BUFFER, FrameReader, IDLE_TIMEOUT, KEEP_ALIVE, ack_frequency, write_frame};
 
 /// The next address is tried after this long, without giving up the ones before it (RFC 8305).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
@@ -184,7 +184,7 @@ impl Connection {
 #[derive(Debug)]
 pub(super) struct Live {
     quic: quinn::Connection,
-    stream: Option<FrameReader<RecvStream>>,
+    stream: Option<FrameReader>,
 }
 
 impl Live {
@@ -300,6 +300,7 @@ pub fn transport() -> quinn::TransportConfig {
         .send_window(SEND_WINDOW)
         .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER))
         .datagram_send_buffer_size(DATAGRAM_BUFFER)
+        .ack_frequency_config(Some(ack_frequency()))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("30 s are a valid idle timeout")));
     transport
@@ -345,14 +346,14 @@ fn assemble(
     endpoint: Endpoint,
     welcome: Welcome,
     send: SendStream,
-    frames: FrameReader<RecvStream>,
+    frames: FrameReader,
 ) -> Connection {
     let fault = Fault { quic: quic.clone(), why: Arc::default() };
     let requests = Requests::start(send, frames, welcome.limits.requests_in_flight, fault.clone());
     Connection { quic, requests, welcome: Arc::new(welcome), fault, endpoint }
 }
 
-async fn read_welcome(frames: &mut FrameReader<RecvStream>) -> Result<Welcome, Error> {
+async fn read_welcome(frames: &mut FrameReader) -> Result<Welcome, Error> {
     let frame = frames.next().await?.ok_or(Error::Disconnected)?;
     if frame.kind == FrameKind::Reply {
         return match frame.decode(FrameKind::Reply, "reply")? {

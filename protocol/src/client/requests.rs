@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use quinn::{RecvStream, SendStream};
+use quinn::SendStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::Error;
@@ -48,7 +48,7 @@ impl Requests {
     /// Starts the two tasks; they end with the connection.
     pub(super) fn start(
         send: SendStream,
-        replies: FrameReader<RecvStream>,
+        replies: FrameReader,
         in_flight: u32,
         fault: Fault,
     ) -> Requests {
@@ -151,7 +151,7 @@ fn too_long() -> Refusal {
 }
 
 async fn read(
-    mut replies: FrameReader<RecvStream>,
+    mut replies: FrameReader,
     waiting: Arc<Waiting>,
     permits: Arc<Semaphore>,
     fault: Fault,
@@ -171,7 +171,7 @@ async fn read(
     fault.raise(error).await;
 }
 
-async fn next_reply(replies: &mut FrameReader<RecvStream>) -> Result<Labelled<Reply>, Error> {
+async fn next_reply(replies: &mut FrameReader) -> Result<Labelled<Reply>, Error> {
     match replies.next().await? {
         Some(frame) => Ok(frame.decode(FrameKind::Reply, "reply")?),
         None => Err(Error::Disconnected),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quinn::{Endpoint, RecvStream, SendStream, VarInt};
+use quinn::{Endpoint, SendStream, VarInt};
 use quip_protocol::client::{Client, Config, Event, Trust};
 use quip_protocol::codec::{FrameKind, encode_event, encode_frame};
 use quip_protocol::frame::{
@@ -143,7 +143,7 @@ pub fn welcome() -> Welcome {
 pub struct Peer {
     pub quic: quinn::Connection,
     pub send: SendStream,
-    pub requests: FrameReader<RecvStream>,
+    pub requests: FrameReader,
     pub live: Option<SendStream>,
 }
 

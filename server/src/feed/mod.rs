@@ -9,13 +9,13 @@ pub mod catch_up;
 pub mod tail;
 pub mod watch;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use quip_protocol::{AccountId, RoomId, Seq};
+use rustc_hash::FxHashMap;
 use tokio::sync::Semaphore;
 
 pub use catch_up::Chunk;
@@ -53,7 +53,8 @@ impl Feed {
 /// All feeds. One that has neither watchers nor anything unstored does not exist.
 #[derive(Debug)]
 pub struct Feeds {
-    map: RwLock<HashMap<FeedKey, Arc<Feed>>>,
+    /// The keys are numbers that this server gave out: nobody can choose them so that they collide.
+    map: RwLock<FxHashMap<FeedKey, Arc<Feed>>>,
     budget: usize,
     /// What copies of the store's bytes may still take, see `catch_up.rs`.
     copies: Arc<Semaphore>,
@@ -145,7 +146,7 @@ impl Feeds {
     }
 
     /// Removes a feed that nobody needs. Under the map's lock, so that nobody can begin to watch it meanwhile.
-    fn drop_idle(&self, map: &mut HashMap<FeedKey, Arc<Feed>>, key: FeedKey) {
+    fn drop_idle(&self, map: &mut FxHashMap<FeedKey, Arc<Feed>>, key: FeedKey) {
         if map.get(&key).is_some_and(|feed| feed.is_idle())
             && let Some(feed) = map.remove(&key)
         {
@@ -194,11 +195,11 @@ impl Feeds {
     }
 
     /// No more.
-    pub fn unwatch(&self, watch: &Arc<Watch>) {
+    pub fn unwatch(&self, watch: &Watch) {
         let mut map = self.map.write();
         let Some(feed) = map.get(&watch.key()) else { return };
         let mut watchers = feed.watchers.lock();
-        if let Some(at) = watchers.iter().position(|other| Arc::ptr_eq(other, watch)) {
+        if let Some(at) = watchers.iter().position(|other| std::ptr::eq(&**other, watch)) {
             watchers.swap_remove(at);
         }
         drop(watchers);

@@ -1,6 +1,5 @@
 //! A reader's interest in a log, and the bell of its session.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -22,11 +21,38 @@ pub struct Watch {
     since: Seq,
     /// The last seq that may be seen.
     end: AtomicU64,
+    /// What was served last; [`NOT_BEGUN`] before, and [`OVER`] behind.
+    at: AtomicU64,
 }
+
+/// In the place of a cursor: the reader's is still being compared with the log.
+const NOT_BEGUN: u64 = u64::MAX;
+/// In the place of a cursor: the watch was replaced or removed.
+const OVER: u64 = u64::MAX - 1;
 
 impl Watch {
     pub(super) fn new(key: FeedKey, account: AccountId, since: Seq, doorbell: Arc<Doorbell>) -> Watch {
-        Watch { key, account, doorbell, rung: AtomicBool::new(false), since, end: AtomicU64::new(u64::MAX) }
+        let (rung, end, at) = (AtomicBool::new(false), AtomicU64::new(u64::MAX), AtomicU64::new(NOT_BEGUN));
+        Watch { key, account, doorbell, rung, since, end, at }
+    }
+
+    /// The cursor; none if the watch has not begun or is over.
+    pub fn at(&self) -> Option<Seq> {
+        let at = self.at.load(Ordering::Acquire);
+        (at < OVER).then_some(Seq(at))
+    }
+
+    /// It has been served up to `seq`, unless it is over.
+    pub fn advance(&self, seq: Seq) {
+        let advanced = |at| (at != OVER).then_some(seq.0);
+        // What is over stays so.
+        let _ = self.at.fetch_update(Ordering::AcqRel, Ordering::Acquire, advanced);
+    }
+
+    /// It was replaced or removed, and its session need not look any more.
+    pub fn finish(&self) {
+        self.at.store(OVER, Ordering::Release);
+        self.doorbell.rung.lock().retain(|other| !std::ptr::eq(&**other, self));
     }
 
     /// Which log.
@@ -57,9 +83,9 @@ impl Watch {
     }
 
     /// Wakes the session, unless it is awake on account of this watch.
-    pub fn ring(&self) {
+    pub fn ring(self: &Arc<Self>) {
         if !self.rung.swap(true, Ordering::AcqRel) {
-            self.doorbell.rung.lock().insert(self.key);
+            self.doorbell.rung.lock().push(Arc::clone(self));
             self.doorbell.notify.notify_one();
         }
     }
@@ -70,33 +96,28 @@ impl Watch {
     }
 }
 
-/// What wakes a session's live stream: the logs that rang. As many as the session watches, however often a watch is
-/// replaced while nobody answers.
+/// What wakes a session's live stream: the watches that rang, each once until it is answered.
 #[derive(Debug, Default)]
 pub struct Doorbell {
-    rung: Mutex<HashSet<FeedKey>>,
+    rung: Mutex<Vec<Arc<Watch>>>,
     notify: Notify,
 }
 
 impl Doorbell {
-    /// Waits until it rings; returns the logs that rang. Their watches ring again once they are told so by
-    /// [`Watch::answered`].
-    pub async fn answer(&self) -> HashSet<FeedKey> {
+    /// Waits until it rings; then `rung`, which is empty, has the watches that rang. They ring again once they are
+    /// told so by [`Watch::answered`].
+    pub async fn answer(&self, rung: &mut Vec<Arc<Watch>>) {
         loop {
-            let rung = std::mem::take(&mut *self.rung.lock());
+            // The two buffers change places, so that ringing allocates nothing.
+            std::mem::swap(&mut *self.rung.lock(), rung);
             if !rung.is_empty() {
-                return rung;
+                return;
             }
             self.notify.notified().await;
         }
     }
 
-    /// The log is no longer watched.
-    pub fn forget(&self, key: FeedKey) {
-        self.rung.lock().remove(&key);
-    }
-
-    /// Logs that rang and were not answered yet.
+    /// Watches that rang and were not answered yet.
     pub fn waiting(&self) -> usize {
         self.rung.lock().len()
     }

@@ -186,7 +186,7 @@ mod tests {
             reply_to: None,
         };
         let command = Command { at: Timestamp(1), by: Actor::Device(DeviceKey([1; 32])), body };
-        Submission { command, waiter: Waiter { label: 0, results: mpsc::unbounded_channel().0 } }
+        Submission { command, waiter: Waiter { label: 0, results: futures_channel::mpsc::unbounded().0 } }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, EndpointConfig, IdleTimeout, TransportConfig, VarInt};
 use quinn_proto::RandomConnectionIdGenerator;
 use quip_protocol::Timestamp;
-use quip_protocol::transport::{DATAGRAM_BUFFER, IDLE_TIMEOUT};
+use quip_protocol::transport::{DATAGRAM_BUFFER, IDLE_TIMEOUT, ack_frequency};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -100,7 +100,8 @@ fn transport() -> TransportConfig {
         .receive_window(CONNECTION_WINDOW.into())
         .send_window(SEND_WINDOW)
         .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER))
-        .datagram_send_buffer_size(DATAGRAM_BUFFER);
+        .datagram_send_buffer_size(DATAGRAM_BUFFER)
+        .ack_frequency_config(Some(ack_frequency()));
     transport
 }
 

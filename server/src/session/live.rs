@@ -17,21 +17,25 @@ use super::{Ended, Session};
 
 /// How much of one log is written before the next one has its turn, in bytes.
 const CHUNK: usize = 64 * 1024;
+/// As many logs as ring at once in a session that keeps no room for more.
+const FEW: usize = 16;
 /// When a client should come back after a graceful stop, in milliseconds.
 const RETRY_AFTER_MS: u32 = 1_000;
 
 /// Serves the live stream until the connection ends.
-pub async fn run(session: &Arc<Session>, stop: &mut watch::Receiver<bool>) -> Result<(), Ended> {
+pub async fn run(session: Arc<Session>, mut stop: watch::Receiver<bool>) -> Result<(), Ended> {
     let mut send = session.connection.open_uni().await?;
     let _ = send.set_priority(1);
+    let mut rung = Vec::new();
     loop {
-        let rung = tokio::select! {
-            rung = session.watching.rung() => rung,
+        tokio::select! {
+            () = session.watching.rung(&mut rung) => {}
             _ = stop.wait_for(|stop| *stop) => break,
-        };
-        for watch in &rung {
-            serve(session, &mut send, watch).await?;
         }
+        for watch in rung.drain(..) {
+            serve(&session, &mut send, &watch).await?;
+        }
+        rung.shrink_to(FEW);
     }
     let stopping = Push::Stopping { retry_after_ms: RETRY_AFTER_MS };
     write_frame(&mut send, encode_frame(FrameKind::Push, &stopping)).await?;
@@ -43,7 +47,7 @@ pub async fn run(session: &Arc<Session>, stop: &mut watch::Receiver<bool>) -> Re
 /// head it is what is published that rings.
 async fn serve(session: &Session, send: &mut quinn::SendStream, watch: &Arc<Watch>) -> Result<(), Ended> {
     let node = &session.shared.node;
-    let Some(cursor) = session.watching.cursor(watch) else { return Ok(()) };
+    let Some(cursor) = watch.at() else { return Ok(()) };
     let read = within(|| watch.end(), |end| node.read(watch.key(), cursor, end, CHUNK));
     let (mut chunk, end) = match read {
         Ok(read) => read,
@@ -52,7 +56,7 @@ async fn serve(session: &Session, send: &mut quinn::SendStream, watch: &Arc<Watc
         Err(Unread::Store(e)) => {
             error!(error = %e, log = ?watch.key(), "a log cannot be read; its watch ends");
             let text = "the server cannot read this room; tell its operator";
-            return unwatch(session, send, watch, Refusal::new(ErrorCode::Internal, text)).await;
+            return Box::pin(unwatch(session, send, watch, Refusal::new(ErrorCode::Internal, text))).await;
         }
     };
     if chunk.last > cursor {
@@ -60,14 +64,14 @@ async fn serve(session: &Session, send: &mut quinn::SendStream, watch: &Arc<Watc
         Metrics::count(&node.metrics.live_writes);
         node.metrics.live_bytes.fetch_add(bytes as u64, std::sync::atomic::Ordering::Relaxed);
         send.write_all_chunks(&mut chunk.frames).await?;
-        session.watching.advance(watch, chunk.last);
+        watch.advance(chunk.last);
         if chunk.more {
             watch.ring();
         }
     }
     if end != Seq(u64::MAX) && chunk.last >= end {
         let refusal = Refusal::new(ErrorCode::Removed, "you are no longer in this room");
-        return unwatch(session, send, watch, refusal).await;
+        return Box::pin(unwatch(session, send, watch, refusal)).await;
     }
     Ok(())
 }

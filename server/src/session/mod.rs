@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_channel::mpsc::{UnboundedSender, unbounded};
 use parking_lot::Mutex;
 use quip_protocol::codec::{CodecError, Frame, FrameKind, LENGTH_BYTES, encode_frame};
 use quip_protocol::error::close;
@@ -29,7 +30,8 @@ use quip_protocol::frame::{Hello, Labelled, Reply, Request, VERSION, Welcome};
 use quip_protocol::limits::{MAX_HELLO_FRAME, MAX_NAMES, MAX_REPLY_FRAME, MAX_REQUEST_FRAME, MAX_WATCHES};
 use quip_protocol::transport::{FrameError, FrameReader, write_frame};
 use quip_protocol::{AccountId, DeviceKey, ErrorCode, Refusal, Timestamp};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -142,26 +144,32 @@ pub(crate) async fn serve(
 
 impl Session {
     async fn run(self: &Arc<Self>, stop: watch::Receiver<bool>) -> Result<(), Ended> {
-        let hello = tokio::time::timeout(HELLO_DEADLINE, self.hello()).await.map_err(|_| Ended::Silent)?;
+        let hello = tokio::time::timeout(HELLO_DEADLINE, Box::pin(self.hello())).await.map_err(|_| Ended::Silent)?;
         let (send, mut reader) = hello?;
-        let (answers, answered) = mpsc::unbounded_channel();
-        let (results, finished) = mpsc::unbounded_channel();
+        let (answers, answered) = unbounded();
+        let (results, finished) = unbounded();
         let replies = Replies { session: Arc::clone(self), send, answered, finished };
         let channels = Channels { answers, results };
-        let mut stop_live = stop.clone();
+        let stopping = stop.clone();
+        // A task of its own: what is most often woken does not have all the others looked at each time.
+        let mut live = JoinSet::new();
+        live.spawn(live::run(Arc::clone(self), stop.clone()));
         tokio::select! {
             ended = self.requests(&mut reader, channels, stop) => ended?,
-            ended = live::run(self, &mut stop_live) => ended?,
+            Some(ended) = live.join_next() => match ended {
+                Ok(ended) => ended?,
+                Err(e) => std::panic::resume_unwind(e.into_panic()),
+            },
             ended = bulk::run(self) => ended?,
             ended = typing::run(self) => ended?,
             // The client has said all it wanted, or the server is stopping.
-            ended = replies.run() => return if *stop_live.borrow() { Err(Ended::Stopping) } else { ended },
+            ended = replies.run() => return if *stopping.borrow() { Err(Ended::Stopping) } else { ended },
         }
         Ok(())
     }
 
     /// Greets: who is this, and what does it speak?
-    async fn hello(&self) -> Result<(quinn::SendStream, FrameReader<quinn::RecvStream>), Ended> {
+    async fn hello(&self) -> Result<(quinn::SendStream, FrameReader), Ended> {
         let (mut send, recv) = self.connection.accept_bi().await?;
         let mut reader = FrameReader::new(recv, MAX_HELLO_FRAME);
         let frame = reader.next().await?.ok_or(FrameError::Cut)?;
@@ -231,7 +239,7 @@ impl Session {
     /// Takes requests in order until the client ends the stream. Of who has no account only short ones, and not for long.
     async fn requests(
         &self,
-        reader: &mut FrameReader<quinn::RecvStream>,
+        reader: &mut FrameReader,
         channels: Channels,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), Ended> {
@@ -259,8 +267,11 @@ impl Session {
             let Some(frame) = frame else { break };
             // Waits when too much is unanswered: then nothing more is read, and the client waits in turn.
             match frame.decode::<Labelled<Request>>(FrameKind::Request, "request") {
-                Ok(request) => self.take(request, frame.body.len(), &channels).await?,
-                Err(error @ CodecError::TooMany(_)) => self.too_many(&frame, error, &channels).await?,
+                // Boxed, so that a session that waits, as nearly all do, takes no room for what it would do then.
+                Ok(request) => Box::pin(self.take(request, frame.body.len(), &channels)).await?,
+                Err(error @ CodecError::TooMany(_)) => {
+                    Box::pin(self.too_many(&frame, error, &channels)).await?;
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -316,12 +327,14 @@ impl Session {
             Todo::AppendCode(body, code, expires) => {
                 let command = Command { at: now, by: Actor::Device(self.key), body };
                 // Codes are rare: the request loop waits for the log, and then tells the secret.
-                crate::node::submit(&self.shared.log, command).await?;
+                Box::pin(crate::node::submit(&self.shared.log, command)).await?;
                 Ok(Some((Reply::Code { code, expires }, 0)))
             }
             Todo::Answer(reply, group) => Ok(Some((reply, group))),
-            Todo::Watch(account, rooms) => self.watch(account, label, rooms).await.map(Some),
-            Todo::WatchInbox(account, from) => self.watch_inbox(account, label, from).await.map(Some),
+            Todo::Watch(account, rooms) => Box::pin(self.watch(account, label, rooms)).await.map(Some),
+            Todo::WatchInbox(account, from) => {
+                Box::pin(self.watch_inbox(account, label, from)).await.map(Some)
+            }
         }
     }
 
@@ -330,7 +343,7 @@ impl Session {
         let frame = self.reply_frame(label, reply);
         self.unanswered.shrink(label, frame.len());
         // The session is ending if nobody listens.
-        let _ = channels.answers.send(Answer { label, frame, group });
+        let _ = channels.answers.unbounded_send(Answer { label, frame, group });
     }
 
     /// A reply as it is written, which its reader takes.
@@ -393,6 +406,6 @@ impl Session {
 
 /// Where the results of requests go.
 struct Channels {
-    answers: mpsc::UnboundedSender<Answer>,
-    results: mpsc::UnboundedSender<Finished>,
+    answers: UnboundedSender<Answer>,
+    results: UnboundedSender<Finished>,
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_channel::mpsc::UnboundedReceiver;
 use quip_protocol::frame::Reply;
 use quip_protocol::{ErrorCode, Refusal};
-use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::engine::Outcome;
 use crate::log::Finished;
@@ -40,11 +40,13 @@ impl Replies {
         loop {
             // A channel that has ended is not asked again: it would answer at once, for as long as the other lasts.
             tokio::select! {
-                n = self.answered.recv_many(&mut answers, BATCH), if answering => answering = n > 0,
-                n = self.finished.recv_many(&mut results, BATCH), if finishing => finishing = n > 0,
+                next = self.answered.recv(), if answering => answering = next.map(|next| answers.push(next)).is_ok(),
+                next = self.finished.recv(), if finishing => finishing = next.map(|next| results.push(next)).is_ok(),
                 else => break,
             }
-            self.write(&mut answers, &mut results).await?;
+            fill(&mut answers, &mut self.answered);
+            fill(&mut results, &mut self.finished);
+            Box::pin(self.write(&mut answers, &mut results)).await?;
         }
         let _ = self.send.finish();
         let _ = tokio::time::timeout(std::time::Duration::from_secs(1), self.send.stopped()).await;
@@ -96,6 +98,15 @@ impl Replies {
             Ok(reply) => reply,
             Err(e) => degraded(&e),
         }
+    }
+}
+
+/// Takes what is there already, as much as one write may have.
+fn fill<T>(batch: &mut Vec<T>, channel: &mut UnboundedReceiver<T>) {
+    while batch.len() < BATCH
+        && let Ok(next) = channel.try_recv()
+    {
+        batch.push(next);
     }
 }
 

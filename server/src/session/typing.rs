@@ -25,7 +25,7 @@ pub(super) async fn run(session: &Session) -> Result<(), Ended> {
     loop {
         let datagram = session.connection.read_datagram().await?;
         Metrics::count(&session.shared.node.metrics.datagrams);
-        if session.pass_on(&datagram).await.is_none() {
+        if Box::pin(session.pass_on(&datagram)).await.is_none() {
             Metrics::count(&session.shared.node.metrics.datagrams_dropped);
         }
         // A flood is always ready: the session's other work has its turn all the same.

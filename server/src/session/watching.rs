@@ -23,8 +23,6 @@ struct Current {
     watch: Arc<Watch>,
     /// Of the request that asked for it.
     label: u32,
-    /// What was served last; nothing while the reader's cursor is being compared with the log.
-    at: Option<Seq>,
 }
 
 impl Watching {
@@ -48,17 +46,17 @@ impl Watching {
             return None;
         }
         let watch = feeds.watch(key, account, head, &self.doorbell);
-        let before = watches.insert(key, Current { watch: Arc::clone(&watch), label, at: None });
+        let before = watches.insert(key, Current { watch: Arc::clone(&watch), label });
         drop(watches);
         if let Some(before) = before {
-            feeds.unwatch(&before.watch);
+            over(feeds, &before.watch);
         }
         Some(watch)
     }
 
     /// The reader has everything up to `at`: from there on it is served.
     pub fn begin(&self, watch: &Arc<Watch>, at: Seq) {
-        self.advance(watch, at);
+        watch.advance(at);
         // There may be something behind `at` already.
         watch.ring();
     }
@@ -67,8 +65,7 @@ impl Watching {
     pub fn remove(&self, feeds: &Feeds, key: FeedKey) {
         let current = self.watches.lock().remove(&key);
         if let Some(current) = current {
-            feeds.unwatch(&current.watch);
-            self.doorbell.forget(key);
+            over(feeds, &current.watch);
         }
     }
 
@@ -78,7 +75,7 @@ impl Watching {
         watches.get(&watch.key()).filter(|current| Arc::ptr_eq(&current.watch, watch))?;
         let current = watches.remove(&watch.key())?;
         drop(watches);
-        feeds.unwatch(watch);
+        over(feeds, watch);
         Some(current.label)
     }
 
@@ -86,33 +83,21 @@ impl Watching {
     pub fn clear(&self, feeds: &Feeds) {
         let watches = std::mem::take(&mut *self.watches.lock());
         for current in watches.into_values() {
-            feeds.unwatch(&current.watch);
+            over(feeds, &current.watch);
         }
     }
 
-    /// Waits until there may be something new; the watches that it may be in.
-    pub async fn rung(&self) -> Vec<Arc<Watch>> {
-        let keys = self.doorbell.answer().await;
-        let watches = self.watches.lock();
-        let rung = keys.iter().filter_map(|key| watches.get(key)).inspect(|current| current.watch.answered());
-        rung.map(|current| Arc::clone(&current.watch)).collect()
+    /// Waits until there may be something new; then `rung`, which is empty, has the watches that it may be in.
+    pub async fn rung(&self, rung: &mut Vec<Arc<Watch>>) {
+        self.doorbell.answer(rung).await;
+        rung.iter().for_each(|watch| watch.answered());
     }
+}
 
-    /// The cursor of a watch; none if it was replaced or removed meanwhile, or is not served yet.
-    pub fn cursor(&self, watch: &Arc<Watch>) -> Option<Seq> {
-        let watches = self.watches.lock();
-        let current = watches.get(&watch.key())?;
-        if Arc::ptr_eq(&current.watch, watch) { current.at } else { None }
-    }
-
-    /// The watch has been served up to `seq`.
-    pub fn advance(&self, watch: &Arc<Watch>, seq: Seq) {
-        if let Some(current) = self.watches.lock().get_mut(&watch.key())
-            && Arc::ptr_eq(&current.watch, watch)
-        {
-            current.at = Some(seq);
-        }
-    }
+/// Unregisters a watch that nothing is served of any more. Only when nothing rings it any more is what rang forgotten.
+fn over(feeds: &Feeds, watch: &Watch) {
+    feeds.unwatch(watch);
+    watch.finish();
 }
 
 #[cfg(test)]
@@ -126,6 +111,13 @@ mod tests {
 
     fn add(watching: &Watching, feeds: &Feeds, room: u64, label: u32) -> Arc<Watch> {
         watching.add(feeds, FeedKey::Room(RoomId(room)), ANN, Seq(5), label).expect("few are watched")
+    }
+
+    /// The cursors of the watches that rang.
+    async fn rung(watching: &Watching) -> Vec<Option<Seq>> {
+        let mut rung = Vec::new();
+        watching.rung(&mut rung).await;
+        rung.iter().map(|watch| watch.at()).collect()
     }
 
     #[test]
@@ -153,9 +145,9 @@ mod tests {
         let new = add(&watching, &feeds, 7, 2);
         assert_eq!(watching.end(&feeds, &old), None);
         watching.begin(&new, Seq(3));
-        assert_eq!((watching.cursor(&old), watching.cursor(&new), feeds.watches()), (None, Some(Seq(3)), 1));
+        assert_eq!((old.at(), new.at(), feeds.watches()), (None, Some(Seq(3)), 1));
         assert_eq!(watching.end(&feeds, &new), Some(2));
-        assert_eq!((watching.cursor(&new), feeds.watches()), (None, 0));
+        assert_eq!((new.at(), feeds.watches()), (None, 0));
     }
 
     #[test]
@@ -174,17 +166,11 @@ mod tests {
         let (watching, feeds) = (Watching::default(), Feeds::default());
         let watch = add(&watching, &feeds, 7, 1);
         feeds.publish(ROOM, Seq(6), Bytes::from_static(b"six"), vec![]);
-        let rung = watching.rung().await;
-        assert_eq!(
-            rung.iter().map(|watch| watching.cursor(watch)).collect::<Vec<_>>(),
-            [None],
-            "not served yet"
-        );
+        assert_eq!(rung(&watching).await, [None], "not served yet");
         watching.begin(&watch, Seq(5));
-        let rung = watching.rung().await;
-        assert_eq!(rung.iter().map(|watch| watching.cursor(watch)).collect::<Vec<_>>(), [Some(Seq(5))]);
+        assert_eq!(rung(&watching).await, [Some(Seq(5))]);
         feeds.publish(ROOM, Seq(7), Bytes::from_static(b"seven"), vec![]);
-        assert_eq!(watching.rung().await.len(), 1, "and again");
+        assert_eq!(rung(&watching).await, [Some(Seq(5))], "and again");
     }
 
     #[test]

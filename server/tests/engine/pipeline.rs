@@ -16,7 +16,7 @@ use quip_server::pipeline::open::open;
 use quip_server::start::Core;
 use quip_storage::journal::{Fault, MAX_PAYLOAD};
 use quip_storage::store::StoreOptions;
-use tokio::sync::mpsc;
+use futures_channel::mpsc;
 
 use crate::commands::{beginning, commands};
 use crate::world::{FIRST, PlainPast, World, account, create, id, key, post, react, room};
@@ -37,7 +37,7 @@ pub fn start(dir: &Path, fault: Option<Fault>) -> Core {
 pub async fn submit_all(core: &Core, commands: &[Command], at_once: usize) -> Vec<Result<Outcome>> {
     let mut all = Vec::new();
     for group in commands.chunks(at_once) {
-        let (results, mut finished) = mpsc::unbounded_channel();
+        let (results, mut finished) = mpsc::unbounded();
         for command in group {
             let waiter = Waiter { label: 0, results: results.clone() };
             let submission = Submission { command: command.clone(), waiter };
@@ -187,7 +187,7 @@ fn stored(core: &Core, seq: u64) -> Event {
 async fn a_group_fits_into_a_journal_record() {
     let (log, mut intake) = LocalLog::new();
     let text = SafeText::new(&"x".repeat(quip_protocol::limits::MAX_TEXT));
-    let (results, _finished) = mpsc::unbounded_channel();
+    let (results, _finished) = mpsc::unbounded();
     for label in 0..5_000 {
         let mut body = post("#general", label.into(), "");
         if let CommandBody::Post { text: empty, .. } = &mut body {
@@ -216,7 +216,7 @@ async fn a_group_fits_into_a_journal_record() {
 #[tokio::test]
 async fn a_group_makes_a_bounded_number_of_changes() {
     let (log, mut intake) = LocalLog::new();
-    let (results, _finished) = mpsc::unbounded_channel();
+    let (results, _finished) = mpsc::unbounded();
     let members: Vec<_> = (0..10_000).map(|n| account(&format!("p{n}"))).collect();
     for label in 0..48u32 {
         let (name, topic) = (room(&format!("#r{label}")), SafeLine::default());

@@ -55,6 +55,6 @@ async fn who_is_removed_while_a_page_comes_sees_nothing_that_is_said_since() {
     assert!(matches!(end, PageEnd::Refused(refusal) if refusal.code == ErrorCode::Removed));
 }
 
-async fn frame(frames: &mut FrameReader<quinn::RecvStream>) -> Frame {
+async fn frame(frames: &mut FrameReader) -> Frame {
     within("a frame of the page", frames.next()).await.unwrap().unwrap()
 }

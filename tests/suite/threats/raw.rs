@@ -23,7 +23,7 @@ const WINDOW: u32 = 32 * 1024;
 pub struct Raw {
     pub quic: Connection,
     pub send: SendStream,
-    pub replies: FrameReader<RecvStream>,
+    pub replies: FrameReader,
     pub welcome: Welcome,
     /// Keeps the socket.
     _endpoint: Endpoint,
@@ -97,14 +97,14 @@ impl Raw {
     }
 
     /// Watches a room and takes the live stream, on which its events come behind the cursor.
-    pub async fn live_after_watch(&mut self, room: RoomId, after: Cursor) -> FrameReader<RecvStream> {
+    pub async fn live_after_watch(&mut self, room: RoomId, after: Cursor) -> FrameReader {
         let watching = self.ask(Request::Watch { rooms: vec![(room, Some(after))] }).await;
         assert!(matches!(watching, Reply::Watching { .. }), "{watching:?}");
         self.live().await
     }
 
     /// The live stream, from its beginning.
-    pub async fn live(&self) -> FrameReader<RecvStream> {
+    pub async fn live(&self) -> FrameReader {
         let stream = within("the live stream", self.quic.accept_uni()).await.expect("the live stream");
         FrameReader::new(stream, MAX_EVENT_FRAME)
     }
@@ -122,7 +122,7 @@ pub fn frame(kind: FrameKind, body: &[u8]) -> Bytes {
 }
 
 /// The next frame of a live stream.
-pub async fn next(live: &mut FrameReader<RecvStream>) -> Frame {
+pub async fn next(live: &mut FrameReader) -> Frame {
     within("a live frame", live.next()).await.expect("a frame").expect("the stream goes on")
 }
 

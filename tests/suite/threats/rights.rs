@@ -167,7 +167,7 @@ async fn post_until_removed(client: &Client, accepted: watch::Sender<usize>) -> 
 
 /// Reads the victim's live stream to the end of the room for them; the last event.
 async fn last_before_unwatched(
-    live: &mut quip_protocol::transport::FrameReader<quinn::RecvStream>,
+    live: &mut quip_protocol::transport::FrameReader,
     mut after: Seq,
 ) -> quip_protocol::Event {
     let mut last = None;
