@@ -13,8 +13,8 @@ use crate::link::InviteCode;
 use crate::message::{MessageId, MessageKind};
 use crate::name::{AccountName, ConsumerName, RoomName, Target};
 use crate::room::{
-    AccountSummary, AwaySummary, BotSummary, ConsumerSummary, DeviceSummary, MemberSummary, Role, RoomId,
-    RoomSummary,
+    AccountSummary, AwaySummary, BotSummary, ConsumerSummary, DeviceSummary, Digest, MemberSummary, Role,
+    RoomId, RoomSummary,
 };
 use crate::safe_text::{SafeLine, SafeText};
 
@@ -321,6 +321,34 @@ pub enum Request {
         /// Continue behind this one.
         after: Option<AccountName>,
     },
+    /// As [`Request::Watch`], for rooms that nobody looks at: where very many watch one, [`Push::Digest`] comes instead of
+    /// its events. Which it is, the server decides from one moment to the next: events that come follow each other or
+    /// the last digest. → `Watching`
+    Digest {
+        /// Which, at most [`MAX_WATCHES`], each once.
+        #[serde(deserialize_with = "crate::codec::list::<_, _, MAX_WATCHES>")]
+        rooms: Vec<(RoomId, Option<Cursor>)>,
+    },
+}
+
+/// How rooms are watched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Watch {
+    /// Every event comes.
+    #[default]
+    Live,
+    /// Of a very large room it is told now and then where it stands; of others every event comes.
+    Digest,
+}
+
+impl Watch {
+    /// The request to watch rooms so.
+    pub fn request(self, rooms: Vec<(RoomId, Option<Cursor>)>) -> Request {
+        match self {
+            Watch::Live => Request::Watch { rooms },
+            Watch::Digest => Request::Digest { rooms },
+        }
+    }
 }
 
 /// What the server answers.
@@ -432,9 +460,11 @@ pub enum WatchState {
         /// Why.
         refusal: Refusal,
     },
+    /// Only to [`Request::Digest`]: this is where the room stands now. Events up to there do not come.
+    Digest(Digest),
 }
 
-/// What the server says unasked on the live stream, beside events and notices, which are frames of their own.
+/// What the server says unasked on the live streams, beside events and notices, which are frames of their own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Push {
     /// No more events of this room: the account left it or was removed.
@@ -451,6 +481,8 @@ pub enum Push {
         /// Milliseconds.
         retry_after_ms: u32,
     },
+    /// Where a room stands that is watched by [`Request::Digest`]: events up to there that have not come do not come.
+    Digest(Digest),
 }
 
 /// Which events a page has.

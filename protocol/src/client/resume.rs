@@ -1,16 +1,16 @@
 //! Where a client is in each room, and what a connection that broke has to fetch again. PURE: no socket, no clock.
 //!
 //! What must hold: the events delivered of a room have dense seqs, each once, from the cursor it was watched from;
-//! only a reset, which is reported, moves a cursor back or over something.
+//! only a reset or a digest, which are reported, moves a cursor back or over something.
 
 use std::collections::BTreeMap;
 
 use crate::cursor::{Cursor, Epoch};
 use crate::error::Refusal;
 use crate::event::{Event, Notice};
-use crate::frame::WatchState;
+use crate::frame::{Watch, WatchState};
 use crate::limits::MAX_WATCHES;
-use crate::room::RoomId;
+use crate::room::{Digest, RoomId};
 
 /// Events ahead of the cursor that are taken for leftovers of a watch that was replaced. A server that still sends
 /// none in order after as many is not going to; a new connection has no leftovers.
@@ -28,8 +28,12 @@ pub(super) struct Resume {
 struct Watched {
     /// The label of the request that began it, on the connection of now.
     label: u32,
+    watch: Watch,
     place: Place,
 }
+
+/// A request of a new connection: rooms to watch, and how.
+pub(super) type ToWatch = (Watch, Vec<(RoomId, Option<Cursor>)>);
 
 /// Where the reader is in one log.
 #[derive(Debug)]
@@ -60,6 +64,8 @@ pub(super) enum Verdict {
 pub(super) enum Change {
     /// What is behind `keep` is not as the server has it, up to `head`.
     Reset { room: RoomId, keep: Cursor, head: Cursor },
+    /// Events up to there do not come.
+    Digest(Digest),
     /// The room is no longer watched.
     Unwatched { room: RoomId, refusal: Refusal },
 }
@@ -90,6 +96,18 @@ impl Place {
         }
     }
 
+    /// The log stands at `head`, and what is before it does not come.
+    fn skip(&mut self, head: Cursor) -> Verdict {
+        if head.epoch > self.agreed {
+            return Verdict::Ask(self.cursor);
+        }
+        if head.seq <= self.cursor.seq {
+            return Verdict::Drop;
+        }
+        (self.cursor, self.leftovers) = (head, None);
+        Verdict::Deliver
+    }
+
     fn ahead(&mut self) -> Verdict {
         match &mut self.leftovers {
             Some(MAX_LEFTOVERS) => Verdict::Broken,
@@ -109,6 +127,24 @@ impl Resume {
         self.rooms.get_mut(&event.room).map_or(Verdict::Drop, |watched| watched.place.check(at))
     }
 
+    /// What to do with a digest from the live stream.
+    pub(super) fn check_digest(&mut self, digest: &Digest) -> Verdict {
+        match self.rooms.get_mut(&digest.room) {
+            Some(Watched { watch: Watch::Digest, place, .. }) => place.skip(digest.head),
+            // A leftover, and so may be what follows it.
+            Some(Watched { place, .. }) => {
+                place.leftovers.get_or_insert(0);
+                Verdict::Drop
+            }
+            None => Verdict::Drop,
+        }
+    }
+
+    /// How a room is watched.
+    pub(super) fn watch(&self, room: RoomId) -> Watch {
+        self.rooms.get(&room).map_or(Watch::Live, |watched| watched.watch)
+    }
+
     /// Whether events of this room are wanted.
     pub(super) fn is_watched(&self, room: RoomId) -> bool {
         self.rooms.contains_key(&room)
@@ -120,10 +156,10 @@ impl Resume {
         self.inbox.as_mut().map_or(Verdict::Drop, |place| place.check(at))
     }
 
-    /// Takes the server's answer to a watch of `asked`, which was asked under `label`.
+    /// Takes the server's answer to a watch of `asked`, which was asked under this label.
     pub(super) fn watching(
         &mut self,
-        label: u32,
+        how: (u32, Watch),
         asked: &[(RoomId, Option<Cursor>)],
         states: &[WatchState],
     ) -> Result<Vec<Change>, Mismatch> {
@@ -132,14 +168,14 @@ impl Resume {
         }
         let mut changes = Vec::new();
         for ((room, from), state) in asked.iter().zip(states) {
-            changes.extend(self.watched(label, *room, *from, state)?);
+            changes.extend(self.watched(how, *room, *from, state)?);
         }
         Ok(changes)
     }
 
     fn watched(
         &mut self,
-        label: u32,
+        (label, watch): (u32, Watch),
         asked: RoomId,
         cursor: Option<Cursor>,
         state: &WatchState,
@@ -150,15 +186,26 @@ impl Resume {
                 if *room != asked || cursor.is_some_and(|cursor| cursor.seq != from.seq) {
                     return Err(Mismatch);
                 }
-                self.rooms.insert(asked, Watched { label, place: Place::new(*from, *head, again) });
+                let place = Place::new(*from, *head, again);
+                self.rooms.insert(asked, Watched { label, watch, place });
                 Ok(None)
             }
             WatchState::Reset { room, keep, head } => {
                 if *room != asked {
                     return Err(Mismatch);
                 }
-                self.rooms.insert(asked, Watched { label, place: Place::new(*keep, *head, again) });
+                let place = Place::new(*keep, *head, again);
+                self.rooms.insert(asked, Watched { label, watch, place });
                 Ok(Some(Change::Reset { room: *room, keep: *keep, head: *head }))
+            }
+            WatchState::Digest(digest) => {
+                if digest.room != asked || watch != Watch::Digest {
+                    return Err(Mismatch);
+                }
+                let place = Place::new(digest.head, digest.head, again);
+                self.rooms.insert(asked, Watched { label, watch, place });
+                let behind = cursor.is_some_and(|cursor| cursor.seq < digest.head.seq);
+                Ok(behind.then_some(Change::Digest(*digest)))
             }
             WatchState::Refused { room, refusal } => {
                 if *room != asked {
@@ -199,10 +246,15 @@ impl Resume {
     }
 
     /// What a new connection has to watch, in requests of as many rooms as one takes.
-    pub(super) fn to_watch(&self) -> Vec<Vec<(RoomId, Option<Cursor>)>> {
-        let rooms: Vec<_> =
-            self.rooms.iter().map(|(room, watched)| (*room, Some(watched.place.cursor))).collect();
-        rooms.chunks(MAX_WATCHES).map(<[_]>::to_vec).collect()
+    pub(super) fn to_watch(&self) -> Vec<ToWatch> {
+        let mut requests = Vec::new();
+        for watch in [Watch::Live, Watch::Digest] {
+            let rooms = self.rooms.iter().filter(|(_, watched)| watched.watch == watch);
+            let rooms: Vec<_> =
+                rooms.map(|(room, watched)| (*room, Some(watched.place.cursor))).collect();
+            requests.extend(rooms.chunks(MAX_WATCHES).map(|rooms| (watch, rooms.to_vec())));
+        }
+        requests
     }
 
     /// From where a new connection has to watch the inbox, if it was watched.
@@ -219,6 +271,9 @@ impl Resume {
 }
 
 #[cfg(test)]
+mod switching;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::cursor::{Seq, Timestamp};
@@ -227,6 +282,7 @@ mod tests {
     use proptest::prelude::*;
 
     const ROOM: RoomId = RoomId(7);
+    const LIVE: (u32, Watch) = (1, Watch::Live);
 
     fn cursor(epoch: u32, seq: u64) -> Cursor {
         Cursor { epoch: Epoch(epoch), seq: Seq(seq) }
@@ -250,7 +306,7 @@ mod tests {
 
     fn watched(from: Cursor) -> Resume {
         let mut resume = Resume::default();
-        assert_eq!(resume.watching(1, &[(ROOM, Some(from))], &live(from)), Ok(vec![]));
+        assert_eq!(resume.watching(LIVE, &[(ROOM, Some(from))], &live(from)), Ok(vec![]));
         resume
     }
 
@@ -272,7 +328,7 @@ mod tests {
             assert_eq!(resume.check(&event(ROOM, cursor(2, seq))), Verdict::Ask(cursor(1, 6)), "repaired");
         }
         let state = WatchState::Live { room: ROOM, from: cursor(1, 6), head: cursor(2, 7) };
-        resume.watching(1, &[(ROOM, Some(cursor(1, 6)))], &[state]).unwrap();
+        resume.watching(LIVE, &[(ROOM, Some(cursor(1, 6)))], &[state]).unwrap();
         assert_eq!(resume.check(&event(ROOM, cursor(2, 7))), Verdict::Deliver);
         assert_eq!(resume.check(&event(RoomId(8), cursor(1, 1))), Verdict::Drop);
     }
@@ -280,12 +336,12 @@ mod tests {
     #[test]
     fn leftovers_of_a_replaced_watch_are_dropped_until_it_is_too_many() {
         let mut resume = watched(cursor(1, 3));
-        resume.watching(1, &[(ROOM, Some(cursor(1, 3)))], &live(cursor(1, 3))).unwrap();
+        resume.watching(LIVE, &[(ROOM, Some(cursor(1, 3)))], &live(cursor(1, 3))).unwrap();
         for n in 0..u64::from(MAX_LEFTOVERS) {
             assert_eq!(resume.check(&event(ROOM, cursor(1, 9 + n))), Verdict::Drop);
         }
         assert_eq!(resume.check(&event(ROOM, cursor(1, 9))), Verdict::Broken);
-        resume.watching(1, &[(ROOM, Some(cursor(1, 3)))], &live(cursor(1, 3))).unwrap();
+        resume.watching(LIVE, &[(ROOM, Some(cursor(1, 3)))], &live(cursor(1, 3))).unwrap();
         resume.connected();
         assert_eq!(resume.check(&event(ROOM, cursor(1, 9))), Verdict::Ask(cursor(1, 3)));
     }
@@ -296,16 +352,16 @@ mod tests {
         let asked = [(ROOM, Some(cursor(1, 9)))];
         let reset = [WatchState::Reset { room: ROOM, keep: cursor(1, 5), head: cursor(2, 8) }];
         let change = Change::Reset { room: ROOM, keep: cursor(1, 5), head: cursor(2, 8) };
-        assert_eq!(resume.watching(1, &asked, &reset), Ok(vec![change]));
+        assert_eq!(resume.watching(LIVE, &asked, &reset), Ok(vec![change]));
         assert_eq!(resume.check(&event(ROOM, cursor(1, 10))), Verdict::Drop, "of the old log");
         assert_eq!(resume.check(&event(ROOM, cursor(2, 6))), Verdict::Deliver);
-        assert_eq!(resume.to_watch(), vec![vec![(ROOM, Some(cursor(2, 6)))]]);
-        assert_eq!(resume.watching(1, &asked, &[]), Err(Mismatch));
-        assert_eq!(resume.watching(1, &asked, &live(cursor(1, 8))), Err(Mismatch));
+        assert_eq!(resume.to_watch(), vec![(Watch::Live, vec![(ROOM, Some(cursor(2, 6)))])]);
+        assert_eq!(resume.watching(LIVE, &asked, &[]), Err(Mismatch));
+        assert_eq!(resume.watching(LIVE, &asked, &live(cursor(1, 8))), Err(Mismatch));
         let refusal = Refusal::new(ErrorCode::Removed, "removed");
         let refused = [WatchState::Refused { room: ROOM, refusal: refusal.clone() }];
         let change = Change::Unwatched { room: ROOM, refusal };
-        assert_eq!(resume.watching(1, &asked, &refused), Ok(vec![change]));
+        assert_eq!(resume.watching(LIVE, &asked, &refused), Ok(vec![change]));
         assert!(resume.to_watch().is_empty());
     }
 
@@ -315,9 +371,9 @@ mod tests {
         for room in 0..=MAX_WATCHES as u64 {
             let (room, from) = (RoomId(room), cursor(1, 0));
             let state = WatchState::Live { room, from, head: from };
-            resume.watching(1, &[(room, None)], &[state]).unwrap();
+            resume.watching(LIVE, &[(room, None)], &[state]).unwrap();
         }
-        let sizes: Vec<usize> = resume.to_watch().iter().map(Vec::len).collect();
+        let sizes: Vec<usize> = resume.to_watch().iter().map(|(_, rooms)| rooms.len()).collect();
         assert_eq!(sizes, [MAX_WATCHES, 1]);
     }
 
@@ -335,7 +391,7 @@ mod tests {
         for (labels, ended, was) in table {
             let mut resume = Resume::default();
             for label in labels {
-                resume.watching(*label, &[(ROOM, Some(cursor(1, 3)))], &live(cursor(1, 3))).unwrap();
+                resume.watching((*label, Watch::Live), &[(ROOM, Some(cursor(1, 3)))], &live(cursor(1, 3))).unwrap();
             }
             assert_eq!(resume.unwatched(ROOM, ended), was, "{labels:?} {ended}");
             let goes_on = !labels.is_empty() && !was;
@@ -424,7 +480,7 @@ mod tests {
 
         /// The server's answer to a watch: the log match of the design.
         fn watch(&mut self) {
-            let asked = self.resume.to_watch().concat();
+            let (_, asked) = self.resume.to_watch().remove(0);
             let from = asked[0].1.unwrap();
             let at = from.seq.0 as usize;
             let good = at == 0 || self.log.get(at - 1) == Some(&from.epoch.0);
@@ -437,7 +493,7 @@ mod tests {
                 WatchState::Reset { room: ROOM, keep, head }
             };
             self.sent = if good { at } else { common };
-            for change in self.resume.watching(1, &asked, &[state]).unwrap() {
+            for change in self.resume.watching(LIVE, &asked, &[state]).unwrap() {
                 if let Change::Reset { keep, .. } = change {
                     self.copy.truncate(keep.seq.0 as usize);
                 }
