@@ -21,6 +21,9 @@ impl App {
             self.fetch_older();
         }
         self.mark_read();
+        if self.is_up() {
+            self.attend(looks_above);
+        }
         // Those of another server than the one in sight nobody sees.
         if self.is_up() && (self.focused || !self.beside) {
             self.ask_members();

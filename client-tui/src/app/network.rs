@@ -1,6 +1,6 @@
 //! What comes from the server.
 
-use quip_protocol::frame::{PageFrom, Reply, Request, WatchState, Welcome};
+use quip_protocol::frame::{PageFrom, Reply, Request, Watch, WatchState, Welcome};
 use quip_protocol::room::RoomSummary;
 use quip_protocol::{
     Cursor, ErrorCode, Event, EventBody, Receipt, Refusal, RoomId, ServerLink, Target, Timestamp,
@@ -28,6 +28,7 @@ impl App {
             }
             Input::Event(event) => self.event(event),
             Input::Notice(notice) => self.notice(notice),
+            Input::Digest(digest) => self.digest(digest),
             Input::Typing { room, who } => self.typing.seen(room, who, self.now),
             Input::Reset { room, keep, .. } => self.reset(room, keep),
             Input::Lost { room, events } => self.lost(room, events),
@@ -249,7 +250,7 @@ impl App {
                 self.ask(Request::WatchInbox { from: None });
             }
             Request::WatchInbox { .. } => self.ask(Request::Rooms { after: None }),
-            Request::Watch { rooms } => {
+            Request::Watch { rooms } | Request::Digest { rooms } => {
                 // Tried again with the next connection.
                 for (id, _) in rooms {
                     if let Some(room) = self.rooms.get_mut(*id) {
@@ -284,7 +285,9 @@ impl App {
                 self.inbox_told = head.seq;
                 self.ask(Request::Rooms { after: None });
             }
-            (Request::Watch { .. }, Reply::Watching { rooms }) => self.watching(rooms),
+            (Request::Watch { .. } | Request::Digest { .. }, Reply::Watching { rooms }) => {
+                self.watching(rooms)
+            }
             (Request::Rooms { after }, Reply::Rooms { rooms, more }) => self.listed(after, rooms, more),
             (Request::Open { target }, Reply::Room(room)) => {
                 let id = room.id;
@@ -369,12 +372,13 @@ impl App {
         self.watch();
     }
 
-    /// Watches every room that is not watched yet, from what is known of it: the one that is seen first.
+    /// Watches every room that is not watched yet, from what is known of it: the one that is seen first, and every event
+    /// of that one.
     fn watch(&mut self) {
         let current = self.rooms.current_id();
         let ids: Vec<RoomId> = self.rooms.listed().map(|(id, _)| id).collect();
         let (seen, others): (Vec<RoomId>, Vec<RoomId>) = ids.into_iter().partition(|id| Some(*id) == current);
-        for ids in [seen, others] {
+        for (ids, watch) in [(seen, Watch::Live), (others, Watch::Digest)] {
             let mut new = Vec::new();
             for id in ids {
                 if let Some(room) = self.rooms.get_mut(id).filter(|room| !room.watched && !room.held) {
@@ -383,16 +387,19 @@ impl App {
                     new.push((id, room.caught));
                 }
             }
+            new.iter().for_each(|(id, _)| self.watched_as(*id, watch));
             if !new.is_empty() {
-                self.ask(Request::Watch { rooms: new });
+                self.ask(watch.request(new));
             }
         }
     }
 
     fn watching(&mut self, states: Vec<WatchState>) {
         for state in states {
-            if let WatchState::Refused { room, refusal } = state {
-                self.unwatched(room, &refusal);
+            match state {
+                WatchState::Refused { room, refusal } => self.unwatched(room, &refusal),
+                WatchState::Digest(digest) => self.digest(digest),
+                WatchState::Live { .. } | WatchState::Reset { .. } => {}
             }
         }
     }

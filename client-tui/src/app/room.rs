@@ -10,6 +10,7 @@ use quip_protocol::{
 };
 
 use super::composer::Composer;
+use super::digests::Digests;
 use super::scroll::Scroll;
 use super::timeline::{Taken, Timeline};
 
@@ -39,7 +40,9 @@ pub struct Room {
     pub held: bool,
     /// Its events come.
     pub watched: bool,
-    /// Up to here no event is missing in the local copy; what is behind it is on its way.
+    /// How they come.
+    pub digests: Digests,
+    /// Up to here no event is missing in the local copy; what is behind it is on its way, but for digests.
     pub caught: Option<Cursor>,
     /// From here on the local copy has everything that came, if that was looked at.
     pub whole: Option<Seq>,
@@ -81,6 +84,7 @@ impl Room {
             lost: Vec::new(),
             held: false,
             watched: false,
+            digests: Digests::default(),
             caught: None,
             whole: None,
             scroll: Scroll::Bottom,
@@ -145,11 +149,13 @@ impl Room {
     fn note(&mut self, event: &Event, me: Option<&AccountName>) -> bool {
         self.summary.head = Cursor { epoch: event.epoch, seq: event.seq };
         self.summary.active_at = event.at;
+        let counted = self.digests.came(event.seq, event.ordinal);
         match &event.body {
             EventBody::Message(message) if me != Some(&event.author) => {
                 self.summary.unread += 1;
                 let named =
                     me.is_some_and(|me| quip_protocol::message::mentions(message.text()).contains(me));
+                let named = named && !counted;
                 self.summary.mentions = (self.summary.mentions + u32::from(named)).min(MAX_UNREAD_MENTIONS);
                 return named || self.is_direct();
             }

@@ -36,10 +36,10 @@ use crate::name::{AccountName, Target};
 use crate::room::{Digest, RoomId, RoomSummary};
 use crate::safe_text::SafeLine;
 
+pub use crate::frame::Watch;
 pub use bulk::{Page, PageStream};
 pub use config::{CONNECT_TIMEOUT, Config, Trust};
 pub use error::Error;
-pub use crate::frame::Watch;
 pub use handle::{Handle, MemberList, Post};
 
 use connection::Connection;

@@ -250,8 +250,7 @@ impl Resume {
         let mut requests = Vec::new();
         for watch in [Watch::Live, Watch::Digest] {
             let rooms = self.rooms.iter().filter(|(_, watched)| watched.watch == watch);
-            let rooms: Vec<_> =
-                rooms.map(|(room, watched)| (*room, Some(watched.place.cursor))).collect();
+            let rooms: Vec<_> = rooms.map(|(room, watched)| (*room, Some(watched.place.cursor))).collect();
             requests.extend(rooms.chunks(MAX_WATCHES).map(|rooms| (watch, rooms.to_vec())));
         }
         requests
@@ -391,7 +390,9 @@ mod tests {
         for (labels, ended, was) in table {
             let mut resume = Resume::default();
             for label in labels {
-                resume.watching((*label, Watch::Live), &[(ROOM, Some(cursor(1, 3)))], &live(cursor(1, 3))).unwrap();
+                resume
+                    .watching((*label, Watch::Live), &[(ROOM, Some(cursor(1, 3)))], &live(cursor(1, 3)))
+                    .unwrap();
             }
             assert_eq!(resume.unwatched(ROOM, ended), was, "{labels:?} {ended}");
             let goes_on = !labels.is_empty() && !was;

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use quip_protocol::datagram::Datagram;
 use quip_protocol::frame::{Labelled, PageEnd, PageFrom, PageRequest, Push, Reply, Request, WatchState};
 use quip_protocol::room::{
-    Digest,     AccountSummary, AwaySummary, BotSummary, ConsumerSummary, DeviceSummary, MemberSummary, RoomSummary,
+    AccountSummary, AwaySummary, BotSummary, ConsumerSummary, DeviceSummary, Digest, MemberSummary,
+    RoomSummary,
 };
 use quip_protocol::{
     AccountName, ConsumerName, Cursor, DeviceKey, Epoch, ErrorCode, Event, EventBody, InviteCode, Message,
@@ -319,8 +320,12 @@ fn member() -> impl Strategy<Value = MemberSummary> {
 }
 
 pub fn digest() -> impl Strategy<Value = Digest> {
-    (room(), cursor(), any::<u64>(), at())
-        .prop_map(|(room, head, messages, at)| Digest { room, head, messages, at })
+    (room(), cursor(), any::<u64>(), at()).prop_map(|(room, head, messages, at)| Digest {
+        room,
+        head,
+        messages,
+        at,
+    })
 }
 
 fn watch_state() -> impl Strategy<Value = WatchState> {

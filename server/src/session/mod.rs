@@ -319,7 +319,7 @@ impl Session {
                 Ok(Some((Reply::Code { code, expires }, 0)))
             }
             Todo::Answer(reply, group) => Ok(Some((reply, group))),
-            Todo::Watch(account, rooms) => self.watch(account, label, rooms).await.map(Some),
+            Todo::Watch(account, rooms, tier) => self.watch(account, label, rooms, tier).await.map(Some),
             Todo::WatchInbox(account, from) => self.watch_inbox(account, label, from).await.map(Some),
         }
     }
