@@ -12,6 +12,7 @@ mod devices;
 mod doors;
 mod full_disk;
 mod hostile_text;
+mod large_rooms;
 mod load;
 mod newcomer;
 mod offline;

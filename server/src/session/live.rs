@@ -57,7 +57,8 @@ pub async fn run(session: &Arc<Session>, stop: &mut watch::Receiver<bool>) -> Re
     }
     let stopping = Push::Stopping { retry_after_ms: RETRY_AFTER_MS };
     write_frame(&mut streams.urgent, encode_frame(FrameKind::Push, &stopping)).await?;
-    let _ = (streams.urgent.finish(), streams.rooms.finish());
+    // Not the other one: its end may come before this, and then would say that the connection is lost.
+    let _ = streams.urgent.finish();
     std::future::pending().await
 }
 
