@@ -3,6 +3,8 @@
 //! Variants are only ever added at the end; everything else, a new field too, is a new version, agreed on
 //! in [`Hello`] and [`Welcome`].
 
+mod watch;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cursor::{Cursor, Receipt, Seq, Timestamp};
@@ -17,6 +19,8 @@ use crate::room::{
     RoomId, RoomSummary,
 };
 use crate::safe_text::{SafeLine, SafeText};
+
+pub use watch::{Watch, WatchState};
 
 /// The TLS protocol name that both ends must speak.
 pub const ALPN: &[u8] = b"quip/1";
@@ -331,26 +335,6 @@ pub enum Request {
     },
 }
 
-/// How rooms are watched.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Watch {
-    /// Every event comes.
-    #[default]
-    Live,
-    /// Of a very large room it is told now and then where it stands; of others every event comes.
-    Digest,
-}
-
-impl Watch {
-    /// The request to watch rooms so.
-    pub fn request(self, rooms: Vec<(RoomId, Option<Cursor>)>) -> Request {
-        match self {
-            Watch::Live => Request::Watch { rooms },
-            Watch::Digest => Request::Digest { rooms },
-        }
-    }
-}
-
 /// What the server answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
@@ -429,39 +413,6 @@ pub enum Reply {
         /// Whether there are more behind the last.
         more: bool,
     },
-}
-
-/// What became of one watch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum WatchState {
-    /// Events behind `from` follow.
-    Live {
-        /// The room.
-        room: RoomId,
-        /// The last event that the reader is taken to have.
-        from: Cursor,
-        /// The newest event now.
-        head: Cursor,
-    },
-    /// The cursor is not of this log: what the reader has behind `keep` is to be thrown away and fetched again.
-    /// Events behind `keep` follow.
-    Reset {
-        /// The room.
-        room: RoomId,
-        /// The last event that is surely the same.
-        keep: Cursor,
-        /// The newest event now.
-        head: Cursor,
-    },
-    /// This account may not read the room.
-    Refused {
-        /// The room.
-        room: RoomId,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// Only to [`Request::Digest`]: this is where the room stands now. Events up to there do not come.
-    Digest(Digest),
 }
 
 /// What the server says unasked on the live streams, beside events and notices, which are frames of their own.

@@ -141,8 +141,9 @@ fn feed(c: &mut Criterion) {
         let (feeds, key) = (Feeds::default(), FeedKey::Room(RoomId(1)));
         runtime.block_on(async { feeds.start() });
         let bells: Vec<Arc<Doorbell>> = (0..watchers).map(|_| Arc::default()).collect();
-        let watch =
-            |(n, bell): (u64, &Arc<Doorbell>)| feeds.watch(Interest::live(key, AccountId(n), Seq::ZERO), bell);
+        let watch = |(n, bell): (u64, &Arc<Doorbell>)| {
+            feeds.watch(Interest::live(key, AccountId(n), Seq::ZERO), bell)
+        };
         let watches: Vec<_> = (0..).zip(&bells).map(watch).collect();
         let frame = encode_event(&event(1));
         let mut seq = Seq::ZERO;

@@ -72,7 +72,8 @@ async fn who_does_not_look_is_told_where_a_room_stands_and_misses_nothing_when_t
     loop {
         match next(&mut ann).await {
             Event::Notice(notice) => {
-                let mention = NoticeBody::Mentioned { room: room.id, seq: last.next(), by: "bob".parse().unwrap() };
+                let mention =
+                    NoticeBody::Mentioned { room: room.id, seq: last.next(), by: "bob".parse().unwrap() };
                 assert_eq!(notice.body, mention);
                 break;
             }
@@ -178,7 +179,9 @@ async fn what_is_for_one_person_overtakes_a_large_room_and_a_page_on_a_narrow_li
         match next(&mut ann).await {
             Event::Message(received) if received.room() == direct.id => message = Some(seen),
             Event::Message(_) | Event::Other(_) => seen += 1,
-            Event::Notice(notice) if matches!(notice.body, NoticeBody::Mentioned { .. }) => mention = Some(seen),
+            Event::Notice(notice) if matches!(notice.body, NoticeBody::Mentioned { .. }) => {
+                mention = Some(seen)
+            }
             Event::Notice(_) | Event::Typing { .. } => {}
             other => panic!("{other:?}"),
         }

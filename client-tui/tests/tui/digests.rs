@@ -31,7 +31,9 @@ fn elsewhere() -> World {
 fn copied(world: &mut World) -> Vec<(RoomId, Seq, Seq)> {
     let mut all = Vec::new();
     while let Some(at) = world.wanted.iter().position(|effect| matches!(effect, Effect::Bring { .. })) {
-        let Effect::Bring { room, below, floor, .. } = world.wanted.remove(at) else { unreachable!("it is one") };
+        let Effect::Bring { room, below, floor, .. } = world.wanted.remove(at) else {
+            unreachable!("it is one")
+        };
         all.push((room, below, floor));
         world.input(Input::Brought { room, whole: floor });
     }
@@ -100,7 +102,9 @@ fn who_comes_has_every_event_from_where_none_is_missing_and_who_left_has_digests
     world.keys("<A-2><A-1>");
     world.pass(9_000);
     let of_ops = |requests: Vec<Request>| {
-        requests.into_iter().any(|request| matches!(request, Request::Digest { rooms } if rooms == [(OPS, at(5))]))
+        requests
+            .into_iter()
+            .any(|request| matches!(request, Request::Digest { rooms } if rooms == [(OPS, at(5))]))
     };
     assert!(!of_ops(watches(&mut world)), "going back and forth asks for nothing");
     world.pass(2_000);
