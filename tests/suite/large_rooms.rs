@@ -182,7 +182,7 @@ async fn what_is_for_one_person_overtakes_a_large_room_and_a_page_on_a_narrow_li
             Event::Notice(notice) if matches!(notice.body, NoticeBody::Mentioned { .. }) => {
                 mention = Some(seen)
             }
-            Event::Notice(_) | Event::Typing { .. } => {}
+            Event::Up(_) | Event::Notice(_) | Event::Typing { .. } => {}
             other => panic!("{other:?}"),
         }
     }

@@ -66,6 +66,7 @@ impl App {
         if digest.head.seq > room.summary.head.seq {
             (room.summary.head, room.summary.active_at) = (digest.head, digest.at);
             match before {
+                _ if digest.head.seq <= room.summary.read => room.read_to(digest.head.seq),
                 Some(before) => room.summary.unread += digest.messages.saturating_sub(before),
                 None => {
                     let target = room.summary.target.clone();
@@ -85,7 +86,8 @@ impl App {
     /// Somebody named the user. Where events come, the message says so itself.
     pub(super) fn mentioned(&mut self, id: RoomId, seq: Seq, by: AccountName) {
         let Some(room) = self.rooms.get_mut(id) else { return };
-        if self.me.as_ref() == Some(&by) || room.caught.is_some_and(|caught| seq <= caught.seq) {
+        let is_known = seq <= room.summary.read || room.caught.is_some_and(|caught| seq <= caught.seq);
+        if is_known || self.me.as_ref() == Some(&by) {
             return;
         }
         if room.digests.told {

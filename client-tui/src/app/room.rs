@@ -151,7 +151,8 @@ impl Room {
         self.summary.active_at = event.at;
         let counted = self.digests.came(event.seq, event.ordinal);
         match &event.body {
-            EventBody::Message(message) if me != Some(&event.author) => {
+            // The news that another device has read it may have come before it.
+            EventBody::Message(message) if me != Some(&event.author) && event.seq > self.summary.read => {
                 self.summary.unread += 1;
                 let named =
                     me.is_some_and(|me| quip_protocol::message::mentions(message.text()).contains(me));

@@ -148,3 +148,21 @@ fn where_events_come_the_message_says_itself_that_it_names_the_user() {
     world.says(OPS.0, "bob", "@ann look");
     assert_eq!((ops(&world).mentions, ops(&world).unread), (1, 3));
 }
+
+#[test]
+fn what_another_device_has_read_is_not_unread_whatever_comes_first() {
+    let mut world = elsewhere();
+    let read = |world: &mut World, seq| {
+        world.inbox = world.inbox.next();
+        let body = NoticeBody::Read { room: OPS, seq: Seq(seq) };
+        world.input(Input::Notice(Notice { seq: world.inbox, epoch: Epoch::FIRST, at: world.now, body }));
+    };
+    read(&mut world, 4);
+    world.says(OPS.0, "bob", "four");
+    assert_eq!(ops(&world).unread, 0, "a message");
+    read(&mut world, 6);
+    told(&mut world, &["five", "six"]);
+    assert_eq!(ops(&world).unread, 0, "a digest");
+    told(&mut world, &["seven"]);
+    assert_eq!(ops(&world).unread, 1);
+}
