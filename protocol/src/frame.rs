@@ -3,6 +3,8 @@
 //! Variants are only ever added at the end; everything else, a new field too, is a new version, agreed on
 //! in [`Hello`] and [`Welcome`].
 
+mod watch;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cursor::{Cursor, Receipt, Seq, Timestamp};
@@ -13,10 +15,12 @@ use crate::link::InviteCode;
 use crate::message::{MessageId, MessageKind};
 use crate::name::{AccountName, ConsumerName, RoomName, Target};
 use crate::room::{
-    AccountSummary, AwaySummary, BotSummary, ConsumerSummary, DeviceSummary, MemberSummary, Role, RoomId,
-    RoomSummary,
+    AccountSummary, AwaySummary, BotSummary, ConsumerSummary, DeviceSummary, Digest, MemberSummary, Role,
+    RoomId, RoomSummary,
 };
 use crate::safe_text::{SafeLine, SafeText};
+
+pub use watch::{Watch, WatchState};
 
 /// The TLS protocol name that both ends must speak.
 pub const ALPN: &[u8] = b"quip/1";
@@ -321,6 +325,14 @@ pub enum Request {
         /// Continue behind this one.
         after: Option<AccountName>,
     },
+    /// As [`Request::Watch`], for rooms that nobody looks at: where very many watch one, [`Push::Digest`] comes instead of
+    /// its events. Which it is, the server decides from one moment to the next: events that come follow each other or
+    /// the last digest. → `Watching`
+    Digest {
+        /// Which, at most [`MAX_WATCHES`], each once.
+        #[serde(deserialize_with = "crate::codec::list::<_, _, MAX_WATCHES>")]
+        rooms: Vec<(RoomId, Option<Cursor>)>,
+    },
 }
 
 /// What the server answers.
@@ -403,38 +415,7 @@ pub enum Reply {
     },
 }
 
-/// What became of one watch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum WatchState {
-    /// Events behind `from` follow.
-    Live {
-        /// The room.
-        room: RoomId,
-        /// The last event that the reader is taken to have.
-        from: Cursor,
-        /// The newest event now.
-        head: Cursor,
-    },
-    /// The cursor is not of this log: what the reader has behind `keep` is to be thrown away and fetched again.
-    /// Events behind `keep` follow.
-    Reset {
-        /// The room.
-        room: RoomId,
-        /// The last event that is surely the same.
-        keep: Cursor,
-        /// The newest event now.
-        head: Cursor,
-    },
-    /// This account may not read the room.
-    Refused {
-        /// The room.
-        room: RoomId,
-        /// Why.
-        refusal: Refusal,
-    },
-}
-
-/// What the server says unasked on the live stream, beside events and notices, which are frames of their own.
+/// What the server says unasked on the live streams, beside events and notices, which are frames of their own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Push {
     /// No more events of this room: the account left it or was removed.
@@ -451,6 +432,8 @@ pub enum Push {
         /// Milliseconds.
         retry_after_ms: u32,
     },
+    /// Where a room stands that is watched by [`Request::Digest`]: events up to there that have not come do not come.
+    Digest(Digest),
 }
 
 /// Which events a page has.

@@ -105,6 +105,19 @@ pub struct RoomSummary {
     pub mentions: u32,
 }
 
+/// Where a room stands: what is told of a very large one instead of its events to who does not look at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// The room.
+    pub room: RoomId,
+    /// The newest event.
+    pub head: Cursor,
+    /// Messages so far, that one included: what two digests differ in is how many were said between them.
+    pub messages: u64,
+    /// When the newest event was accepted.
+    pub at: Timestamp,
+}
+
 /// A member of a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberSummary {

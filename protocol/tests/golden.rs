@@ -11,10 +11,10 @@ use bytes::{Bytes, BytesMut};
 use quip_protocol::codec::{FrameKind, encode_frame, take_frame};
 use quip_protocol::datagram::{Datagram, Presence};
 use quip_protocol::frame::{
-    Hello, Labelled, PageEnd, PageFrom, PageRequest, Push, Reply, Request, VERSION, Welcome,
+    Hello, Labelled, PageEnd, PageFrom, PageRequest, Push, Reply, Request, VERSION, WatchState, Welcome,
 };
 use quip_protocol::limits::Limits;
-use quip_protocol::room::{AwaySummary, ConsumerSummary};
+use quip_protocol::room::{AwaySummary, ConsumerSummary, Digest};
 use quip_protocol::{
     AccountName, Cursor, Epoch, ErrorCode, Event, EventBody, Message, MessageId, MessageKind, Notice,
     NoticeBody, Reaction, Receipt, Refusal, Role, RoomId, SafeLine, SafeText, Seq, Target, Timestamp,
@@ -181,6 +181,18 @@ impl Golden {
     }
 }
 
+impl Golden {
+    fn digests(&mut self) {
+        let head = Cursor { epoch: Epoch(2), seq: Seq(300) };
+        let digest = Digest { room: ROOM, head, messages: 299, at: Timestamp(1_700_000_000_123) };
+        let ask = Request::Digest { rooms: vec![(ROOM, Some(head)), (RoomId(1), None)] };
+        self.line(FrameKind::Request, Labelled { label: 11, body: ask });
+        let reply = Reply::Watching { rooms: vec![WatchState::Digest(digest)] };
+        self.line(FrameKind::Reply, Labelled { label: 11, body: reply });
+        self.line(FrameKind::Push, Push::Digest(digest));
+    }
+}
+
 fn hex(bytes: &Bytes) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -192,6 +204,7 @@ fn no_byte_has_changed() {
     golden.spoken();
     golden.consumers();
     golden.presence();
+    golden.digests();
     let kept: Vec<&str> = include_str!("golden.txt").lines().collect();
     let made: Vec<&str> = golden.0.lines().collect();
     for (kept, made) in kept.iter().zip(&made) {

@@ -150,6 +150,13 @@ pub struct LimitsConfig {
     pub frame_deadline_ms: u32,
     /// A connection must belong to an account within this, in milliseconds.
     pub stranger_deadline_ms: u32,
+    /// Watches of a room from which on those who do not look at it are told where it stands instead of its events; fewer
+    /// while the server is behind with waking readers.
+    pub digest_from: u32,
+    /// Such digests of a room are so far apart, in milliseconds.
+    pub digest_interval_ms: u32,
+    /// Readers of a room that are woken in one go; where there are more, it is done in parallel.
+    pub wake_shard: u32,
 }
 
 impl Default for LimitsConfig {
@@ -173,6 +180,9 @@ impl Default for LimitsConfig {
             rooms_per_account: 1_000,
             frame_deadline_ms: 10_000,
             stranger_deadline_ms: 60_000,
+            digest_from: 1_000,
+            digest_interval_ms: 1_000,
+            wake_shard: 256,
         }
     }
 }
@@ -202,6 +212,9 @@ impl LimitsConfig {
             ("rooms_per_account", self.rooms_per_account, 0..=1_000_000),
             ("frame_deadline_ms", self.frame_deadline_ms, 100..=3_600_000),
             ("stranger_deadline_ms", self.stranger_deadline_ms, 100..=3_600_000),
+            ("digest_from", self.digest_from, 2..=1_000_000),
+            ("digest_interval_ms", self.digest_interval_ms, 100..=60_000),
+            ("wake_shard", self.wake_shard, 16..=65_536),
         ];
         for (key, value, range) in ranges {
             within(&format!("limits.{key}"), value.into(), *range.start(), *range.end())?;

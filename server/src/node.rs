@@ -33,8 +33,10 @@ pub struct Node {
     pub open_registration: bool,
     /// Its address and key, as they stand in links; `None` where they are not known: no server serves.
     pub link: RwLock<Option<ServerLink>>,
-    /// What it enforces; can change while it runs.
+    /// What it enforces; changed by [`crate::ops::limits`].
     pub limits: RwLock<LimitsConfig>,
+    /// The same as it was configured, before what `quipd limits` set.
+    pub configured: RwLock<LimitsConfig>,
     /// The state, ahead of what is durable by one group. Read it through [`Node::ask`].
     pub engine: RwLock<Engine>,
     /// Live tails.
@@ -138,7 +140,7 @@ impl Node {
     }
 
     /// What is counted elsewhere, for metrics.
-    pub fn gauges(&self) -> [(&'static str, u64); 9] {
+    pub fn gauges(&self) -> [(&'static str, u64); 12] {
         let (accounts, rooms) = {
             let engine = self.engine.read();
             (engine.all_accounts().count() as u64, engine.all_rooms().count() as u64)
@@ -153,6 +155,9 @@ impl Node {
             ("disk_free_bytes", free_bytes(&self.data_dir).unwrap_or_default()),
             ("feed_bytes_kept", self.feeds.kept() as u64),
             ("watches", self.feeds.watches() as u64),
+            ("watches_for_digests", self.feeds.digests() as u64),
+            ("wake_backlog", self.feeds.backlog() as u64),
+            ("digest_from_now", self.feeds.tiers().digest_from() as u64),
         ]
     }
 

@@ -27,6 +27,7 @@ use crate::node::{Node, Shared, submit};
 use crate::ops;
 use crate::ops::admin::AdminSocket;
 use crate::ops::disk::write_private;
+use crate::ops::limits::LimitsError;
 use crate::ops::metrics::Metrics;
 use crate::pipeline::durable::Durable;
 use crate::pipeline::fault::Fault;
@@ -70,6 +71,9 @@ pub enum StartError {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] OutOfRange),
+    /// Limits that were set while it ran.
+    #[error(transparent)]
+    Limits(#[from] LimitsError),
     /// No server has served, and so nobody knows where the next one will be found, and by which key.
     #[error("no server has run on {}, so its address and key are not known: start quipd once", dir.display())]
     NeverServed {
@@ -106,17 +110,25 @@ impl Core {
     /// Starts the writer on a directory that was opened.
     ///
     /// # Errors
-    /// When the operating system gives no thread.
+    /// When the operating system gives no thread, or the limits that were set cannot hold.
     pub fn start(config: &Config, opened: OpenedDir) -> Result<Core, StartError> {
         let OpenedDir { dir, journal, store, engine, .. } = opened;
+        let limits = ops::limits::effective(&config.data_dir, &config.limits)?;
+        let feeds = Feeds::default();
+        feeds.tiers().set(&limits);
+        // Without a runtime there are no sessions to be woken.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            feeds.start();
+        }
         let node = Arc::new(Node {
             name: SafeLine::new(&config.name),
             data_dir: config.data_dir.clone(),
             open_registration: config.registration == Registration::Open,
             link: RwLock::new(None),
-            limits: RwLock::new(config.limits.clone()),
+            limits: RwLock::new(limits),
+            configured: RwLock::new(config.limits.clone()),
             engine: RwLock::new(engine),
-            feeds: Feeds::default(),
+            feeds,
             store,
             whole: Whole::default(),
             stopping: Stopping::default(),
@@ -314,6 +326,7 @@ impl Running {
         config.check()?;
         let node = &self.core.shared.node;
         let tls = tls::load(config.certificate.as_ref(), &node.data_dir)?;
+        ops::limits::configure(node, &config.limits)?;
         let link = self.link();
         if Some(tls.fingerprint) != link.fingerprint {
             warn!(old = ?link.fingerprint, new = %tls.fingerprint, "the key has changed: clients will refuse it until they are told");
@@ -322,7 +335,6 @@ impl Running {
         for endpoint in &self.endpoints {
             endpoint.set_server_config(Some(accept::server_config(&tls.config)));
         }
-        *node.limits.write() = config.limits.clone();
         node.disk_reserve.store(config.disk_reserve, Ordering::Relaxed);
         Ok(())
     }

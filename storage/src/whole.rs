@@ -52,11 +52,15 @@ impl Replica {
         Ok(Behind::Whole(whole))
     }
 
-    /// Takes note that from `whole` up to its cursor the room has no hole.
+    /// Takes note that from `whole` up to its cursor the room has no hole; nothing new if that is known from further back.
     ///
     /// # Errors
     /// When sled fails.
     pub fn set_whole(&self, room: RoomId, whole: Seq) -> Result<(), ReplicaError> {
+        let known: Option<Seq> = self.marked(self.record(&keys::whole(room)))?;
+        if known.is_some_and(|known| known <= whole) {
+            return Ok(());
+        }
         let mut batch = sled::Batch::default();
         batch.insert(keys::whole(room), versioned(&whole));
         self.marked(self.database.apply(batch))

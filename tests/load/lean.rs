@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use quinn::{RecvStream, SendStream};
+use quinn::SendStream;
 use quip_protocol::codec::{Frame, FrameKind, encode_frame};
 use quip_protocol::error::close;
 use quip_protocol::frame::{
@@ -12,7 +12,7 @@ use quip_protocol::frame::{
 };
 use quip_protocol::limits::{MAX_EVENT_FRAME, MAX_HELLO_FRAME, MAX_REPLY_FRAME};
 use quip_protocol::room::RoomSummary;
-use quip_protocol::transport::{FrameReader, write_frame};
+use quip_protocol::transport::{FrameError, FrameReader, write_frame};
 use quip_protocol::{Cursor, Event, Notice, RoomId, SafeLine, Target};
 
 /// A server that is connected and does not answer for this long is taken for stuck.
@@ -23,9 +23,11 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 pub struct Lean {
     quic: quinn::Connection,
     requests: SendStream,
-    replies: FrameReader<RecvStream>,
-    /// The live stream, once the server has opened it.
-    live: Option<FrameReader<RecvStream>>,
+    replies: FrameReader,
+    /// The live stream of what is urgent, once the server has opened it.
+    urgent: Option<FrameReader>,
+    /// The live stream of rooms, which comes behind that one.
+    rooms: Option<FrameReader>,
     label: u32,
 }
 
@@ -56,7 +58,7 @@ impl Lean {
         }
         let _: Welcome = frame.decode(FrameKind::Welcome, "welcome")?;
         replies.set_limit(MAX_REPLY_FRAME);
-        Ok(Lean { quic, requests, replies, live: None, label: 0 })
+        Ok(Lean { quic, requests, replies, urgent: None, rooms: None, label: 0 })
     }
 
     /// Asks, and waits for the reply. Not to be dropped before it came.
@@ -105,19 +107,24 @@ impl Lean {
         Ok(())
     }
 
-    /// The next frame of the live stream. Dropping a future of it loses nothing.
+    /// The next frame of the live streams. Dropping a future of it loses nothing.
     ///
     /// # Errors
     /// When the connection breaks.
     pub async fn frame(&mut self) -> Result<Frame> {
-        let live = match &mut self.live {
-            Some(live) => live,
-            None => {
-                let stream = self.quic.accept_uni().await?;
-                self.live.insert(FrameReader::new(stream, MAX_EVENT_FRAME))
-            }
-        };
-        live.next().await?.context("the server ended the live stream")
+        loop {
+            let Lean { quic, urgent, rooms, .. } = self;
+            let frame = tokio::select! {
+                frame = next(rooms), if rooms.is_some() => frame,
+                frame = next(urgent), if urgent.is_some() => frame,
+                stream = quic.accept_uni(), if rooms.is_none() => {
+                    let reader = FrameReader::new(stream?, MAX_EVENT_FRAME);
+                    *if urgent.is_none() { urgent } else { rooms } = Some(reader);
+                    continue;
+                }
+            };
+            return frame?.context("the server ended a live stream");
+        }
     }
 
     /// The same, decoded.
@@ -167,5 +174,12 @@ impl Lean {
     /// Bytes that came on this connection so far, whoever reads them or not.
     pub fn bytes_received(&self) -> u64 {
         self.quic.stats().udp_rx.bytes
+    }
+}
+
+async fn next(live: &mut Option<FrameReader>) -> Result<Option<Frame>, FrameError> {
+    match live {
+        Some(live) => live.next().await,
+        None => std::future::pending().await,
     }
 }

@@ -3,11 +3,15 @@
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 /// Longer than any datagram.
 const DATAGRAM: usize = 64 * 1024;
+/// What a narrow line holds before it drops, in datagrams.
+const QUEUE: usize = 32;
 /// The first bit of a QUIC packet of a handshake.
 const LONG_HEADER: u8 = 0x80;
 
@@ -17,6 +21,8 @@ pub struct Middlebox {
     front: Arc<UdpSocket>,
     server: SocketAddr,
     sources: Arc<Mutex<HashMap<SocketAddr, Source>>>,
+    /// What reaches a client, in bytes a second; everything at once if that is not said.
+    rate: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -28,9 +34,18 @@ struct Source {
 impl Middlebox {
     /// In front of a server on this machine.
     pub fn new(server_port: u16) -> Middlebox {
+        Middlebox::start(server_port, None)
+    }
+
+    /// The same with a line to each client that carries so many bytes a second.
+    pub fn narrow(server_port: u16, rate: u32) -> Middlebox {
+        Middlebox::start(server_port, Some(rate))
+    }
+
+    fn start(server_port: u16, rate: Option<u32>) -> Middlebox {
         let front = Arc::new(UdpSocket::bind("127.0.0.1:0").expect("a free port"));
-        let middlebox =
-            Middlebox { front, server: ([127, 0, 0, 1], server_port).into(), sources: Arc::default() };
+        let server = ([127, 0, 0, 1], server_port).into();
+        let middlebox = Middlebox { front, server, sources: Arc::default(), rate };
         let forwarding = middlebox.clone();
         thread::spawn(move || forwarding.forward());
         middlebox
@@ -71,12 +86,28 @@ impl Middlebox {
         let behind = Arc::new(UdpSocket::bind("127.0.0.1:0").expect("a free port"));
         behind.connect(self.server).expect("an address of this machine");
         let (front, back) = (Arc::clone(&self.front), Arc::clone(&behind));
+        let (line, waiting) = sync_channel::<Vec<u8>>(QUEUE);
+        let rate = self.rate;
+        if let Some(rate) = rate {
+            let front = Arc::clone(&front);
+            thread::spawn(move || {
+                for datagram in waiting {
+                    // As long as the line takes for it.
+                    thread::park_timeout(Duration::from_secs(1) * datagram.len() as u32 / rate);
+                    let _ = front.send_to(&datagram, client);
+                }
+            });
+        }
         thread::spawn(move || {
             let mut datagram = vec![0; DATAGRAM];
             loop {
                 // An error says that the server is away for now.
                 if let Ok(length) = back.recv(&mut datagram) {
-                    let _ = front.send_to(&datagram[..length], client);
+                    // What is lost, is lost.
+                    let _ = match rate {
+                        Some(_) => line.try_send(datagram[..length].to_vec()).is_ok(),
+                        None => front.send_to(&datagram[..length], client).is_ok(),
+                    };
                 }
             }
         });

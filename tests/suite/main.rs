@@ -13,6 +13,7 @@ mod doors;
 mod full_disk;
 mod holes;
 mod hostile_text;
+mod large_rooms;
 mod load;
 #[cfg(target_os = "linux")]
 mod networks;

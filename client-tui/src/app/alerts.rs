@@ -66,6 +66,12 @@ pub(super) struct Alert {
 }
 
 impl Alert {
+    /// Of a message that names the user and has not come.
+    pub fn named(room: &Room, by: &AccountName) -> Alert {
+        let title = SafeLine::new(&room.summary.target.to_string());
+        Alert { title, text: SafeLine::new(&format!("{by} mentions you")), is_said: true }
+    }
+
     /// Of an event of `room`.
     pub fn of(room: &Room, event: &Event, me: Option<&AccountName>) -> Alert {
         let title = SafeLine::new(&room.summary.target.to_string());

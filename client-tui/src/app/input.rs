@@ -213,6 +213,8 @@ pub enum Input {
     Event(Event),
     /// A notice of the account's inbox.
     Notice(Notice),
+    /// Where a very large room stands: events up to there that have not come do not come.
+    Digest(quip_protocol::room::Digest),
     /// Somebody writes a message.
     Typing {
         /// Where.

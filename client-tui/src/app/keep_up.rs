@@ -19,6 +19,9 @@ impl App {
         self.watch_again();
         self.fetch(looks);
         self.mark_read();
+        if self.is_up() {
+            self.attend(looks);
+        }
         // Those of another server than the one in sight nobody sees.
         if self.is_up() && (self.focused || !self.beside) {
             self.ask_members();

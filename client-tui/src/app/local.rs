@@ -54,7 +54,7 @@ impl App {
     /// How many events are on their way that happened while the client was away.
     pub fn behind(&self) -> u64 {
         let of = |room: &super::room::Room| {
-            let caught = room.caught.filter(|_| room.watched);
+            let caught = room.caught.filter(|_| room.watched && !room.digests.told);
             caught.map_or(0, |caught| room.summary.head.seq.0.saturating_sub(caught.seq.0))
         };
         self.rooms.listed().map(|(_, room)| of(room)).sum()

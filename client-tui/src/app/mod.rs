@@ -8,6 +8,7 @@ pub mod complete;
 pub mod composer;
 pub mod dates;
 pub mod desk;
+pub mod digests;
 pub mod effect;
 pub mod emoji;
 mod execute;

@@ -29,6 +29,7 @@ impl App {
             }
             Input::Event(event) => self.event(event),
             Input::Notice(notice) => self.notice(notice),
+            Input::Digest(digest) => self.digest(digest),
             Input::Typing { room, who } => self.typing.seen(room, who, self.now),
             Input::Presence { who, now } => self.is_now(&who, &now),
             Input::Reset { room, keep, .. } => self.reset(room, keep),
@@ -266,7 +267,7 @@ impl App {
                 self.ask(Request::WatchInbox { from: None });
             }
             Request::WatchInbox { .. } => self.ask(Request::Rooms { after: None }),
-            Request::Watch { rooms } => {
+            Request::Watch { rooms } | Request::Digest { rooms } => {
                 for (id, _) in rooms {
                     if let Some(room) = self.rooms.get_mut(*id) {
                         room.watched = false;
@@ -307,7 +308,9 @@ impl App {
                 self.inbox_told = head.seq;
                 self.ask(Request::Rooms { after: None });
             }
-            (Request::Watch { .. }, Reply::Watching { rooms }) => self.watching(rooms),
+            (Request::Watch { .. } | Request::Digest { .. }, Reply::Watching { rooms }) => {
+                self.watching(rooms)
+            }
             (Request::Rooms { after }, Reply::Rooms { rooms, more }) => self.listed(after, rooms, more),
             (Request::Open { target }, Reply::Room(room)) => {
                 let id = room.id;

@@ -29,7 +29,8 @@ impl App {
             }
             NoticeBody::Read { room, seq } => self.read_elsewhere(room, seq),
             NoticeBody::Unread { room, seq } => self.unread_again(room, seq),
-            NoticeBody::Mentioned { .. } | NoticeBody::Devices => {}
+            NoticeBody::Mentioned { room, seq, by } => self.mentioned(room, seq, by),
+            NoticeBody::Devices => {}
         }
     }
 

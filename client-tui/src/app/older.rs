@@ -50,7 +50,7 @@ impl App {
         let Some(id) = self.next_older() else { return };
         let keep = self.preferences.keep;
         let Some(room) = self.rooms.get(id) else { return };
-        let (below, floor) = missing(room, keep);
+        let (below, floor) = newer(room).unwrap_or_else(|| missing(room, keep));
         let target = room.summary.target.clone();
         self.older.asked = Some(id);
         self.effects.push(Effect::Bring { room: id, target, below, floor });
@@ -63,7 +63,10 @@ impl App {
 
     /// The room that is seen, then those that need the user, then those where something happened last.
     fn next_older(&self) -> Option<RoomId> {
-        let wanted = |room: &Room| room.watched && !room.held && left(room, self.preferences.keep) > 0;
+        let wanted = |room: &Room| {
+            let some = room.digests.filling.is_some() || left(room, self.preferences.keep) > 0;
+            room.watched && !room.held && some
+        };
         let current = self.rooms.current_id();
         let best = self.rooms.listed().filter(|(_, room)| wanted(room)).max_by_key(|(id, room)| {
             (Some(*id) == current, room.needs_me(), room.summary.active_at, std::cmp::Reverse(*id))
@@ -78,6 +81,9 @@ impl App {
 
     pub(super) fn brought(&mut self, id: RoomId, whole: Seq) {
         self.bring_no_more(id);
+        if self.filled(id, whole) {
+            return;
+        }
         if let Some(room) = self.rooms.get_mut(id) {
             room.whole = Some(whole);
         }
@@ -90,6 +96,9 @@ impl App {
             Failure::Refused(Refusal { retry_after_ms: Some(ms), .. }) => u64::from(*ms),
             Failure::Refused(_) => {
                 // Asking again would not change its mind; the next start may.
+                if self.not_filled(id) {
+                    return;
+                }
                 if let Some(room) = self.rooms.get_mut(id) {
                     room.whole = Some(Seq(1));
                 }
@@ -107,6 +116,12 @@ impl App {
         let watched = self.rooms.listed().filter(|(_, room)| room.watched && !room.held);
         watched.map(|(_, room)| left(room, self.preferences.keep)).sum()
     }
+}
+
+/// The same for what is missing at the newer end and being brought.
+fn newer(room: &Room) -> Option<(Seq, Seq)> {
+    let filling = room.digests.filling?;
+    Some((filling.below, room.caught.map_or(filling.below, |caught| caught.seq.next())))
 }
 
 /// From where on everything is there, and down to where it is wanted.

@@ -11,6 +11,7 @@ use quip_protocol::{
 
 use super::LARGE_PAGE;
 use super::composer::Composer;
+use super::digests::Digests;
 use super::runs::Hole;
 use super::scroll::Scroll;
 use super::timeline::Timeline;
@@ -52,7 +53,9 @@ pub struct Room {
     pub held: bool,
     /// Its events come.
     pub watched: bool,
-    /// Up to here no event is missing in the local copy; what is behind it is on its way.
+    /// How they come.
+    pub digests: Digests,
+    /// Up to here no event is missing in the local copy; what is behind it is on its way, but for digests.
     pub caught: Option<Cursor>,
     /// From here on the local copy has everything that came, if that was looked at.
     pub whole: Option<Seq>,
@@ -96,6 +99,7 @@ impl Room {
             lost: Vec::new(),
             held: false,
             watched: false,
+            digests: Digests::default(),
             caught: None,
             whole: None,
             scroll: Scroll::Bottom,
@@ -157,11 +161,14 @@ impl Room {
     fn note(&mut self, event: &Event, me: Option<&AccountName>) -> bool {
         self.summary.head = Cursor { epoch: event.epoch, seq: event.seq };
         self.summary.active_at = event.at;
+        let counted = self.digests.came(event.seq, event.ordinal);
         match &event.body {
-            EventBody::Message(message) if me != Some(&event.author) => {
+            // The news that another device has read it may have come before it.
+            EventBody::Message(message) if me != Some(&event.author) && event.seq > self.summary.read => {
                 self.summary.unread += 1;
                 let named =
                     me.is_some_and(|me| quip_protocol::message::mentions(message.text()).contains(me));
+                let named = named && !counted;
                 self.summary.mentions = (self.summary.mentions + u32::from(named)).min(MAX_UNREAD_MENTIONS);
                 return named || self.is_direct();
             }

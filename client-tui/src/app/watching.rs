@@ -1,7 +1,7 @@
 //! Which rooms there are, and that their events come: what is asked for with each connection, and again where the server
 //! could not do it. Imports the rooms.
 
-use quip_protocol::frame::{Request, WatchState};
+use quip_protocol::frame::{Request, Watch, WatchState};
 use quip_protocol::room::RoomSummary;
 use quip_protocol::{ErrorCode, Refusal, RoomId, Target};
 
@@ -91,12 +91,13 @@ impl App {
         self.watch();
     }
 
-    /// Watches every room that is not watched yet, from what is known of it: the one that is seen first.
+    /// Watches every room that is not watched yet, from what is known of it: the one that is seen first, and every event
+    /// of that one.
     fn watch(&mut self) {
         let current = self.rooms.current_id();
         let ids: Vec<RoomId> = self.rooms.listed().map(|(id, _)| id).collect();
         let (seen, others): (Vec<RoomId>, Vec<RoomId>) = ids.into_iter().partition(|id| Some(*id) == current);
-        for ids in [seen, others] {
+        for (ids, watch) in [(seen, Watch::Live), (others, Watch::Digest)] {
             let mut new = Vec::new();
             for id in ids {
                 if let Some(room) = self.rooms.get_mut(id).filter(|room| !room.watched && !room.held) {
@@ -105,16 +106,19 @@ impl App {
                     new.push((id, room.caught));
                 }
             }
+            new.iter().for_each(|(id, _)| self.watched_as(*id, watch));
             if !new.is_empty() {
-                self.ask(Request::Watch { rooms: new });
+                self.ask(watch.request(new));
             }
         }
     }
 
     pub(super) fn watching(&mut self, states: Vec<WatchState>) {
         for state in states {
-            if let WatchState::Refused { room, refusal } = state {
-                self.unwatched(room, &refusal);
+            match state {
+                WatchState::Refused { room, refusal } => self.unwatched(room, &refusal),
+                WatchState::Digest(digest) => self.digest(digest),
+                WatchState::Live { .. } | WatchState::Reset { .. } => {}
             }
         }
     }

@@ -96,7 +96,8 @@ fn heads(states: &[WatchState]) -> HashMap<RoomId, Seq> {
     let behind = states.iter().filter_map(|state| match state {
         WatchState::Live { room, from, head } => (from.seq < head.seq).then_some((*room, head.seq)),
         WatchState::Reset { room, keep, head } => (keep.seq < head.seq).then_some((*room, head.seq)),
-        WatchState::Refused { .. } => None,
+        // Only who asks for a digest has one.
+        WatchState::Refused { .. } | WatchState::Digest(_) => None,
     });
     behind.collect()
 }

@@ -6,7 +6,7 @@ use std::future::pending;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use quip_protocol::client::{Client, Error, Event, Handle};
+use quip_protocol::client::{Client, Error, Event, Handle, Watch};
 use quip_protocol::frame::{PageFrom, Reply, Request};
 use quip_protocol::{ErrorCode, Receipt, Refusal, RoomId, SafeLine, Seq, Target};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -156,6 +156,10 @@ async fn bring(handle: Handle, room: RoomId, target: Target, below: Seq, floor: 
 async fn ask(handle: Handle, request: Request) -> Option<Input> {
     let answer = match &request {
         Request::Watch { rooms } => handle.watch(rooms.clone()).await.map(|rooms| Reply::Watching { rooms }),
+        Request::Digest { rooms } => {
+            let watched = handle.watch_as(rooms.clone(), Watch::Digest).await;
+            watched.map(|rooms| Reply::Watching { rooms })
+        }
         Request::WatchInbox { from } => handle.watch_inbox(*from).await.map(|head| Reply::Inbox { head }),
         other => handle.request(other.clone()).await,
     };
@@ -184,6 +188,7 @@ pub fn input(event: Result<Event, Error>) -> Option<Input> {
         Ok(Event::Message(message)) => Input::Event(message.into_event()),
         Ok(Event::Other(event)) => Input::Event(event),
         Ok(Event::Notice(notice)) => Input::Notice(notice),
+        Ok(Event::Digest(digest)) => Input::Digest(digest),
         Ok(Event::Typing { room, who }) => Input::Typing { room, who },
         Ok(Event::Presence { who, now }) => Input::Presence { who, now },
         Ok(Event::Reset { room, keep, head }) => Input::Reset { room, keep, head },

@@ -299,7 +299,7 @@ impl World {
                 let rooms = self.rooms.values().map(|room| room.summary.clone()).collect();
                 Reply::Rooms { rooms, more: false }
             }
-            Request::Watch { rooms } => Reply::Watching {
+            Request::Watch { rooms } | Request::Digest { rooms } => Reply::Watching {
                 rooms: rooms
                     .iter()
                     .map(|(room, from)| WatchState::Live {

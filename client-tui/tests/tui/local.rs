@@ -65,11 +65,13 @@ fn rooms_are_watched_from_what_is_kept_and_the_one_that_is_seen_first() {
     }
     world.connect();
     let watched = world.wanted.iter().filter_map(|effect| match effect {
-        Effect::Ask(Request::Watch { rooms }) => Some(rooms.clone()),
+        Effect::Ask(request @ (Request::Watch { .. } | Request::Digest { .. })) => Some(request.clone()),
         _ => None,
     });
     let cursor = |seq| Some(Cursor { epoch: Epoch::FIRST, seq: Seq(seq) });
-    assert_eq!(watched.collect::<Vec<_>>(), [vec![(RoomId(1), cursor(4))], vec![(RoomId(2), cursor(0))]]);
+    let seen = Request::Watch { rooms: vec![(RoomId(1), cursor(4))] };
+    let others = Request::Digest { rooms: vec![(RoomId(2), cursor(0))] };
+    assert_eq!(watched.collect::<Vec<_>>(), [seen, others]);
     assert_eq!(world.app.behind(), 300);
     assert!(world.screen(80, 24).contains("catching up: 300 more"));
     let missed = world.rooms[&RoomId(1)].events[4..].to_vec();

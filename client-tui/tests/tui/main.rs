@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "all of it is tests, also the functions that are not marked so")]
 
 mod colours;
+mod digests;
 mod gallery;
 mod harness;
 mod holes;

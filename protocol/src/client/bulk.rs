@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-
 use super::Error;
 use crate::codec::{Frame, FrameKind, encode_frame};
 use crate::cursor::{Cursor, Seq};

@@ -4,13 +4,13 @@ use tokio::sync::oneshot;
 
 use super::Error;
 use crate::cursor::Cursor;
-use crate::frame::{Request, WatchState};
+use crate::frame::{Request, Watch, WatchState};
 use crate::room::RoomId;
 
 /// A change of what is watched, and who waits for it.
 #[derive(Debug)]
 pub(super) enum Command {
-    Watch(Vec<(RoomId, Option<Cursor>)>, Answer<Vec<WatchState>>),
+    Watch(Vec<(RoomId, Option<Cursor>)>, Watch, Answer<Vec<WatchState>>),
     Unwatch(RoomId, Answer<()>),
     WatchInbox(Option<Cursor>, Answer<Cursor>),
     Close,
@@ -23,7 +23,7 @@ impl Command {
     /// What the server is asked; nothing for a close.
     pub(super) fn request(&self) -> Option<Request> {
         match self {
-            Command::Watch(rooms, _) => Some(Request::Watch { rooms: rooms.clone() }),
+            Command::Watch(rooms, watch, _) => Some(watch.request(rooms.clone())),
             Command::Unwatch(room, _) => Some(Request::Unwatch { room: *room }),
             Command::WatchInbox(from, _) => Some(Request::WatchInbox { from: *from }),
             Command::Close => None,
@@ -32,8 +32,8 @@ impl Command {
 }
 
 /// A watch of the driver's own.
-pub(super) fn again(room: RoomId, cursor: Cursor) -> Command {
-    Command::Watch(vec![(room, Some(cursor))], None)
+pub(super) fn again(room: RoomId, watch: Watch, cursor: Cursor) -> Command {
+    Command::Watch(vec![(room, Some(cursor))], watch, None)
 }
 
 /// The same for the inbox.
@@ -49,7 +49,7 @@ pub(super) fn refuse(command: Command) {
 /// Answers whoever waits with an error.
 pub(super) fn answer_with(command: Command, error: Error) {
     match command {
-        Command::Watch(_, to) => tell(to, Err(error)),
+        Command::Watch(_, _, to) => tell(to, Err(error)),
         Command::Unwatch(_, to) => tell(to, Err(error)),
         Command::WatchInbox(_, to) => tell(to, Err(error)),
         Command::Close => {}

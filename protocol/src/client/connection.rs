@@ -27,7 +27,7 @@ const STREAM_WINDOW: u32 = 512 * 1024;
 /// The same for all streams together: a live stream and pages that nobody reads must leave room for replies.
 const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 const SEND_WINDOW: u64 = 1024 * 1024;
-/// The live stream, and one more for a version that has two.
+/// The live streams: what is urgent, and rooms.
 const STREAMS_FROM_SERVER: u32 = 2;
 const SOCKET_BUFFER: usize = 2 * 1024 * 1024;
 /// How long the closing of a broken connection waits for the server's own reason.
@@ -180,28 +180,40 @@ impl Connection {
     }
 }
 
-/// The stream of events, notices and pushes; the server opens it when it has something to say.
+/// The streams of events, notices and pushes; the server opens them when it has something to say, first the one of
+/// what is urgent: that is read before the other.
 #[derive(Debug)]
 pub(super) struct Live {
     quic: quinn::Connection,
-    stream: Option<FrameReader>,
+    urgent: Option<FrameReader>,
+    rooms: Option<FrameReader>,
 }
 
 impl Live {
     pub(super) fn of(connection: &Connection) -> Live {
-        Live { quic: connection.quic.clone(), stream: None }
+        Live { quic: connection.quic.clone(), urgent: None, rooms: None }
     }
 
     /// The next frame. Dropping a future of it loses nothing.
     pub(super) async fn next(&mut self) -> Result<Frame, Error> {
-        let stream = match &mut self.stream {
-            Some(stream) => stream,
-            None => {
-                let stream = self.quic.accept_uni().await?;
-                self.stream.insert(FrameReader::new(stream, MAX_EVENT_FRAME))
-            }
-        };
-        stream.next().await?.ok_or(Error::Disconnected)
+        loop {
+            let opened = tokio::select! {
+                biased;
+                frame = next_of(&mut self.urgent) => return frame,
+                frame = next_of(&mut self.rooms) => return frame,
+                opened = self.quic.accept_uni(), if self.rooms.is_none() => opened?,
+            };
+            let free = if self.urgent.is_none() { &mut self.urgent } else { &mut self.rooms };
+            *free = Some(FrameReader::new(opened, MAX_EVENT_FRAME));
+        }
+    }
+}
+
+/// The next frame of a stream; for ever if it is not open.
+async fn next_of(stream: &mut Option<FrameReader>) -> Result<Frame, Error> {
+    match stream {
+        Some(stream) => stream.next().await?.ok_or(Error::Disconnected),
+        None => std::future::pending().await,
     }
 }
 

@@ -17,7 +17,7 @@ use super::backoff::Backoff;
 use super::command::{Command, again, answer_with, inbox_again, refuse, tell};
 use super::connection::{Connection, Live, Lost};
 use super::restore::{RestoreError, Restored, hint, otherwise, restore, spread};
-use super::resume::{Change, Resume, Verdict};
+use super::resume::{Change, Resume, ToWatch, Verdict};
 use super::roaming::roamed;
 use super::typing::{self, Typing};
 use super::{Config, Error, Event};
@@ -25,7 +25,7 @@ use crate::codec::{Frame, FrameKind};
 use crate::cursor::Cursor;
 use crate::datagram::Datagram;
 use crate::error::{ErrorCode, Refusal};
-use crate::frame::{Push, Reply, WatchState, Welcome};
+use crate::frame::{Push, Reply, Watch, WatchState, Welcome};
 use crate::room::RoomId;
 use crate::safe_text::SafeLine;
 
@@ -205,9 +205,9 @@ impl Driver {
     }
 
     /// Takes the answers to what was watched again.
-    fn restored(&mut self, rooms: &[Vec<(RoomId, Option<Cursor>)>], restored: &Restored) -> Result<(), End> {
-        for (rooms, (label, states)) in rooms.iter().zip(&restored.rooms) {
-            self.watching(*label, rooms, states, true)?;
+    fn restored(&mut self, rooms: &[ToWatch], restored: &Restored) -> Result<(), End> {
+        for ((watch, rooms), (label, states)) in rooms.iter().zip(&restored.rooms) {
+            self.watching((*label, *watch), rooms, states, true)?;
         }
         if let Some(head) = restored.inbox {
             self.resume.watching_inbox(self.resume.inbox(), head);
@@ -339,12 +339,13 @@ impl Driver {
             FrameKind::Event => {
                 let event: crate::Event = frame.decode(FrameKind::Event, "event")?;
                 let (verdict, room) = (self.resume.check(&event), event.room);
-                self.deliver(verdict, || Event::of(event), |cursor| again(room, cursor))
+                let ask = |resume: &Resume, cursor| again(room, resume.watch(room), cursor);
+                self.deliver(verdict, || Event::of(event), ask)
             }
             FrameKind::Notice => {
                 let notice: crate::Notice = frame.decode(FrameKind::Notice, "notice")?;
                 let verdict = self.resume.check_notice(&notice);
-                self.deliver(verdict, || Event::Notice(notice), inbox_again)
+                self.deliver(verdict, || Event::Notice(notice), |_, cursor| inbox_again(cursor))
             }
             _ => self.pushed(frame.decode(FrameKind::Push, "push")?),
         }
@@ -354,14 +355,14 @@ impl Driver {
         &mut self,
         verdict: Verdict,
         event: impl FnOnce() -> Event,
-        again: impl FnOnce(Cursor) -> Command,
+        again: impl FnOnce(&Resume, Cursor) -> Command,
     ) -> Result<(), End> {
         match verdict {
             Verdict::Deliver => self.push(event()),
             Verdict::Drop => {}
             Verdict::Ask(cursor) => {
                 tracing::warn!(?cursor, "the server left a hole; asking for it again");
-                self.waiting.push_back(again(cursor));
+                self.waiting.push_back(again(&self.resume, cursor));
             }
             Verdict::Broken => return Err(Error::protocol("a hole in the live events").into()),
         }
@@ -377,6 +378,11 @@ impl Driver {
             }
             Push::Stopping { retry_after_ms } => {
                 self.hint = Some(hint(retry_after_ms));
+            }
+            Push::Digest(digest) => {
+                let verdict = self.resume.check_digest(&digest);
+                let ask = |_: &Resume, cursor| again(digest.room, Watch::Digest, cursor);
+                return self.deliver(verdict, || Event::Digest(digest), ask);
             }
         }
         Ok(())
@@ -397,8 +403,8 @@ impl Driver {
     fn answered(&mut self, reply: Result<Reply, Error>) -> Result<(), End> {
         let Some(Asking { command, label, .. }) = self.asking.take() else { return Ok(()) };
         match (command, reply?) {
-            (Command::Watch(rooms, to), Reply::Watching { rooms: states }) => {
-                self.watching(label, &rooms, &states, to.is_none())?;
+            (Command::Watch(rooms, watch, to), Reply::Watching { rooms: states }) => {
+                self.watching((label, watch), &rooms, &states, to.is_none())?;
                 tell(to, Ok(states));
             }
             (Command::Unwatch(room, to), Reply::Done) => {
@@ -416,7 +422,7 @@ impl Driver {
                 self.waiting.push_front(inbox_again(Cursor::default()));
             }
             // One of the driver's own: a new connection tries again.
-            (Command::Watch(_, None) | Command::WatchInbox(_, None), Reply::Refused(_)) => {
+            (Command::Watch(_, _, None) | Command::WatchInbox(_, None), Reply::Refused(_)) => {
                 return Err(Error::Disconnected.into());
             }
             (command, Reply::Refused(refusal)) => answer_with(command, Error::Refused(refusal)),
@@ -427,15 +433,16 @@ impl Driver {
 
     fn watching(
         &mut self,
-        label: u32,
+        asked: (u32, Watch),
         rooms: &[(RoomId, Option<Cursor>)],
         states: &[WatchState],
         own: bool,
     ) -> Result<(), End> {
-        let changes = self.resume.watching(label, rooms, states).map_err(|_| otherwise())?;
+        let changes = self.resume.watching(asked, rooms, states).map_err(|_| otherwise())?;
         for change in changes {
             match change {
                 Change::Reset { room, keep, head } => self.push(Event::Reset { room, keep, head }),
+                Change::Digest(digest) => self.push(Event::Digest(digest)),
                 Change::Unwatched { room, refusal } if own => self.push(Event::Unwatched { room, refusal }),
                 Change::Unwatched { .. } => {}
             }

@@ -12,7 +12,7 @@ use super::command::{Answer, Command};
 use super::connection::Connection;
 use super::driver::{Link, State};
 use super::restore::{hint, leave_alone};
-use super::{Error, Room, ToTarget};
+use super::{Error, Room, ToTarget, Watch};
 use crate::cursor::{Cursor, Receipt, Seq};
 use crate::datagram::Datagram;
 use crate::error::{ErrorCode, Refusal};
@@ -181,9 +181,23 @@ impl Handle {
     /// # Errors
     /// Those of [`Handle::request`]; rooms before the one that failed may be watched.
     pub async fn watch(&self, rooms: Vec<(RoomId, Option<Cursor>)>) -> Result<Vec<WatchState>, Error> {
+        self.watch_as(rooms, Watch::Live).await
+    }
+
+    /// The same, and whether every event is wanted: [`Watch::Digest`] is for rooms that nobody looks at, and in very
+    /// large ones brings [`super::Event::Digest`] instead of their events. Each watch of a room replaces the one before, so
+    /// that watching it [`Watch::Live`] from the last event before which nothing is missing goes on without a hole.
+    ///
+    /// # Errors
+    /// As [`Handle::watch`].
+    pub async fn watch_as(
+        &self,
+        rooms: Vec<(RoomId, Option<Cursor>)>,
+        watch: Watch,
+    ) -> Result<Vec<WatchState>, Error> {
         let mut states = Vec::with_capacity(rooms.len());
         for rooms in rooms.chunks(MAX_WATCHES) {
-            states.extend(self.command(|answer| Command::Watch(rooms.to_vec(), answer)).await?);
+            states.extend(self.command(|answer| Command::Watch(rooms.to_vec(), watch, answer)).await?);
         }
         Ok(states)
     }

@@ -34,7 +34,7 @@ use crate::event::{EventBody, Notice};
 use crate::frame::Welcome;
 use crate::message::Message;
 use crate::name::{AccountName, Target};
-use crate::room::{RoomId, RoomSummary};
+use crate::room::{Digest, RoomId, RoomSummary};
 use crate::safe_text::SafeLine;
 
 /// What a client's connection is made with, for programs that hold thousands of connections and read their frames
@@ -44,6 +44,7 @@ pub mod raw {
     pub use super::tls::{Seen, SeenCell, client_config};
 }
 
+pub use crate::frame::Watch;
 pub use bulk::{Page, PageStream};
 pub use config::{CONNECT_TIMEOUT, Config, Trust};
 pub use error::Error;
@@ -85,6 +86,10 @@ pub enum Event {
         /// The newest event: once it came, all that the server still has was seen again.
         head: Cursor,
     },
+    /// Where a very large room stands that is watched by [`Watch::Digest`]. What of it has not come up to there does
+    /// not come; what follows may. To have it, ask for a page, or watch the room [`Watch::Live`] from the last event
+    /// before which nothing is missing.
+    Digest(Digest),
     /// Somebody else writes a message in a watched room; told again after some seconds while they do. May be lost:
     /// it is told to whoever takes events as they come.
     Typing {

@@ -46,12 +46,7 @@ struct Answer {
 
 impl Requests {
     /// Starts the two tasks; they end with the connection.
-    pub(super) fn start(
-        send: SendStream,
-        replies: FrameReader,
-        in_flight: u32,
-        fault: Fault,
-    ) -> Requests {
+    pub(super) fn start(send: SendStream, replies: FrameReader, in_flight: u32, fault: Fault) -> Requests {
         let (queue, asks) = mpsc::unbounded_channel();
         let waiting = Arc::new(Waiting(Mutex::new(Some(HashMap::new()))));
         let permits = Arc::new(Semaphore::new(in_flight.saturating_sub(1).clamp(1, 10_000) as usize));
@@ -150,12 +145,7 @@ fn too_long() -> Refusal {
     Refusal::new(ErrorCode::TooLong, text)
 }
 
-async fn read(
-    mut replies: FrameReader,
-    waiting: Arc<Waiting>,
-    permits: Arc<Semaphore>,
-    fault: Fault,
-) {
+async fn read(mut replies: FrameReader, waiting: Arc<Waiting>, permits: Arc<Semaphore>, fault: Fault) {
     let error = loop {
         match next_reply(&mut replies).await {
             Ok(Labelled { label, body }) => {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::Error;
 use super::connection::Connection;
+use super::resume::ToWatch;
 use crate::cursor::Cursor;
 use crate::error::{ErrorCode, Refusal};
 use crate::frame::{Reply, Request, WatchState};
-use crate::room::RoomId;
 
 /// The longest wait that a server may ask for.
 pub(super) const LONGEST_HINT: Duration = Duration::from_secs(60);
@@ -54,12 +54,12 @@ pub(super) struct Restored {
 /// Watches on a new connection what was watched before, from where the user is.
 pub(super) async fn restore(
     connection: &Connection,
-    rooms: &[Vec<(RoomId, Option<Cursor>)>],
+    rooms: &[ToWatch],
     inbox: Option<Cursor>,
 ) -> Result<Restored, RestoreError> {
     let mut restored = Restored { rooms: Vec::new(), inbox: None };
-    for rooms in rooms {
-        match patiently(connection, Request::Watch { rooms: rooms.clone() }).await? {
+    for (watch, rooms) in rooms {
+        match patiently(connection, watch.request(rooms.clone())).await? {
             (label, Reply::Watching { rooms }) => restored.rooms.push((label, rooms)),
             _ => return Err(otherwise().into()),
         }

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use quip_protocol::datagram::{Datagram, Presence};
 use quip_protocol::frame::{Labelled, PageEnd, PageFrom, PageRequest, Push, Reply, Request, WatchState};
 use quip_protocol::room::{
-    AccountSummary, AwaySummary, BotSummary, ConsumerSummary, DeviceSummary, MemberSummary, RoomSummary,
+    AccountSummary, AwaySummary, BotSummary, ConsumerSummary, DeviceSummary, Digest, MemberSummary,
+    RoomSummary,
 };
 use quip_protocol::{
     AccountName, ConsumerName, Cursor, DeviceKey, Epoch, ErrorCode, Event, EventBody, InviteCode, Message,
@@ -183,6 +184,7 @@ fn request_about_messages() -> impl Strategy<Value = Request> {
             true => Request::MarkUnread { room, seq },
         }),
         vec((room(), of(cursor())), 0..9).prop_map(|rooms| Request::Watch { rooms }),
+        vec((room(), of(cursor())), 0..9).prop_map(|rooms| Request::Digest { rooms }),
         room().prop_map(|room| Request::Unwatch { room }),
         of(cursor()).prop_map(|from| Request::WatchInbox { from }),
         Just(Request::Consumers),
@@ -317,11 +319,21 @@ fn member() -> impl Strategy<Value = MemberSummary> {
     })
 }
 
+pub fn digest() -> impl Strategy<Value = Digest> {
+    (room(), cursor(), any::<u64>(), at()).prop_map(|(room, head, messages, at)| Digest {
+        room,
+        head,
+        messages,
+        at,
+    })
+}
+
 fn watch_state() -> impl Strategy<Value = WatchState> {
     prop_oneof![
         (room(), cursor(), cursor()).prop_map(|(room, from, head)| WatchState::Live { room, from, head }),
         (room(), cursor(), cursor()).prop_map(|(room, keep, head)| WatchState::Reset { room, keep, head }),
         (room(), refusal()).prop_map(|(room, refusal)| WatchState::Refused { room, refusal }),
+        digest().prop_map(WatchState::Digest),
     ]
 }
 
@@ -368,6 +380,7 @@ pub fn push() -> impl Strategy<Value = Push> {
             refusal
         }),
         any::<u32>().prop_map(|retry_after_ms| Push::Stopping { retry_after_ms }),
+        digest().prop_map(Push::Digest),
     ]
 }
 

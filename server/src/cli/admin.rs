@@ -51,6 +51,10 @@ pub fn room(of: &Of<'_>, verb: RoomVerb) -> Result<(), Failure> {
     run(of, request)
 }
 
+pub fn limits(of: &Of<'_>, set: Vec<(String, Option<u32>)>) -> Result<(), Failure> {
+    run(of, AdminRequest::Limits(set.into_iter().collect()))
+}
+
 pub fn stats(of: &Of<'_>) -> Result<(), Failure> {
     run(of, AdminRequest::Stats)
 }

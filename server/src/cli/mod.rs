@@ -74,6 +74,15 @@ enum Verb {
     /// Counts of the server that runs
     #[command(after_help = "Example:\n  quipd stats | jq .connections_now")]
     Stats,
+    /// Limits as they are now; with NAME=VALUE they are changed, for later starts too
+    #[command(
+        after_help = "Examples:\n  quipd limits | jq -r 'select(.set).name'          what was changed\n  quipd limits digest_from=500                      holds at once, and after a restart\n  quipd limits digest_from=default                  as it is configured, again"
+    )]
+    Limits {
+        /// What to change; `default` lets go of what was changed
+        #[arg(value_name = "NAME=VALUE", value_parser = parse_limit)]
+        set: Vec<(String, Option<u32>)>,
+    },
     /// Verify journal and store; exit 0, or 1 and what is wrong where
     #[command(
         after_help = "Examples:\n  quipd check --data-dir /var/lib/quipd\n  quipd check --rebuild --data-dir /var/lib/quipd"
@@ -229,6 +238,7 @@ pub fn main() -> ExitCode {
         Some(Verb::User { verb }) => admin::user(&of, verb),
         Some(Verb::Room { verb }) => admin::room(&of, verb),
         Some(Verb::Stats) => admin::stats(&of),
+        Some(Verb::Limits { set }) => admin::limits(&of, set),
         Some(Verb::Check { rebuild }) => check::run(&place, rebuild),
         Some(Verb::DefaultConfig) => print(DEFAULT_CONFIG),
         Some(Verb::Completions { shell }) => completions(shell),
@@ -306,6 +316,18 @@ impl PlaceArgs {
     }
 }
 
+/// `digest_from=500`; `digest_from=default` has no value.
+fn parse_limit(text: &str) -> Result<(String, Option<u32>), String> {
+    let (name, value) = text.split_once('=').ok_or("say NAME=VALUE, such as digest_from=500")?;
+    match value {
+        "default" => Ok((name.to_owned(), None)),
+        value => match value.parse() {
+            Ok(value) => Ok((name.to_owned(), Some(value))),
+            Err(_) => Err(format!("{value:?} is neither a whole number nor `default`")),
+        },
+    }
+}
+
 /// `90s`, `30m`, `24h`, `7d`; a bare number is seconds.
 fn parse_seconds(text: &str) -> Result<u64, String> {
     let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
@@ -330,6 +352,16 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn limits_are_named_and_numbers() {
+        let limit = |name: &str, value| Ok((name.to_owned(), value));
+        assert_eq!(parse_limit("digest_from=500"), limit("digest_from", Some(500)));
+        assert_eq!(parse_limit("digest_from=default"), limit("digest_from", None));
+        for text in ["digest_from", "digest_from=", "digest_from=-1", "digest_from=many"] {
+            assert!(parse_limit(text).is_err(), "{text}");
+        }
     }
 
     #[test]

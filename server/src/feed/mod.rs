@@ -6,21 +6,31 @@
 //! it was woken.
 
 pub mod catch_up;
+mod crowd;
+mod ringers;
+mod shards;
 pub mod tail;
+pub mod tiers;
 pub mod watch;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use quip_protocol::{AccountId, RoomId, Seq};
 use rustc_hash::FxHashMap;
 use tokio::sync::Semaphore;
 
 pub use catch_up::Chunk;
+pub use crowd::Turn;
 pub use tail::Tail;
-pub use watch::{Doorbell, Watch};
+pub use tiers::Tiers;
+pub use watch::{Doorbell, Interest, Tier, Watch};
+
+use crowd::Crowd;
+use ringers::Ringers;
+use shards::Shards;
 
 /// What all tails together keep of what the store has, in bytes.
 pub const KEEP_TOTAL_BYTES: usize = 64 * 1024 * 1024;
@@ -38,7 +48,9 @@ pub enum FeedKey {
 #[derive(Debug, Default)]
 pub struct Feed {
     tail: RwLock<Tail>,
-    watchers: Mutex<Vec<Arc<Watch>>>,
+    live: Shards,
+    /// Who wants digests of it, if anyone ever did.
+    crowd: OnceLock<Box<Crowd>>,
     /// When it was last written or read, by the clock of [`Feeds`].
     used: AtomicU64,
 }
@@ -46,7 +58,26 @@ pub struct Feed {
 impl Feed {
     /// Nobody watches it, and the store has all of it.
     fn is_idle(&self) -> bool {
-        self.watchers.lock().is_empty() && self.tail.read().is_stored()
+        self.watches() == 0 && self.tail.read().is_stored()
+    }
+
+    fn watches(&self) -> usize {
+        self.live.len() + self.digests()
+    }
+
+    fn digests(&self) -> usize {
+        self.crowd.get().map_or(0, |crowd| crowd.watches.len())
+    }
+
+    fn shards(&self, tier: Tier) -> Option<&Shards> {
+        match tier {
+            Tier::Live => Some(&self.live),
+            Tier::Digest => self.crowd.get().map(|crowd| &crowd.watches),
+        }
+    }
+
+    fn both(&self) -> impl Iterator<Item = &Shards> {
+        [Tier::Live, Tier::Digest].into_iter().filter_map(|tier| self.shards(tier))
     }
 }
 
@@ -62,6 +93,7 @@ pub struct Feeds {
     kept: AtomicUsize,
     /// Counts batches of the store: as fine as is needed to tell which tail was used last.
     clock: AtomicU64,
+    ringers: Arc<Ringers>,
 }
 
 impl Default for Feeds {
@@ -79,7 +111,18 @@ impl Feeds {
             copies: catch_up::copies(),
             kept: AtomicUsize::new(0),
             clock: AtomicU64::new(0),
+            ringers: Arc::default(),
         }
+    }
+
+    /// From now on tasks of this runtime wake the readers of large logs, and digests are told.
+    pub fn start(&self) {
+        self.ringers.start();
+    }
+
+    /// Which rooms are very large.
+    pub fn tiers(&self) -> &Tiers {
+        &self.ringers.tiers
     }
 
     fn find(&self, key: FeedKey) -> Option<Arc<Feed>> {
@@ -129,8 +172,52 @@ impl Feeds {
             drop(map);
             append(self.map.write().entry(key).or_default())
         };
-        for watch in feed.watchers.lock().iter() {
-            watch.ring();
+        self.wake(&feed, seq);
+    }
+
+    /// Wakes who watches a log, now that it has `seq`.
+    fn wake(&self, feed: &Arc<Feed>, seq: Seq) {
+        self.ring(feed, &feed.live, Tier::Live);
+        let Some(crowd) = feed.crowd.get() else { return };
+        if !self.is_very_large(feed, crowd) {
+            self.ring(feed, &crowd.watches, Tier::Digest);
+        } else if let Some(frame) = feed.tail.read().frame(seq)
+            && crowd.note(&frame)
+        {
+            self.ringers.order(feed);
+        }
+    }
+
+    /// Few are rung at once; more by others, so that nothing else waits for it.
+    fn ring(&self, feed: &Arc<Feed>, shards: &Shards, tier: Tier) {
+        if shards.len() <= self.tiers().wake_shard() || !self.ringers.work() {
+            shards.ring();
+        } else {
+            self.ringers.ring(feed, tier);
+        }
+    }
+
+    fn is_very_large(&self, feed: &Feed, crowd: &Crowd) -> bool {
+        let was = crowd.is_very_large.load(Ordering::Relaxed);
+        let is = self.ringers.work() && self.tiers().is_very_large(feed.watches(), was);
+        if is != was {
+            crowd.is_very_large.store(is, Ordering::Relaxed);
+        }
+        is
+    }
+
+    /// Whether who wants digests of a log is told them now.
+    pub fn tells_digests(&self, key: FeedKey) -> bool {
+        self.find(key)
+            .is_some_and(|feed| feed.crowd.get().is_some_and(|crowd| self.is_very_large(&feed, crowd)))
+    }
+
+    /// What a reader at `cursor` who wants digests is told now.
+    pub fn turn(&self, key: FeedKey, cursor: Seq) -> Turn {
+        let Some(feed) = self.find(key) else { return Turn::Events };
+        match feed.crowd.get().filter(|crowd| self.is_very_large(&feed, crowd)) {
+            Some(crowd) => crowd.turn(cursor),
+            None => Turn::Events,
         }
     }
 
@@ -177,32 +264,33 @@ impl Feeds {
                     tail.stored(last);
                 }
             });
-            feed.watchers.lock().iter().for_each(|watch| watch.ring());
+            feed.both().for_each(Shards::ring);
         }
         let keys: Vec<FeedKey> = map.keys().copied().collect();
         keys.into_iter().for_each(|key| self.drop_idle(&mut map, key));
     }
 
-    /// From now on `doorbell` rings when the log grows. `head` is where it stood when `account` had the right to it:
-    /// an end of the right up to there is not meant for this watch.
-    pub fn watch(&self, key: FeedKey, account: AccountId, head: Seq, doorbell: &Arc<Doorbell>) -> Arc<Watch> {
-        let watch = Arc::new(Watch::new(key, account, head, Arc::clone(doorbell)));
+    /// From now on `doorbell` rings when the log grows. An end of the right up to where it stood is not meant for this
+    /// watch.
+    pub fn watch(&self, interest: Interest, doorbell: &Arc<Doorbell>) -> Arc<Watch> {
         let mut map = self.map.write();
-        let feed = map.entry(key).or_default();
-        feed.tail.write().head_is(head);
-        feed.watchers.lock().push(Arc::clone(&watch));
-        watch
+        let feed = map.entry(interest.key).or_default();
+        feed.tail.write().head_is(interest.since);
+        let shards = match interest.tier {
+            Tier::Live => &feed.live,
+            Tier::Digest => &feed.crowd.get_or_init(Box::default).watches,
+        };
+        let size = self.tiers().wake_shard();
+        shards.add(size, |shard| Watch::new(interest, Arc::clone(doorbell), shard))
     }
 
     /// No more.
     pub fn unwatch(&self, watch: &Watch) {
         let mut map = self.map.write();
         let Some(feed) = map.get(&watch.key()) else { return };
-        let mut watchers = feed.watchers.lock();
-        if let Some(at) = watchers.iter().position(|other| std::ptr::eq(&**other, watch)) {
-            watchers.swap_remove(at);
+        if let (Some(shards), Some(shard)) = (feed.shards(watch.tier()), watch.shard()) {
+            shards.remove(&shard, watch);
         }
-        drop(watchers);
         self.drop_idle(&mut map, watch.key());
     }
 
@@ -210,7 +298,9 @@ impl Feeds {
     /// anything behind `last` is published.
     pub fn end(&self, key: FeedKey, account: AccountId, last: Seq) {
         let Some(feed) = self.find(key) else { return };
-        for watch in feed.watchers.lock().iter().filter(|watch| watch.account() == account) {
+        for watch in
+            feed.both().flat_map(|shards| shards.some(usize::MAX, |watch| watch.account() == account))
+        {
             watch.end_at(last);
             watch.ring();
         }
@@ -224,8 +314,8 @@ impl Feeds {
     /// Watches of a log that have not ended, at most so many of them.
     pub fn watching(&self, key: FeedKey, most: usize) -> Vec<Arc<Watch>> {
         let Some(feed) = self.find(key) else { return Vec::new() };
-        let watchers = feed.watchers.lock();
-        watchers.iter().filter(|watch| watch.end() == Seq(u64::MAX)).take(most).cloned().collect()
+        let of = |shards: &Shards| shards.some(most, |watch| watch.end() == Seq(u64::MAX));
+        feed.both().flat_map(of).take(most).collect()
     }
 
     /// Feeds that exist, for metrics.
@@ -245,6 +335,16 @@ impl Feeds {
 
     /// Watches that exist.
     pub fn watches(&self) -> usize {
-        self.map.read().values().map(|feed| feed.watchers.lock().len()).sum()
+        self.map.read().values().map(|feed| feed.watches()).sum()
+    }
+
+    /// Those of them that want digests of very large rooms.
+    pub fn digests(&self) -> usize {
+        self.map.read().values().map(|feed| feed.digests()).sum()
+    }
+
+    /// Wake-ups that wait, each of up to a shard of watches.
+    pub fn backlog(&self) -> usize {
+        self.ringers.waiting()
     }
 }

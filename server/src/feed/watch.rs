@@ -1,24 +1,57 @@
 //! A reader's interest in a log, and the bell of its session.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use quip_protocol::{AccountId, Seq};
 use tokio::sync::Notify;
 
 use super::FeedKey;
+use super::shards::Shard;
+
+/// What a reader of a very large room is told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Tier {
+    /// Every event.
+    #[default]
+    Live,
+    /// Now and then where the room stands.
+    Digest,
+}
+
+/// What a session wants of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interest {
+    /// Which log.
+    pub key: FeedKey,
+    /// Whose session.
+    pub account: AccountId,
+    /// Where the log stood when the right to it was checked: what ended before, ended before this watch began.
+    pub since: Seq,
+    /// What it is told if the log is that of a very large room.
+    pub tier: Tier,
+    /// It goes before other logs: somebody waits for this one. The same for every watch of a log, so that its order
+    /// is kept.
+    pub urgent: bool,
+}
+
+impl Interest {
+    /// In every event of a log; an inbox is urgent.
+    pub fn live(key: FeedKey, account: AccountId, since: Seq) -> Interest {
+        Interest { key, account, since, tier: Tier::Live, urgent: matches!(key, FeedKey::Inbox(_)) }
+    }
+}
 
 /// One session's interest in one log.
 #[derive(Debug)]
 pub struct Watch {
-    key: FeedKey,
-    account: AccountId,
+    interest: Interest,
     doorbell: Arc<Doorbell>,
+    /// Among whom it is rung.
+    shard: Weak<Shard>,
     /// Set while the session has yet to look: one that was woken is not woken again.
     rung: AtomicBool,
-    /// Where the log stood when the right to it was checked: what ended before, ended before this watch began.
-    since: Seq,
     /// The last seq that may be seen.
     end: AtomicU64,
     /// What was served last; [`NOT_BEGUN`] before, and [`OVER`] behind.
@@ -31,9 +64,9 @@ const NOT_BEGUN: u64 = u64::MAX;
 const OVER: u64 = u64::MAX - 1;
 
 impl Watch {
-    pub(super) fn new(key: FeedKey, account: AccountId, since: Seq, doorbell: Arc<Doorbell>) -> Watch {
+    pub(super) fn new(interest: Interest, doorbell: Arc<Doorbell>, shard: &Arc<Shard>) -> Watch {
         let (rung, end, at) = (AtomicBool::new(false), AtomicU64::new(u64::MAX), AtomicU64::new(NOT_BEGUN));
-        Watch { key, account, doorbell, rung, since, end, at }
+        Watch { interest, doorbell, shard: Arc::downgrade(shard), rung, end, at }
     }
 
     /// The cursor; none if the watch has not begun or is over.
@@ -52,17 +85,36 @@ impl Watch {
     /// It was replaced or removed, and its session need not look any more.
     pub fn finish(&self) {
         self.at.store(OVER, Ordering::Release);
-        self.doorbell.rung.lock().retain(|other| !std::ptr::eq(&**other, self));
+        let mut rung = self.doorbell.rung.lock();
+        self.side(&mut rung).retain(|other| !std::ptr::eq(&**other, self));
+    }
+
+    fn side<'a>(&self, rung: &'a mut Rung) -> &'a mut Vec<Arc<Watch>> {
+        if self.interest.urgent { &mut rung.urgent } else { &mut rung.others }
     }
 
     /// Which log.
     pub fn key(&self) -> FeedKey {
-        self.key
+        self.interest.key
     }
 
     /// Whose session.
     pub fn account(&self) -> AccountId {
-        self.account
+        self.interest.account
+    }
+
+    /// What it is told if the log is that of a very large room.
+    pub fn tier(&self) -> Tier {
+        self.interest.tier
+    }
+
+    /// Whether it goes before other logs.
+    pub fn is_urgent(&self) -> bool {
+        self.interest.urgent
+    }
+
+    pub(super) fn shard(&self) -> Option<Arc<Shard>> {
+        self.shard.upgrade()
     }
 
     /// Whether it is of the session that this bell wakes.
@@ -77,7 +129,7 @@ impl Watch {
 
     /// A right that ended up to `since` was given again before this watch began.
     pub(super) fn end_at(&self, last: Seq) {
-        if last > self.since {
+        if last > self.interest.since {
             self.end.fetch_min(last.0, Ordering::AcqRel);
         }
     }
@@ -85,7 +137,7 @@ impl Watch {
     /// Wakes the session, unless it is awake on account of this watch.
     pub fn ring(self: &Arc<Self>) {
         if !self.rung.swap(true, Ordering::AcqRel) {
-            self.doorbell.rung.lock().push(Arc::clone(self));
+            self.side(&mut self.doorbell.rung.lock()).push(Arc::clone(self));
             self.doorbell.notify.notify_one();
         }
     }
@@ -96,21 +148,37 @@ impl Watch {
     }
 }
 
-/// What wakes a session's live stream: the watches that rang, each once until it is answered.
+/// What wakes a session's live streams: the watches that rang, each once until it is answered.
 #[derive(Debug, Default)]
 pub struct Doorbell {
-    rung: Mutex<Vec<Arc<Watch>>>,
+    rung: Mutex<Rung>,
     notify: Notify,
 }
 
+#[derive(Debug, Default)]
+struct Rung {
+    urgent: Vec<Arc<Watch>>,
+    others: Vec<Arc<Watch>>,
+}
+
 impl Doorbell {
-    /// Waits until it rings; then `rung`, which is empty, has the watches that rang. They ring again once they are
-    /// told so by [`Watch::answered`].
+    /// Waits until it rings; then `rung`, which is empty, has the watches that rang, those that are urgent before
+    /// others. They ring again once they are told so by [`Watch::answered`].
     pub async fn answer(&self, rung: &mut Vec<Arc<Watch>>) {
+        self.take(rung, |rung| if rung.urgent.is_empty() { &mut rung.others } else { &mut rung.urgent })
+            .await;
+    }
+
+    /// The same, for what is urgent alone. For who asks for all of it again afterwards: only then the rest is noticed.
+    pub async fn answer_urgent(&self, rung: &mut Vec<Arc<Watch>>) {
+        self.take(rung, |rung| &mut rung.urgent).await;
+    }
+
+    async fn take(&self, taken: &mut Vec<Arc<Watch>>, which: impl Fn(&mut Rung) -> &mut Vec<Arc<Watch>>) {
         loop {
             // The two buffers change places, so that ringing allocates nothing.
-            std::mem::swap(&mut *self.rung.lock(), rung);
-            if !rung.is_empty() {
+            std::mem::swap(which(&mut self.rung.lock()), taken);
+            if !taken.is_empty() {
                 return;
             }
             self.notify.notified().await;
@@ -119,6 +187,7 @@ impl Doorbell {
 
     /// Watches that rang and were not answered yet.
     pub fn waiting(&self) -> usize {
-        self.rung.lock().len()
+        let rung = self.rung.lock();
+        rung.urgent.len() + rung.others.len()
     }
 }

@@ -1,6 +1,7 @@
 //! The admin socket: what an operator asks a server that runs, one JSON object a line. Whoever may open the socket
 //! (0600, in the data directory) is an operator.
 
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, Permissions};
 use std::io::{self, BufRead as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -20,6 +21,7 @@ use tracing::{debug, warn};
 
 use crate::engine::{Actor, Command, CommandBody};
 use crate::node::{Shared, submit};
+use crate::ops::limits::{self, LimitsError};
 
 /// The socket's name in the data directory.
 pub const SOCKET: &str = "admin.sock";
@@ -63,6 +65,8 @@ pub enum AdminRequest {
     Restore(RoomName),
     /// Counts.
     Stats,
+    /// All limits, after setting these by name; `None` lets go of what was set.
+    Limits(BTreeMap<String, Option<u32>>),
 }
 
 /// What is answered.
@@ -197,6 +201,7 @@ async fn reply(shared: &Shared, request: AdminRequest) -> Result<AdminReply, Ref
         AdminRequest::Devices(name) => return devices(shared, &name),
         AdminRequest::Rooms => return Ok(AdminReply::Rows(rooms(shared))),
         AdminRequest::Stats => return Ok(AdminReply::Rows(vec![stats(shared)])),
+        AdminRequest::Limits(set) => return limits(shared, set),
         AdminRequest::Suspend(name) => CommandBody::Suspend { name, on: true },
         AdminRequest::Resume(name) => CommandBody::Suspend { name, on: false },
         AdminRequest::RevokeDevice(key) => CommandBody::RevokeDevice { key: device_key(&key)? },
@@ -269,6 +274,14 @@ fn rooms(shared: &Shared) -> Vec<Value> {
         })
     });
     rooms.collect()
+}
+
+fn limits(shared: &Shared, set: BTreeMap<String, Option<u32>>) -> Result<AdminReply, Refusal> {
+    let refused = |e: LimitsError| Refusal::new(quip_protocol::ErrorCode::BadRequest, e.to_string());
+    if !set.is_empty() {
+        limits::change(&shared.node, set).map_err(refused)?;
+    }
+    limits::list(&shared.node).map(AdminReply::Rows).map_err(refused)
 }
 
 fn stats(shared: &Shared) -> Value {

@@ -27,6 +27,8 @@ pub struct Metrics {
     pub live_writes: AtomicU64,
     /// Bytes written to live streams.
     pub live_bytes: AtomicU64,
+    /// Digests of very large rooms among those writes.
+    pub digests: AtomicU64,
     /// Pages that were served.
     pub pages: AtomicU64,
     /// Datagrams that came.
@@ -49,7 +51,7 @@ impl Metrics {
     }
 
     /// Every counter by name, in a fixed order.
-    pub fn all(&self) -> [(&'static str, u64); 13] {
+    pub fn all(&self) -> [(&'static str, u64); 14] {
         let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("commands", value(&self.commands)),
@@ -62,6 +64,7 @@ impl Metrics {
             ("held_back", value(&self.held_back)),
             ("live_writes", value(&self.live_writes)),
             ("live_bytes", value(&self.live_bytes)),
+            ("digests", value(&self.digests)),
             ("pages", value(&self.pages)),
             ("datagrams", value(&self.datagrams)),
             ("datagrams_dropped", value(&self.datagrams_dropped)),

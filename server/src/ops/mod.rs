@@ -3,4 +3,5 @@
 pub mod admin;
 pub mod disk;
 pub mod http;
+pub mod limits;
 pub mod metrics;

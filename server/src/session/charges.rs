@@ -70,7 +70,7 @@ fn cost(request: &Request) -> u32 {
     let (names, most) = match request {
         Request::CreateRoom { members, .. } => (members.len(), MAX_NAMES),
         Request::Invite { who, .. } => (who.len(), MAX_NAMES),
-        Request::Watch { rooms } => (rooms.len(), MAX_WATCHES),
+        Request::Watch { rooms } | Request::Digest { rooms } => (rooms.len(), MAX_WATCHES),
         _ => return 1,
     };
     // More than the most is refused, which is little work.

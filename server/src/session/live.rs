@@ -1,15 +1,18 @@
-//! The live stream: what the session watches, from its cursors on, in the bytes that were encoded once.
+//! The live streams: what the session watches, from its cursors on, in the bytes that were encoded once. What is urgent
+//! (the inbox, direct rooms) has a stream of its own, which QUIC sends first; a log is always on the same stream, so that
+//! its order is kept.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use quip_protocol::codec::{FrameKind, encode_frame};
 use quip_protocol::frame::Push;
 use quip_protocol::transport::write_frame;
 use quip_protocol::{ErrorCode, Refusal, Seq};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tracing::error;
 
-use crate::feed::{Chunk, FeedKey, Watch};
+use crate::feed::{Chunk, FeedKey, Tier, Turn, Watch};
 use crate::node::Unread;
 use crate::ops::metrics::Metrics;
 
@@ -22,10 +25,29 @@ const FEW: usize = 16;
 /// When a client should come back after a graceful stop, in milliseconds.
 const RETRY_AFTER_MS: u32 = 1_000;
 
-/// Serves the live stream until the connection ends.
+/// Replies have the same: both are what somebody waits for. Pages have 0.
+const URGENT: i32 = 2;
+const ROOMS: i32 = 1;
+
+/// The two streams.
+struct Streams {
+    urgent: quinn::SendStream,
+    rooms: quinn::SendStream,
+}
+
+impl Streams {
+    async fn open(connection: &quinn::Connection) -> Result<Streams, Ended> {
+        // In this order: a client reads the first before the second.
+        let (urgent, rooms) = (connection.open_uni().await?, connection.open_uni().await?);
+        let _ = urgent.set_priority(URGENT);
+        let _ = rooms.set_priority(ROOMS);
+        Ok(Streams { urgent, rooms })
+    }
+}
+
+/// Serves the live streams until the connection ends.
 pub async fn run(session: Arc<Session>, mut stop: watch::Receiver<bool>) -> Result<(), Ended> {
-    let mut send = session.connection.open_uni().await?;
-    let _ = send.set_priority(1);
+    let mut streams = Streams::open(&session.connection).await?;
     let mut rung = Vec::new();
     loop {
         tokio::select! {
@@ -33,47 +55,139 @@ pub async fn run(session: Arc<Session>, mut stop: watch::Receiver<bool>) -> Resu
             _ = stop.wait_for(|stop| *stop) => break,
         }
         for watch in rung.drain(..) {
-            serve(&session, &mut send, &watch).await?;
+            serve(&session, &mut streams, &watch).await?;
         }
         rung.shrink_to(FEW);
     }
     let stopping = Push::Stopping { retry_after_ms: RETRY_AFTER_MS };
-    write_frame(&mut send, encode_frame(FrameKind::Push, &stopping)).await?;
-    let _ = send.finish();
+    write_frame(&mut streams.urgent, encode_frame(FrameKind::Push, &stopping)).await?;
+    // Not the other one: its end may come before this, and then would say that the connection is lost.
+    let _ = streams.urgent.finish();
     std::future::pending().await
+}
+
+/// Writes to the log's stream. What becomes urgent while that of the rooms takes nothing is served meanwhile.
+async fn write(
+    session: &Session,
+    streams: &mut Streams,
+    watch: &Watch,
+    frames: &mut [Bytes],
+) -> Result<(), Ended> {
+    let Streams { urgent, rooms } = streams;
+    if watch.is_urgent() {
+        return Ok(urgent.write_all_chunks(frames).await?);
+    }
+    let mut writing = std::pin::pin!(rooms.write_all_chunks(frames));
+    let mut rung = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            written = &mut writing => return Ok(written?),
+            () = session.watching.rung_urgently(&mut rung) => {}
+        }
+        for watch in rung.drain(..) {
+            serve_urgent(session, urgent, &watch).await?;
+        }
+    }
 }
 
 /// Writes one chunk of one log. If there is more, the watch rings again and has its turn behind the others; at the
 /// head it is what is published that rings.
-async fn serve(session: &Session, send: &mut quinn::SendStream, watch: &Arc<Watch>) -> Result<(), Ended> {
+async fn serve(session: &Session, streams: &mut Streams, watch: &Arc<Watch>) -> Result<(), Ended> {
+    let Some(mut part) = part(session, watch) else { return Ok(()) };
+    if !part.frames.is_empty() {
+        write(session, streams, watch, &mut part.frames).await?;
+        written(session, watch, &part);
+    }
+    let stream = if watch.is_urgent() { &mut streams.urgent } else { &mut streams.rooms };
+    end(session, stream, watch, part.ends).await
+}
+
+/// The same for what is urgent, while the other stream is being written to.
+async fn serve_urgent(
+    session: &Session,
+    stream: &mut quinn::SendStream,
+    watch: &Arc<Watch>,
+) -> Result<(), Ended> {
+    let Some(mut part) = part(session, watch) else { return Ok(()) };
+    if !part.frames.is_empty() {
+        stream.write_all_chunks(&mut part.frames).await?;
+        written(session, watch, &part);
+    }
+    end(session, stream, watch, part.ends).await
+}
+
+/// What is to be written of a log.
+#[derive(Default)]
+struct Part {
+    frames: Vec<Bytes>,
+    bytes: u64,
+    last: Seq,
+    more: bool,
+    /// It is the last that is to be written of this watch.
+    ends: Option<Refusal>,
+    /// Its share of what copies may take, given back when it was written.
+    _copied: Option<OwnedSemaphorePermit>,
+}
+
+/// What is next for a watch; none if it is not served now.
+fn part(session: &Session, watch: &Arc<Watch>) -> Option<Part> {
     let node = &session.shared.node;
-    let Some(cursor) = watch.at() else { return Ok(()) };
-    let read = within(|| watch.end(), |end| node.read(watch.key(), cursor, end, CHUNK));
-    let (mut chunk, end) = match read {
+    let cursor = watch.at()?;
+    if watch.tier() == Tier::Digest {
+        let turn = node.feeds.turn(watch.key(), cursor);
+        // An end is told before anything behind it is: whoever has a digest of that knows the end by now, and has the
+        // events up to there.
+        if watch.end() == Seq(u64::MAX) {
+            match turn {
+                Turn::Events => {}
+                Turn::Later => return None,
+                Turn::Digest(last, frame) => {
+                    Metrics::count(&node.metrics.digests);
+                    let bytes = frame.len() as u64;
+                    return Some(Part { frames: vec![frame], bytes, last, ..Part::default() });
+                }
+            }
+        }
+    }
+    let (chunk, end) = match within(|| watch.end(), |end| node.read(watch.key(), cursor, end, CHUNK)) {
         Ok(read) => read,
         // The store is mended, and then everyone is woken.
-        Err(Unread::Mending) => return Ok(()),
+        Err(Unread::Mending) => return None,
         Err(Unread::Store(e)) => {
             error!(error = %e, log = ?watch.key(), "a log cannot be read; its watch ends");
             let text = "the server cannot read this room; tell its operator";
-            return Box::pin(unwatch(session, send, watch, Refusal::new(ErrorCode::Internal, text))).await;
+            return Some(Part { ends: Some(Refusal::new(ErrorCode::Internal, text)), ..Part::default() });
         }
     };
-    if chunk.last > cursor {
-        let bytes: usize = chunk.frames.iter().map(bytes::Bytes::len).sum();
-        Metrics::count(&node.metrics.live_writes);
-        node.metrics.live_bytes.fetch_add(bytes as u64, std::sync::atomic::Ordering::Relaxed);
-        send.write_all_chunks(&mut chunk.frames).await?;
-        watch.advance(chunk.last);
-        if chunk.more {
-            watch.ring();
-        }
+    let is_over = end != Seq(u64::MAX) && chunk.last >= end;
+    let ends = is_over.then(|| Refusal::new(ErrorCode::Removed, "you are no longer in this room"));
+    let bytes = chunk.frames.iter().map(|frame| frame.len() as u64).sum();
+    let Chunk { frames, last, more, copied } = chunk;
+    Some(Part { frames, bytes, last, more, ends, _copied: copied })
+}
+
+/// A part was handed over.
+fn written(session: &Session, watch: &Arc<Watch>, part: &Part) {
+    let metrics = &session.shared.node.metrics;
+    Metrics::count(&metrics.live_writes);
+    metrics.live_bytes.fetch_add(part.bytes, std::sync::atomic::Ordering::Relaxed);
+    watch.advance(part.last);
+    if part.more {
+        watch.ring();
     }
-    if end != Seq(u64::MAX) && chunk.last >= end {
-        let refusal = Refusal::new(ErrorCode::Removed, "you are no longer in this room");
-        return Box::pin(unwatch(session, send, watch, refusal)).await;
+}
+
+async fn end(
+    session: &Session,
+    stream: &mut quinn::SendStream,
+    watch: &Arc<Watch>,
+    ends: Option<Refusal>,
+) -> Result<(), Ended> {
+    match ends {
+        Some(refusal) => Box::pin(unwatch(session, stream, watch, refusal)).await,
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Reads up to where the right ends, and says where that is. An end is told before anything behind it is published: so

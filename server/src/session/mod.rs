@@ -144,7 +144,8 @@ pub(crate) async fn serve(
 
 impl Session {
     async fn run(self: &Arc<Self>, stop: watch::Receiver<bool>) -> Result<(), Ended> {
-        let hello = tokio::time::timeout(HELLO_DEADLINE, Box::pin(self.hello())).await.map_err(|_| Ended::Silent)?;
+        let hello =
+            tokio::time::timeout(HELLO_DEADLINE, Box::pin(self.hello())).await.map_err(|_| Ended::Silent)?;
         let (send, mut reader) = hello?;
         let (answers, answered) = unbounded();
         let (results, finished) = unbounded();
@@ -331,7 +332,9 @@ impl Session {
                 Ok(Some((Reply::Code { code, expires }, 0)))
             }
             Todo::Answer(reply, group) => Ok(Some((reply, group))),
-            Todo::Watch(account, rooms) => Box::pin(self.watch(account, label, rooms)).await.map(Some),
+            Todo::Watch(account, rooms, tier) => {
+                Box::pin(self.watch(account, label, rooms, tier)).await.map(Some)
+            }
             Todo::WatchInbox(account, from) => {
                 Box::pin(self.watch_inbox(account, label, from)).await.map(Some)
             }

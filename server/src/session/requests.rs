@@ -6,7 +6,7 @@ use quip_protocol::room::BotSummary;
 use quip_protocol::{AccountId, Cursor, ErrorCode, InviteCode, Refusal, RoomId, Target, Timestamp};
 
 use crate::engine::{CommandBody, Engine, Outcome};
-use crate::feed::FeedKey;
+use crate::feed::{FeedKey, Tier};
 
 use super::Session;
 
@@ -24,7 +24,7 @@ pub enum Todo {
     /// It was answered; the answer is told once this group is durable.
     Answer(Reply, u64),
     /// Rooms are to be watched.
-    Watch(AccountId, Vec<(RoomId, Option<Cursor>)>),
+    Watch(AccountId, Vec<(RoomId, Option<Cursor>)>, Tier),
     /// The inbox is to be watched.
     WatchInbox(AccountId, Option<Cursor>),
 }
@@ -78,7 +78,8 @@ impl Session {
                 ));
             }
             Request::Open { target } => return self.open(account, target),
-            Request::Watch { rooms } => return Ok(Todo::Watch(account, rooms)),
+            Request::Watch { rooms } => return Ok(Todo::Watch(account, rooms, Tier::Live)),
+            Request::Digest { rooms } => return Ok(Todo::Watch(account, rooms, Tier::Digest)),
             Request::WatchInbox { from } => return Ok(Todo::WatchInbox(account, from)),
             Request::SetAway { text } => return Ok(Todo::Answer(self.set_away(account, text)?, 0)),
             Request::Unwatch { room } => {

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use quip_protocol::codec::{LENGTH_BYTES, decode_stored_event, decode_stored_notice};
 use quip_protocol::frame::{Reply, WatchState};
 use quip_protocol::limits::{MAX_WATCHED, MAX_WATCHES};
-use quip_protocol::{AccountId, Cursor, Epoch, ErrorCode, Refusal, RoomId, Seq};
+use quip_protocol::room::Digest;
+use quip_protocol::{AccountId, Cursor, Epoch, ErrorCode, Refusal, RoomId, RoomKind, Seq};
+use quip_storage::record::Head;
 use tracing::error;
 
 use crate::engine::Engine;
-use crate::feed::{FeedKey, Watch};
+use crate::feed::{FeedKey, Interest, Tier, Watch};
 use crate::node::{Asked, Node};
 use crate::pipeline::durable::NeverDurable;
 
@@ -26,6 +28,8 @@ struct Registered {
     watch: Arc<Watch>,
     cursor: Option<Cursor>,
     head: Cursor,
+    /// Where the room stands, if that is all that is told.
+    digest: Option<Digest>,
 }
 
 impl Session {
@@ -35,21 +39,33 @@ impl Session {
         account: AccountId,
         label: u32,
         rooms: Vec<(RoomId, Option<Cursor>)>,
+        tier: Tier,
     ) -> Result<(Reply, u64), Refusal> {
         check(&rooms)?;
         let ids: Vec<RoomId> = rooms.iter().map(|(room, _)| *room).collect();
         let Asked { answer, group } = self.ask(|engine| {
             let registered = rooms.into_iter().map(|(room, cursor)| {
-                let head = engine.readable(account, room)?.cursor;
-                self.register(FeedKey::Room(room), account, label, cursor, head)
+                let head = engine.readable(account, room)?;
+                let key = FeedKey::Room(room);
+                // A direct room: its other member waits for an answer.
+                let urgent = engine.room(room).is_some_and(|state| state.room.kind == RoomKind::Direct);
+                let tier = if urgent { Tier::Live } else { tier };
+                let interest = Interest { tier, urgent, ..Interest::live(key, account, head.cursor.seq) };
+                let mut registered = self.register(interest, label, cursor, head.cursor)?;
+                if tier == Tier::Digest && self.shared.node.feeds.tells_digests(key) {
+                    let Head { cursor: head, ordinal: messages, at } = head;
+                    registered.digest = Some(Digest { room, head, messages, at });
+                }
+                Ok(registered)
             });
             registered.collect::<Vec<_>>()
         });
         let (node, watching) = (&self.shared.node, &self.watching);
         let fits = begin(node, watching, answer, group).await?;
         let states = ids.into_iter().zip(fits).map(|(room, fit)| match fit {
-            Ok((Fit::Good(from), head)) => WatchState::Live { room, from, head },
-            Ok((Fit::Reset(keep), head)) => WatchState::Reset { room, keep, head },
+            Ok((Fit::Good(_), _, Some(digest))) => WatchState::Digest(digest),
+            Ok((Fit::Good(from), head, None)) => WatchState::Live { room, from, head },
+            Ok((Fit::Reset(keep), head, _)) => WatchState::Reset { room, keep, head },
             Err(refusal) => WatchState::Refused { room, refusal },
         });
         Ok((Reply::Watching { rooms: states.collect() }, group))
@@ -63,30 +79,33 @@ impl Session {
         from: Option<Cursor>,
     ) -> Result<(Reply, u64), Refusal> {
         let inbox = |engine: &Engine| engine.account(account).map(|a| a.inbox).unwrap_or_default();
-        let Asked { answer, group } =
-            self.ask(|engine| self.register(FeedKey::Inbox(account), account, label, from, inbox(engine)));
+        let Asked { answer, group } = self.ask(|engine| {
+            let head = inbox(engine);
+            let interest = Interest::live(FeedKey::Inbox(account), account, head.seq);
+            self.register(interest, label, from, head)
+        });
         let fit = begin(&self.shared.node, &self.watching, vec![answer], group).await?.pop();
         Ok((fit.map_or_else(|| Reply::Refused(unreadable()), inbox_reply), group))
     }
 
     fn register(
         &self,
-        key: FeedKey,
-        account: AccountId,
+        interest: Interest,
         label: u32,
         cursor: Option<Cursor>,
         head: Cursor,
     ) -> Result<Registered, Refusal> {
-        let watch = self.watching.add(&self.shared.node.feeds, key, account, head.seq, label);
+        let watch = self.watching.add(&self.shared.node.feeds, interest, label);
         let watch = watch.ok_or_else(|| {
             let text = format!("a connection watches at most {MAX_WATCHED} rooms; watch fewer");
             Refusal::new(ErrorCode::TooMany, text)
         })?;
-        Ok(Registered { watch, cursor, head })
+        Ok(Registered { watch, cursor, head, digest: None })
     }
 }
 
-type Fits = Vec<Result<(Fit, Cursor), Refusal>>;
+/// Of each watch from where it begins, its head, and where the room stands if that is all that is told.
+type Begun = Result<(Fit, Cursor, Option<Digest>), Refusal>;
 
 /// Begins what was registered, each from where its cursor is good. A watch that cannot begin ends.
 ///
@@ -97,7 +116,7 @@ async fn begin(
     watching: &Watching,
     registered: Vec<Result<Registered, Refusal>>,
     group: u64,
-) -> Result<Fits, Refusal> {
+) -> Result<Vec<Begun>, Refusal> {
     let mut looked = match look(node, &registered, group).await {
         Ok(looked) => looked.into_iter(),
         Err(refusal) => {
@@ -108,7 +127,7 @@ async fn begin(
         }
     };
     let begun = registered.into_iter().map(|registered| {
-        let Registered { watch, cursor, head } = registered?;
+        let Registered { watch, cursor, head, digest } = registered?;
         let fit = match at_once(cursor, head) {
             Some(fit) => Ok(fit),
             None => looked.next().unwrap_or_else(|| Err(unreadable())),
@@ -117,10 +136,11 @@ async fn begin(
         match fit {
             // An inbox has no reset: its reader begins anew.
             Ok(Fit::Reset(_)) if is_inbox => drop(watching.end(&node.feeds, &watch)),
+            Ok(Fit::Good(_)) if digest.is_some() => watching.begin(&watch, head.seq),
             Ok(Fit::Good(from) | Fit::Reset(from)) => watching.begin(&watch, from.seq),
             Err(_) => drop(watching.end(&node.feeds, &watch)),
         }
-        fit.map(|fit| (fit, head))
+        fit.map(|fit| (fit, head, digest))
     });
     Ok(begun.collect())
 }
@@ -184,10 +204,10 @@ fn check(rooms: &[(RoomId, Option<Cursor>)]) -> Result<(), Refusal> {
     }
 }
 
-fn inbox_reply(fit: Result<(Fit, Cursor), Refusal>) -> Reply {
+fn inbox_reply(fit: Begun) -> Reply {
     match fit {
-        Ok((Fit::Good(_), head)) => Reply::Inbox { head },
-        Ok((Fit::Reset(_), _)) => Reply::Refused(Refusal::new(
+        Ok((Fit::Good(_), head, _)) => Reply::Inbox { head },
+        Ok((Fit::Reset(_), ..)) => Reply::Refused(Refusal::new(
             ErrorCode::BadCursor,
             "this cursor is not of this inbox as it is now; read the inbox from its beginning",
         )),
@@ -245,9 +265,10 @@ mod tests {
         let node = Arc::clone(&core.shared.node);
         let watching = Watching::default();
         let at = |epoch, seq| Cursor { epoch: Epoch(epoch), seq: Seq(seq) };
-        let watch = watching.add(&node.feeds, ROOM, AccountId(1), Seq(5), 1).expect("few are watched");
+        let interest = Interest::live(ROOM, AccountId(1), Seq(5));
+        let watch = watching.add(&node.feeds, interest, 1).expect("few are watched");
         harm(&node);
-        let registered = vec![Ok(Registered { watch, cursor: Some(at(1, 3)), head: at(2, 5) })];
+        let registered = vec![Ok(Registered { watch, cursor: Some(at(1, 3)), head: at(2, 5), digest: None })];
         let begun = begin(&node, &watching, registered, 7).await;
         let begun = begun.map(|fits| fits.len()).map_err(|refusal| {
             assert!(refusal.retry_after_ms.is_some(), "{refusal}");

@@ -83,7 +83,7 @@ pub fn weight(request: &Request, frame: usize) -> usize {
         Request::CreateRoom { members: names, .. } | Request::Invite { who: names, .. } => {
             (names.len(), SMALL_REPLY)
         }
-        Request::Watch { rooms } => (rooms.len(), MAX_REPLY_FRAME),
+        Request::Watch { rooms } | Request::Digest { rooms } => (rooms.len(), MAX_REPLY_FRAME),
         request if has_list(request) => (0, MAX_REPLY_FRAME),
         _ => (0, SMALL_REPLY),
     };

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use quip_protocol::Seq;
 use quip_protocol::limits::MAX_WATCHED;
-use quip_protocol::{AccountId, Seq};
 
-use crate::feed::{Doorbell, FeedKey, Feeds, Watch};
+use crate::feed::{Doorbell, FeedKey, Feeds, Interest, Watch};
 
 /// The watches of one session.
 #[derive(Debug, Default)]
@@ -31,21 +31,15 @@ impl Watching {
         &self.doorbell
     }
 
-    /// Watches a log, which stands at `head`, instead of any watch of it before. Nothing is served before
-    /// [`Watching::begin`]. `None` if the session watches as much as it may.
-    pub fn add(
-        &self,
-        feeds: &Feeds,
-        key: FeedKey,
-        account: AccountId,
-        head: Seq,
-        label: u32,
-    ) -> Option<Arc<Watch>> {
+    /// Watches a log instead of any watch of it before. Nothing is served before [`Watching::begin`]. `None` if the
+    /// session watches as much as it may.
+    pub fn add(&self, feeds: &Feeds, interest: Interest, label: u32) -> Option<Arc<Watch>> {
+        let key = interest.key;
         let mut watches = self.watches.lock();
         if watches.len() >= MAX_WATCHED && !watches.contains_key(&key) {
             return None;
         }
-        let watch = feeds.watch(key, account, head, &self.doorbell);
+        let watch = feeds.watch(interest, &self.doorbell);
         let before = watches.insert(key, Current { watch: Arc::clone(&watch), label });
         drop(watches);
         if let Some(before) = before {
@@ -92,6 +86,12 @@ impl Watching {
         self.doorbell.answer(rung).await;
         rung.iter().for_each(|watch| watch.answered());
     }
+
+    /// The same for what is urgent, while something else is being written: see [`Doorbell::answer_urgent`].
+    pub async fn rung_urgently(&self, rung: &mut Vec<Arc<Watch>>) {
+        self.doorbell.answer_urgent(rung).await;
+        rung.iter().for_each(|watch| watch.answered());
+    }
 }
 
 /// Unregisters a watch that nothing is served of any more. Only when nothing rings it any more is what rang forgotten.
@@ -104,13 +104,15 @@ fn over(feeds: &Feeds, watch: &Watch) {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use quip_protocol::RoomId;
+    use quip_protocol::{AccountId, RoomId};
 
     const ANN: AccountId = AccountId(1);
     const ROOM: FeedKey = FeedKey::Room(RoomId(7));
 
     fn add(watching: &Watching, feeds: &Feeds, room: u64, label: u32) -> Arc<Watch> {
-        watching.add(feeds, FeedKey::Room(RoomId(room)), ANN, Seq(5), label).expect("few are watched")
+        watching
+            .add(feeds, Interest::live(FeedKey::Room(RoomId(room)), ANN, Seq(5)), label)
+            .expect("few are watched")
     }
 
     /// The cursors of the watches that rang.
@@ -179,8 +181,12 @@ mod tests {
         for room in 0..MAX_WATCHED as u64 {
             add(&watching, &feeds, room, 1);
         }
-        assert!(watching.add(&feeds, FeedKey::Room(RoomId(u64::MAX)), ANN, Seq(5), 1).is_none());
-        assert!(watching.add(&feeds, ROOM, ANN, Seq(5), 1).is_some(), "instead of one before");
+        let other = Interest::live(FeedKey::Room(RoomId(u64::MAX)), ANN, Seq(5));
+        assert!(watching.add(&feeds, other, 1).is_none());
+        assert!(
+            watching.add(&feeds, Interest::live(ROOM, ANN, Seq(5)), 1).is_some(),
+            "instead of one before"
+        );
         assert_eq!(feeds.watches(), MAX_WATCHED);
     }
 }

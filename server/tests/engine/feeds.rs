@@ -7,7 +7,7 @@ use std::thread;
 use bytes::Bytes;
 use quip_protocol::{AccountId, RoomId, Seq};
 use quip_server::Stopping;
-use quip_server::feed::{FeedKey, Feeds};
+use quip_server::feed::{FeedKey, Feeds, Interest};
 use quip_server::pipeline::open::open;
 use quip_storage::store::StoreOptions;
 
@@ -66,7 +66,8 @@ fn what_all_tails_keep_together_has_a_budget_and_what_was_used_last_stays() {
     let (feeds, bell) = (Feeds::with_budget(BUDGET), Arc::default());
     let mut watches = Vec::new();
     for room in 0..50 {
-        watches.push(feeds.watch(FeedKey::Room(RoomId(room)), AccountId(1), Seq::ZERO, &bell));
+        watches
+            .push(feeds.watch(Interest::live(FeedKey::Room(RoomId(room)), AccountId(1), Seq::ZERO), &bell));
         let key = fill(&feeds, room, 4);
         feeds.stored(key, Seq(4));
         assert!(feeds.kept() <= BUDGET, "{} of {BUDGET}", feeds.kept());
@@ -78,7 +79,8 @@ fn what_all_tails_keep_together_has_a_budget_and_what_was_used_last_stays() {
     let unstored = fill(&feeds, 99, 2 * (BUDGET / FRAME) as u64);
     feeds.stored(unstored, Seq(1));
     for room in 100..200 {
-        watches.push(feeds.watch(FeedKey::Room(RoomId(room)), AccountId(1), Seq::ZERO, &bell));
+        watches
+            .push(feeds.watch(Interest::live(FeedKey::Room(RoomId(room)), AccountId(1), Seq::ZERO), &bell));
         feeds.stored(fill(&feeds, room, 4), Seq(4));
     }
     for seq in 2..=2 * (BUDGET / FRAME) as u64 {

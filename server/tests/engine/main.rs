@@ -15,4 +15,5 @@ mod private;
 mod property;
 mod roles;
 mod sessions;
+mod tiers;
 mod world;

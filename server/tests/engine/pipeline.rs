@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use futures_channel::mpsc;
 use proptest::prelude::*;
 use quip_protocol::codec::{LENGTH_BYTES, decode_stored_event};
 use quip_protocol::{ErrorCode, Event, Refusal, RoomId, SafeLine, SafeText, Seq, Timestamp};
@@ -16,7 +17,6 @@ use quip_server::pipeline::open::open;
 use quip_server::start::Core;
 use quip_storage::journal::{Fault, MAX_PAYLOAD};
 use quip_storage::store::StoreOptions;
-use futures_channel::mpsc;
 
 use crate::commands::{beginning, commands};
 use crate::world::{FIRST, PlainPast, World, account, create, id, key, post, react, room};

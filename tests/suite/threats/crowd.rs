@@ -60,7 +60,7 @@ async fn who_does_not_read_costs_nothing_and_loses_nothing() {
     // Not asked again once they read: what the store reads from disk, it caches.
     assert_flat(&server, before, 32);
     let last = first + (STALLED * SENDERS * MESSAGES) as u64;
-    for raw in stalled {
+    for mut raw in stalled {
         let mut live = raw.live().await;
         for seq in first + 1..=last {
             let event: quip_protocol::Event =

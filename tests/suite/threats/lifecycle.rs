@@ -34,7 +34,8 @@ async fn sigterm_tells_the_clients_finishes_what_was_accepted_and_exits_0() {
     {}
     assert!(server.stop(), "exit 0");
     let mut told = false;
-    while let Ok(Some(frame)) = within("the end of the live stream", live.next()).await {
+    let mut urgent = raw.urgent.take().expect("it is before that of the rooms");
+    while let Ok(Some(frame)) = within("the end of the live stream", urgent.next()).await {
         told |= matches!(frame.decode(FrameKind::Push, "push"), Ok(Push::Stopping { .. }));
     }
     assert!(told, "clients are told before the connection ends");

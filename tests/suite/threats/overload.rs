@@ -77,7 +77,7 @@ async fn too_much_is_held_back_and_memory_is_flat() {
     // One arena: what is looked at is what the server holds, and not what glibc keeps for each thread.
     let arena = [("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "65536")];
     server.restart_with(&[&arena[..], &[("QUIPD_FAULT", "slow-disk")]].concat());
-    let readers = stalled(&server, room.id).await;
+    let mut readers = stalled(&server, room.id).await;
     let (stop, stopped) = watch::channel(false);
     let (progress, mut acknowledged) = watch::channel(0usize);
     let mut senders = JoinSet::new();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig};
+use quinn::{Connection, ConnectionError, Endpoint, SendStream, TransportConfig};
 use quip_protocol::codec::{Frame, FrameKind, encode_frame};
 use quip_protocol::frame::{ALPN, Hello, Labelled, Reply, Request, VERSION, Welcome};
 use quip_protocol::limits::{MAX_EVENT_FRAME, MAX_REPLY_FRAME};
@@ -25,6 +25,8 @@ pub struct Raw {
     pub send: SendStream,
     pub replies: FrameReader,
     pub welcome: Welcome,
+    /// The live stream of what is urgent, which goes before the one of rooms; once that was taken.
+    pub urgent: Option<FrameReader>,
     /// Keeps the socket.
     _endpoint: Endpoint,
 }
@@ -71,7 +73,7 @@ impl Raw {
             return Err((refusal, quic));
         }
         let welcome = frame.decode(FrameKind::Welcome, "welcome").expect("a welcome");
-        Ok(Raw { quic, send, replies, welcome, _endpoint: endpoint })
+        Ok(Raw { quic, send, replies, welcome, urgent: None, _endpoint: endpoint })
     }
 
     /// Writes bytes onto the request stream. A server that has closed by then has its reasons.
@@ -96,16 +98,23 @@ impl Raw {
         frame.decode::<Labelled<Reply>>(FrameKind::Reply, "reply").expect("a reply").body
     }
 
-    /// Watches a room and takes the live stream, on which its events come behind the cursor.
+    /// Watches a room and takes the live stream of rooms, on which its events come behind the cursor.
     pub async fn live_after_watch(&mut self, room: RoomId, after: Cursor) -> FrameReader {
         let watching = self.ask(Request::Watch { rooms: vec![(room, Some(after))] }).await;
         assert!(matches!(watching, Reply::Watching { .. }), "{watching:?}");
         self.live().await
     }
 
-    /// The live stream, from its beginning.
-    pub async fn live(&self) -> FrameReader {
-        let stream = within("the live stream", self.quic.accept_uni()).await.expect("the live stream");
+    /// The live stream of rooms, from its beginning.
+    pub async fn live(&mut self) -> FrameReader {
+        if self.urgent.is_none() {
+            self.urgent = Some(self.stream().await);
+        }
+        self.stream().await
+    }
+
+    async fn stream(&self) -> FrameReader {
+        let stream = within("a live stream", self.quic.accept_uni()).await.expect("a live stream");
         FrameReader::new(stream, MAX_EVENT_FRAME)
     }
 }
