@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -10,6 +11,7 @@ use quip_protocol::codec::{FrameKind, encode_event, take_frame};
 use quip_protocol::frame::Push;
 use quip_protocol::room::Digest;
 use quip_protocol::{AccountId, Cursor, Epoch, Event, EventBody, RoomId, Seq, Timestamp};
+use quip_server::Stopping;
 use quip_server::config::LimitsConfig;
 use quip_server::feed::{Doorbell, FeedKey, Feeds, Interest, Tier, Turn, Watch};
 use quip_server::pipeline::open::open;
@@ -62,10 +64,17 @@ impl Reader {
         Reader { bell, watch, cursor, whole }
     }
 
+    /// Goes to the bell, if it rang.
+    fn answer(&self) {
+        let mut rung = Vec::new();
+        let mut answer = Box::pin(self.bell.answer(&mut rung));
+        let _ = answer.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        self.watch.answered();
+    }
+
     /// What it is told now that it was woken, as `session/live.rs` does; whether that was a digest.
     fn look(&mut self, feeds: &Feeds, store: &Store, published: u64) -> bool {
-        self.watch.answered();
-        self.bell.forget(KEY);
+        self.answer();
         if self.watch.tier() == Tier::Digest {
             match feeds.turn(KEY, self.cursor) {
                 Turn::Later => return false,
@@ -184,7 +193,8 @@ async fn run(store: &Store, steps: Vec<Step>) {
 #[test]
 fn whoever_looks_at_the_end_has_everything_and_whoever_does_not_knows_where_it_stands() {
     let dir = tempfile::tempdir().expect("a directory");
-    let opened = open(dir.path(), StoreOptions { cache_bytes: 4 << 20 }, false).expect("the directory opens");
+    let opened = open(dir.path(), StoreOptions { cache_bytes: 4 << 20 }, false, &Stopping::default())
+        .expect("the directory opens");
     proptest!(ProptestConfig::with_cases(200), |(steps in steps())| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.expect("a runtime").block_on(run(&opened.store, steps));
@@ -196,10 +206,7 @@ async fn a_large_room_is_rung_by_others_and_each_reader_once() {
     const READERS: u64 = 1_000;
     let feeds = feeds();
     let readers: Vec<Reader> = (0..READERS).map(|n| Reader::watch(&feeds, n, Tier::Live, 0, 0)).collect();
-    readers.iter().for_each(|reader| {
-        reader.watch.answered();
-        reader.bell.forget(KEY);
-    });
+    readers.iter().for_each(Reader::answer);
     for seq in 1..=50 {
         feeds.publish(KEY, Seq(seq), frame(seq), Vec::new());
     }
