@@ -139,7 +139,7 @@ fn the_client_counts_what_it_is_told_and_has_it_at_once_when_the_user_comes() {
     }
     runtime.block_on(others[1].send(&ops, "and a sixth")).unwrap();
     terminal.shows("and a sixth");
-    let find = || ann.run(&["search", "sixth"]).ok().lines().next().map(str::to_owned);
+    let find = || ann.run(&["search", "sixth"]).stdout.lines().next().map(str::to_owned);
     eventually("the copy has it", find);
 }
 
@@ -182,7 +182,7 @@ async fn what_is_for_one_person_overtakes_a_large_room_and_a_page_on_a_narrow_li
             Event::Notice(notice) if matches!(notice.body, NoticeBody::Mentioned { .. }) => {
                 mention = Some(seen)
             }
-            Event::Up(_) | Event::Notice(_) | Event::Typing { .. } => {}
+            Event::Up(_) | Event::Notice(_) | Event::Typing { .. } | Event::Presence { .. } => {}
             other => panic!("{other:?}"),
         }
     }

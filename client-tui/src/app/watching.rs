@@ -76,14 +76,14 @@ impl App {
             room.unread_line = Some(room.summary.read);
         }
         self.give_back_strays();
-        self.watch();
-        let held: Vec<Target> = self.rooms.held().cloned().collect();
-        held.into_iter().for_each(|target| self.ask(Request::Open { target }));
         if self.rooms.current_id().is_none()
             && let Some(first) = self.rooms.next_needy().or_else(|| self.rooms.at(0))
         {
             self.show(first);
         }
+        self.watch();
+        let held: Vec<Target> = self.rooms.held().cloned().collect();
+        held.into_iter().for_each(|target| self.ask(Request::Open { target }));
     }
 
     pub(super) fn enter_room(&mut self, summary: RoomSummary) {

@@ -56,7 +56,9 @@ pub fn draw_bottom(canvas: &mut Canvas<'_>, seen: Seen<'_>, pane: Pane) {
         // What does not fit any more is cut in the last row, and it is seen that it is.
         let is_last = y + 1 == pane.y + pane.height;
         let row = if is_last && index + 1 < rows.len() { row.start..words.len() } else { row.clone() };
-        x = canvas.text(pane.x + 2, y, cells, &text::ellipsis(&words[row], usize::from(cells)), style);
+        // The blank at which a row was broken takes no place.
+        let row = text::ellipsis(words[row].trim_end(), usize::from(cells));
+        x = canvas.text(pane.x + 2, y, cells, &row, style);
     }
     let free = usize::from(end.saturating_sub(x + 2));
     let hint = hints(seen).into_iter().find(|(hint, _)| text::width(hint) <= free);

@@ -216,7 +216,7 @@ fn members_are_asked_for_where_they_are_seen() {
     let mut servers = connected();
     servers.screen(120, 40);
     servers.wanted.clear();
-    servers.pass(60_000);
+    servers.pass(301_000);
     let asked = |it: &&(Server, Effect)| matches!(it.1, Effect::Ask(Request::Members { .. }));
     let of = |servers: &Servers| servers.wanted.iter().filter(asked).map(|it| it.0).collect::<Vec<_>>();
     assert_eq!(of(&servers), [HOME]);

@@ -27,7 +27,9 @@ fn kept() -> World {
 fn watched(world: &mut World) -> Vec<u64> {
     let wanted = std::mem::take(&mut world.wanted);
     let rooms = wanted.iter().filter_map(|effect| match effect {
-        Effect::Ask(Request::Watch { rooms }) => Some(rooms.iter().map(|(room, _)| room.0)),
+        Effect::Ask(Request::Watch { rooms } | Request::Digest { rooms }) => {
+            Some(rooms.iter().map(|(room, _)| room.0))
+        }
         _ => None,
     });
     rooms.flatten().collect()
