@@ -81,6 +81,13 @@ impl Feed {
     }
 }
 
+/// A log that has grown, and up to where.
+#[derive(Debug, Clone)]
+pub struct Grown {
+    feed: Arc<Feed>,
+    seq: Seq,
+}
+
 /// All feeds. One that has neither watchers nor anything unstored does not exist.
 #[derive(Debug)]
 pub struct Feeds {
@@ -149,9 +156,14 @@ impl Feeds {
         }
     }
 
-    /// Appends a durable frame and wakes the watchers. `amended` are the frames of what it rewrites, as
-    /// they are now.
+    /// Appends a durable frame and wakes the watchers: see [`Feeds::append`].
     pub fn publish(&self, key: FeedKey, seq: Seq, frame: Bytes, amended: Vec<(Seq, Bytes)>) {
+        self.wake(&self.append(key, seq, frame, amended));
+    }
+
+    /// Appends a durable frame; who watches is yet to be woken. `amended` are the frames of what it rewrites, as
+    /// they are now.
+    pub fn append(&self, key: FeedKey, seq: Seq, frame: Bytes, amended: Vec<(Seq, Bytes)>) -> Grown {
         let append = |feed: &Arc<Feed>| {
             self.touch(feed);
             self.change(feed, |tail| {
@@ -172,16 +184,16 @@ impl Feeds {
             drop(map);
             append(self.map.write().entry(key).or_default())
         };
-        self.wake(&feed, seq);
+        Grown { feed, seq }
     }
 
-    /// Wakes who watches a log, now that it has `seq`.
-    fn wake(&self, feed: &Arc<Feed>, seq: Seq) {
+    /// Wakes who watches a log that has grown, by however many frames.
+    pub fn wake(&self, Grown { feed, seq }: &Grown) {
         self.ring(feed, &feed.live, Tier::Live);
         let Some(crowd) = feed.crowd.get() else { return };
         if !self.is_very_large(feed, crowd) {
             self.ring(feed, &crowd.watches, Tier::Digest);
-        } else if let Some(frame) = feed.tail.read().frame(seq)
+        } else if let Some(frame) = feed.tail.read().frame(*seq)
             && crowd.note(&frame)
         {
             self.ringers.order(feed);

@@ -25,9 +25,10 @@ use std::time::{Duration, Instant};
 use quip_protocol::{AccountId, ErrorCode, Position, Refusal, RoomId, Timestamp};
 use quip_storage::journal::Journal;
 use quip_storage::record::{Applied, Change, Standing};
+use rustc_hash::FxHashMap;
 
 use crate::engine::{Engine, Entry, NotApplied, Outcome, Terms, Unreadable};
-use crate::feed::FeedKey;
+use crate::feed::{FeedKey, Grown};
 use crate::log::{Intake, Submission, Waiter};
 use crate::node::Node;
 
@@ -129,9 +130,7 @@ impl Writer {
                 (Some(_), false) => refuse_all(submissions, &degraded()),
                 (None, false) => self.commit(submissions),
             };
-            for (waiter, result) in results {
-                waiter.finish(result);
-            }
+            finish(results);
         }
         self.end();
     }
@@ -180,9 +179,12 @@ impl Writer {
             }
             self.last = position;
             self.node.metrics.journaled(group.entry.commands.len(), begun.elapsed());
-            self.publish(&group);
+            let grown = self.publish(&group);
             self.node.durable.advance(self.group);
             self.durable = self.group;
+            // Who sent it hears that before the many who watch are woken, and these once for all of the group.
+            finish(std::mem::take(&mut group.results));
+            grown.values().for_each(|grown| self.node.feeds.wake(grown));
             if let Some(behind) = &self.behind {
                 behind.send(Applied { position, changes: std::mem::take(&mut group.changes) });
             }
@@ -275,25 +277,23 @@ impl Writer {
         }
     }
 
-    /// What is durable is shown: in the order of the log, so that a right that ends, ends before what came after it
-    /// is published.
-    fn publish(&mut self, group: &Group) {
+    /// Makes readable what is durable: in the order of the log, so that a right that ends, ends before what came after it
+    /// is there. The logs that have grown by it.
+    fn publish(&mut self, group: &Group) -> FxHashMap<FeedKey, Grown> {
+        let mut all = FxHashMap::default();
         let mut amended = group.amended.iter().cloned();
         for (at, change) in group.changes.iter().enumerate() {
             match change {
                 Change::Event(recorded) => {
                     let event = &recorded.event;
                     let amended = event.body.amends().and_then(|_| amended.next()).unwrap_or_default();
-                    self.node.feeds.publish(
-                        FeedKey::Room(event.room),
-                        event.seq,
-                        recorded.frame.clone(),
-                        amended,
-                    );
+                    let (key, frame) = (FeedKey::Room(event.room), recorded.frame.clone());
+                    all.insert(key, self.node.feeds.append(key, event.seq, frame, amended));
                 }
                 Change::Notice(recorded) => {
                     let key = FeedKey::Inbox(recorded.account);
-                    self.node.feeds.publish(key, recorded.notice.seq, recorded.frame.clone(), Vec::new());
+                    let (seq, frame) = (recorded.notice.seq, recorded.frame.clone());
+                    all.insert(key, self.node.feeds.append(key, seq, frame, Vec::new()));
                 }
                 Change::MemberGone(room, account) => self.end_watch(*room, *account, &group.changes[..at]),
                 Change::Member(member) if matches!(member.standing, Standing::Removed(_)) => {
@@ -305,6 +305,7 @@ impl Writer {
             }
         }
         self.unpublished.published();
+        all
     }
 
     /// Whoever is suspended is disconnected, and so are their bots.
@@ -325,6 +326,12 @@ impl Writer {
         if let Some(last) = last {
             self.node.feeds.end(FeedKey::Room(room), account, last);
         }
+    }
+}
+
+fn finish(results: Vec<(Waiter, Result<Outcome, Refusal>)>) {
+    for (waiter, result) in results {
+        waiter.finish(result);
     }
 }
 
