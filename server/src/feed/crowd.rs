@@ -49,6 +49,11 @@ impl Crowd {
         true
     }
 
+    /// The log is none of a very large room, and its events are told: a digest of before would end behind them.
+    pub(super) fn forget(&self) {
+        *self.told.lock() = Told::default();
+    }
+
     /// What a reader at `cursor` of a very large room is told.
     pub(super) fn turn(&self, cursor: Seq) -> Turn {
         let told = self.told.lock();

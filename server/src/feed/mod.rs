@@ -192,6 +192,8 @@ impl Feeds {
         self.ring(feed, &feed.live, Tier::Live);
         let Some(crowd) = feed.crowd.get() else { return };
         if !self.is_very_large(feed, crowd) {
+            // First: whoever took a digest of before is rung after it, and has the events.
+            crowd.forget();
             self.ring(feed, &crowd.watches, Tier::Digest);
         } else if let Some(frame) = feed.tail.read().frame(*seq)
             && crowd.note(&frame)

@@ -111,9 +111,10 @@ impl Work {
         let mut waiting = self.jobs.lock();
         let before = waiting.len();
         waiting.extend(jobs);
-        let (now, new) = (waiting.len(), waiting.len() - before);
+        let new = waiting.len() - before;
         drop(waiting);
-        self.waited.fetch_max(now, Ordering::Relaxed);
+        // What still waits when more comes: the shards of one large room are no sign of being late.
+        self.waited.fetch_max(before, Ordering::Relaxed);
         // As many wake as can do something; one that works looks again before it sleeps.
         (0..new.min(MOST_WOKEN)).for_each(|_| self.news.notify_one());
     }

@@ -84,9 +84,17 @@ impl Watch {
 
     /// It was replaced or removed, and its session need not look any more.
     pub fn finish(&self) {
-        self.at.store(OVER, Ordering::Release);
-        let mut rung = self.doorbell.rung.lock();
-        self.side(&mut rung).retain(|other| !std::ptr::eq(&**other, self));
+        self.over();
+        // One that rings from here on sees that it is over.
+        if self.rung.load(Ordering::SeqCst) {
+            let mut rung = self.doorbell.rung.lock();
+            self.side(&mut rung).retain(|other| !std::ptr::eq(&**other, self));
+        }
+    }
+
+    /// The same, where the bell is taken down as well: see [`Doorbell::clear`].
+    pub fn over(&self) {
+        self.at.store(OVER, Ordering::SeqCst);
     }
 
     fn side<'a>(&self, rung: &'a mut Rung) -> &'a mut Vec<Arc<Watch>> {
@@ -136,8 +144,14 @@ impl Watch {
 
     /// Wakes the session, unless it is awake on account of this watch.
     pub fn ring(self: &Arc<Self>) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            self.side(&mut self.doorbell.rung.lock()).push(Arc::clone(self));
+        if !self.rung.swap(true, Ordering::SeqCst) {
+            let mut rung = self.doorbell.rung.lock();
+            // It and the bell hold each other while it is there, and nobody would take it out.
+            if self.at.load(Ordering::SeqCst) == OVER {
+                return;
+            }
+            self.side(&mut rung).push(Arc::clone(self));
+            drop(rung);
             self.doorbell.notify.notify_one();
         }
     }
@@ -183,6 +197,12 @@ impl Doorbell {
             }
             self.notify.notified().await;
         }
+    }
+
+    /// Forgets what rang, once all its watches are over.
+    pub fn clear(&self) {
+        let rung = std::mem::take(&mut *self.rung.lock());
+        drop(rung);
     }
 
     /// Watches that rang and were not answered yet.

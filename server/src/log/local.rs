@@ -17,6 +17,8 @@ use super::{NotTaken, Submission};
 pub const WAITING_BYTES: usize = 32 * 1024 * 1024;
 /// When to come again at the soonest, and at the latest, in milliseconds.
 const COME_AGAIN_MS: std::ops::RangeInclusive<u64> = 50..=5_000;
+/// From so many bytes on, a group tells how fast the writer is.
+const TELLING: usize = 256 * 1024;
 /// Most commands in one group: bounds the time a group takes, and so the latency of everyone in it.
 const GROUP: usize = 4 * 1024;
 /// About the most bytes in one group, whatever its first command has: a journal record has a limit, and a group that
@@ -106,6 +108,10 @@ impl Room {
 
     /// The writer took so long for so many bytes.
     fn note(&self, took: Duration, bytes: usize) {
+        // What a small group takes is the disk's latency, not its rate.
+        if bytes < TELLING {
+            return;
+        }
         let half = (WAITING_BYTES / 2) as u128 * took.as_millis() / bytes.max(1) as u128;
         let half =
             u64::try_from(half).unwrap_or(u64::MAX).clamp(*COME_AGAIN_MS.start(), *COME_AGAIN_MS.end());

@@ -159,7 +159,11 @@ impl Session {
             ended = self.requests(&mut reader, channels, stop) => ended?,
             Some(ended) = live.join_next() => match ended {
                 Ok(ended) => ended?,
-                Err(e) => std::panic::resume_unwind(e.into_panic()),
+                Err(e) => match e.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // The runtime is being dropped.
+                    Err(_) => return Err(Ended::Stopping),
+                },
             },
             ended = bulk::run(self) => ended?,
             ended = typing::run(self) => ended?,

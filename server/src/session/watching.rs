@@ -77,8 +77,10 @@ impl Watching {
     pub fn clear(&self, feeds: &Feeds) {
         let watches = std::mem::take(&mut *self.watches.lock());
         for current in watches.into_values() {
-            over(feeds, &current.watch);
+            feeds.unwatch(&current.watch);
+            current.watch.over();
         }
+        self.doorbell.clear();
     }
 
     /// Waits until there may be something new; then `rung`, which is empty, has the watches that it may be in.
@@ -138,6 +140,15 @@ mod tests {
         assert_eq!((watching.doorbell.waiting(), feeds.watches()), (2, 2));
         watching.clear(&feeds);
         assert!(feeds.is_empty());
+    }
+
+    #[test]
+    fn what_is_over_does_not_ring() {
+        let (watching, feeds) = (Watching::default(), Feeds::default());
+        let watch = add(&watching, &feeds, 7, 1);
+        watching.remove(&feeds, ROOM);
+        watch.ring();
+        assert_eq!((watching.doorbell.waiting(), Arc::strong_count(&watch)), (0, 1), "nobody else holds it");
     }
 
     #[test]

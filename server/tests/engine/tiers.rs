@@ -20,7 +20,7 @@ use quip_storage::store::{Store, StoreOptions};
 const ROOM: RoomId = RoomId(7);
 const KEY: FeedKey = FeedKey::Room(ROOM);
 /// From so many watches on the room is very large.
-const MANY: u32 = 4;
+const MANY: u32 = 5;
 
 fn frame(seq: u64) -> Bytes {
     encode_event(&Event {
