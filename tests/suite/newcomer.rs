@@ -32,7 +32,7 @@ fn a_client_whose_device_is_revoked_says_so_and_stops_asking() {
     terminal.connected();
     let devices = lines(&ann.run(&["device", "list", "--json"]).ok());
     server.admin(&["user", "revoke-device", devices[0]["key"].as_str().unwrap()]);
-    let screen = terminal.shows("link it again from another device");
+    let screen = terminal.shows("join again with a new QUIP_HOME");
     assert!(!screen.contains("retrying"), "{screen}");
 }
 

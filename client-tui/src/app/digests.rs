@@ -129,7 +129,7 @@ impl App {
         let current = self.rooms.current_id();
         if let Some(room) = self.rooms.current_mut().filter(|room| room.watched) {
             room.digests.left_at = None;
-            if room.digests.told {
+            if room.digests.told || !room.digests.live {
                 room.digests.told = false;
                 self.watch_as(current, Watch::Live);
             }

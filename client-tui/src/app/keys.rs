@@ -262,14 +262,19 @@ impl App {
         if self.pick(up) {
             return;
         }
+        let height = self.height();
         let Some(layout) = self.layout() else { return };
         let next = |key: &u64| if up { layout.before(*key) } else { layout.after(*key) };
         let hole = layout.room.selected_hole().map(|hole| hole.first);
-        let start = match hole.or(layout.room.selected) {
-            Some(seq) => Some(seq.0),
-            None => up.then(|| layout.base() + 1),
+        let selected = hole.or(layout.room.selected).map(|seq| seq.0);
+        let mut found = match (selected, scroll::seen(&layout, height)) {
+            // Whoever has scrolled away begins with what is seen.
+            (at, Some(seen)) if at.is_none_or(|at| !seen.contains(&at)) => {
+                Some(if up { *seen.end() } else { *seen.start() })
+            }
+            (Some(at), _) => next(&at),
+            (None, _) => up.then(|| layout.base() + 1).and_then(|start| next(&start)),
         };
-        let mut found = start.and_then(|start| next(&start));
         while let Some(key) = found.filter(|key| !layout.is_selectable(*key)) {
             found = next(&key);
         }
@@ -280,7 +285,6 @@ impl App {
         } else if room.selected.is_none() {
             self.has_nothing_to_select();
         }
-        let height = self.height();
         if let Some(seq) = found {
             self.scroll_by(|layout, at| scroll::reveal(layout, at, height, seq));
         }

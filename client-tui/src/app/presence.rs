@@ -241,7 +241,7 @@ impl App {
                     yes(account.suspended, "suspended")
                 ),
             ),
-            Line::Pair("Since".to_owned(), dates::date_and_time(account.created_at, &self.zone)),
+            Line::Pair("Account since".to_owned(), dates::date_and_time(account.created_at, &self.zone)),
         ];
         if let Some(owner) = &account.owner {
             lines.push(Line::Pair("Made by".to_owned(), owner.to_string()));

@@ -1,6 +1,8 @@
 //! Which part of a timeline is seen. A position is a row of an event, not a count of lines, so that what arrives,
 //! above or below, does not move what is being read. Imports `rows`.
 
+use std::ops::RangeInclusive;
+
 use quip_protocol::Seq;
 
 use super::rows::{Layout, Row};
@@ -90,6 +92,13 @@ pub fn window(layout: &Layout<'_>, scroll: Scroll, height: usize) -> Vec<Placed>
         top.row = led;
     }
     rows
+}
+
+/// What is seen, from the top to the lowest; none where the newest is.
+pub fn seen(layout: &Layout<'_>, height: usize) -> Option<RangeInclusive<u64>> {
+    let Scroll::At { .. } = layout.room.scroll else { return None };
+    let rows = window(layout, layout.room.scroll, height);
+    Some(rows.first()?.key..=rows.last()?.key)
 }
 
 /// `lines` up, but not above the head.

@@ -112,7 +112,7 @@ pub fn member(member: &MemberSummary, away: Option<&SafeLine>) -> String {
     format!("{:<24} {:<9}  {presence}{bot}", member.name, member.role)
 }
 
-/// `ann  online  since 2026-11-21 14:03`.
+/// `ann  online  account since 2026-11-21 14:03`.
 pub fn account(account: &AccountSummary, away: Option<&SafeLine>, zone: &TimeZone) -> String {
     let mut line = account.name.to_string();
     if let Some(owner) = &account.owner {
@@ -125,7 +125,7 @@ pub fn account(account: &AccountSummary, away: Option<&SafeLine>, zone: &TimeZon
         line += "  suspended";
     }
     line += &format!("  {}", Presence::of(account.online, away).words());
-    line + &format!("  since {}", minute(account.created_at, zone))
+    line + &format!("  account since {}", minute(account.created_at, zone))
 }
 
 /// `KEY  laptop  added 2026-11-21 14:03  online  this device`.
@@ -273,7 +273,7 @@ mod tests {
             };
             assert_eq!(
                 super::account(&account, None, &TimeZone::UTC),
-                format!("bob  {word}  since 1970-01-01 00:00")
+                format!("bob  {word}  account since 1970-01-01 00:00")
             );
         }
     }

@@ -56,13 +56,17 @@ fn selected(world: &World) -> Option<u64> {
 
 /// Up until the line of a hole is selected.
 fn select_hole(world: &mut World) {
+    select_hole_by("<A-k>", world);
+}
+
+fn select_hole_by(key: &str, world: &mut World) {
     for _ in 0..3_000 {
-        world.keys("<A-k>");
+        world.keys(key);
         if world.app.rooms().current().unwrap().selected_hole().is_some() {
             return;
         }
     }
-    panic!("no hole is above");
+    panic!("no hole is there");
 }
 
 #[test]
@@ -191,7 +195,19 @@ fn select_hole_below(world: &mut World) {
     for _ in 0..40 {
         world.keys("<PgUp>");
     }
-    select_hole(world);
+    select_hole_by("<A-j>", world);
+}
+
+#[test]
+fn who_has_scrolled_away_selects_what_is_seen() {
+    for (key, lowest) in [("<A-k>", true), ("<A-j>", false)] {
+        let mut world = two_holes();
+        world.keys("<PgUp><PgUp>");
+        let seen = seen(&world);
+        world.keys(key);
+        let expected = if lowest { seen.iter().max() } else { seen.iter().min() };
+        assert_eq!(selected(&world).as_ref(), expected, "{key} of {seen:?}");
+    }
 }
 
 #[test]

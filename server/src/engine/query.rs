@@ -37,7 +37,7 @@ impl State {
         if device.revoked {
             return Err(Refusal::new(
                 ErrorCode::Revoked,
-                "this device was revoked; link it again from another device",
+                "this device was revoked; join again with a new QUIP_HOME",
             ));
         }
         let account = self.accounts.get(&device.account).ok_or_else(unknown)?;
