@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 use quip_protocol::client::Handle;
 use quip_protocol::frame::{Reply, Request};
 use quip_protocol::{MessageId, MessageKind, SafeText, Seq, Target};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::check;
 use crate::latency::new_histogram;
@@ -68,6 +69,23 @@ pub struct Sent {
     pub receipts: Histogram<u64>,
 }
 
+/// When each message is due, told then. By a thread: tokio's timers come a millisecond or two late, which is as long as a
+/// whole delivery takes.
+fn ticks(first: Instant, every: Duration) -> UnboundedReceiver<Instant> {
+    let (send, ticks) = unbounded_channel();
+    std::thread::spawn(move || {
+        let mut due = first;
+        loop {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            if send.send(due).is_err() {
+                return;
+            }
+            due += every;
+        }
+    });
+    ticks
+}
+
 struct Acknowledged {
     number: u64,
     nanos: u64,
@@ -110,14 +128,14 @@ impl Sender {
     }
 
     async fn by_clock(&self, first: Instant, every: Duration, enough: Enough, sent: &mut Sent) -> Result<()> {
-        let mut ticks = tokio::time::interval_at(first.into(), every);
+        let mut ticks = ticks(first, every);
         let mut waiting = FuturesUnordered::new();
         let mut number = 0;
         loop {
             let more = enough.not_yet(number);
             tokio::select! {
-                due = ticks.tick(), if more => {
-                    waiting.push(in_turn(self.message(self.first + number, self.clock.at(due.into_std()))));
+                Some(due) = ticks.recv(), if more => {
+                    waiting.push(in_turn(self.message(self.first + number, self.clock.at(due))));
                     number += 1;
                 }
                 Some(acknowledged) = waiting.next() => sent.note(&acknowledged?),
