@@ -1,12 +1,13 @@
 //! Holes: what lies behind them is read, also without a network; the line that stands for one; Enter fills it.
 
-use quip::app::scroll::{Scroll, window};
+use quip::app::scroll::Scroll;
 use quip::app::{Effect, Failure, Input, Loaded};
 use quip_protocol::frame::PageFrom;
 use quip_protocol::*;
 use quip_storage::Copied;
 
 use crate::harness::*;
+use crate::reading::seen;
 
 const ROOM: RoomId = RoomId(1);
 
@@ -30,15 +31,6 @@ fn copied(runs: &[std::ops::RangeInclusive<u64>]) -> World {
 
 fn two_holes() -> World {
     copied(&[1..=100, 701..=760, 1_941..=2_000])
-}
-
-/// The keys that are seen, from the top.
-fn seen(world: &World) -> Vec<u64> {
-    let layout = world.app.layout().unwrap();
-    let height = usize::from(world.app.panes().timeline.height);
-    let mut keys: Vec<u64> = window(&layout, layout.room.scroll, height).iter().map(|row| row.key).collect();
-    keys.dedup();
-    keys
 }
 
 fn holes(world: &World) -> Vec<(u64, u64)> {

@@ -4,6 +4,7 @@ use quip::app::{Effect, Input};
 use quip_protocol::limits::MAX_EDITS_KEPT;
 use quip_protocol::*;
 
+use crate::gallery::asked::answers;
 use crate::gallery::rooms::{busy, pasted};
 use crate::harness::*;
 
@@ -168,13 +169,7 @@ fn long_messages_are_folded_until_something_in_them_is_found() {
 fn threads() {
     let mut world = opened();
     world.keys("<C-k>#gen<Enter>");
-    let question = world.says(1, "bob", "who has the keys?");
-    let answer = |number: u64, text: &str, to: Seq| {
-        EventBody::Message(Message::new(id(number), MessageKind::Plain, text.into(), Some(to)))
-    };
-    let first = world.live(1, "carl", answer(901, "I do", question));
-    world.says(1, "bob", "lunch?");
-    world.live(1, "ann", answer(902, "no, I do", first));
+    answers(&mut world, "no, I do");
     for (columns, rows) in SIZES {
         world.keys("/thread<Enter>");
         world.keys("<Esc><A-k><Enter>");

@@ -19,8 +19,8 @@ fn long(count: u64) -> World {
     world
 }
 
-/// The messages that are seen.
-fn seen(world: &World) -> Vec<u64> {
+/// The keys of what is seen, from the top.
+pub fn seen(world: &World) -> Vec<u64> {
     let layout = world.app.layout().unwrap();
     let height = usize::from(world.app.panes().timeline.height);
     let mut keys: Vec<u64> = window(&layout, layout.room.scroll, height).iter().map(|row| row.key).collect();

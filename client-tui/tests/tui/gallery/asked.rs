@@ -127,14 +127,19 @@ pub fn help_end(world: World) -> World {
 
 pub fn thread(world: World) -> World {
     let mut world = opened(world);
+    answers(&mut world, "no, I do, since yesterday evening when you gave them to me");
+    pressed(world, "/thread<Enter>")
+}
+
+/// A question, an answer to it, and one to that, which is `last`; something else between them.
+pub fn answers(world: &mut World, last: &str) {
     let question = world.says(1, "bob", "who has the keys?");
     let answer = |number: u64, text: &str, to: Seq| {
         EventBody::Message(Message::new(id(number), MessageKind::Plain, text.into(), Some(to)))
     };
     let first = world.live(1, "carl", answer(901, "I do", question));
     world.says(1, "bob", "lunch?");
-    world.live(1, "ann", answer(902, "no, I do, since yesterday evening when you gave them to me", first));
-    pressed(world, "/thread<Enter>")
+    world.live(1, "ann", answer(902, last, first));
 }
 
 pub fn edits(world: World) -> World {

@@ -1,7 +1,7 @@
 //! Everything that the client can show, in one table: what is looked at here is looked at by all that checks screens.
 //! Each has a snapshot that holds it at each size, with the styles of each theme.
 
-mod asked;
+pub mod asked;
 mod contrast;
 pub mod links;
 mod print;
