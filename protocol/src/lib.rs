@@ -65,6 +65,6 @@ pub use event::{Event, EventBody, Notice, NoticeBody};
 pub use identity::{DeviceKey, Fingerprint, Identity};
 pub use link::{InviteCode, ServerLink};
 pub use message::{Message, MessageId, MessageKind, Reaction};
-pub use name::{AccountName, ConsumerName, RoomName, Target};
+pub use name::{AccountName, ConsumerName, NodeName, RoomName, Target};
 pub use room::{AccountId, Role, RoomId, RoomKind};
 pub use safe_text::{SafeLine, SafeText};

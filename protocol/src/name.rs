@@ -16,6 +16,9 @@ pub const MAX_ROOM_NAME: usize = 64;
 /// Longest name of a consumer, in bytes.
 pub const MAX_CONSUMER_NAME: usize = 64;
 
+/// Longest name of a node, in bytes.
+pub const MAX_NODE_NAME: usize = 32;
+
 /// Why a name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -109,6 +112,10 @@ name_type!(
 name_type!(
     /// The name of a durable cursor, which an account chooses for a program that reads.
     ConsumerName, "", MAX_CONSUMER_NAME
+);
+name_type!(
+    /// The name of a node, which its operator chooses; no two nodes of a cluster have the same.
+    NodeName, "", MAX_NODE_NAME
 );
 
 /// Where something is sent: `#room`, or `@user` for the direct room with that account.

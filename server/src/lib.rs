@@ -4,6 +4,7 @@
 //! ARCHITECTURE.md.
 
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod engine;
 pub mod feed;

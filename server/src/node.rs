@@ -10,6 +10,7 @@ use quip_protocol::limits::Limits;
 use quip_protocol::{ErrorCode, Refusal, SafeLine, Seq, ServerLink};
 use quip_storage::store::{Store, StoreError};
 
+use crate::cluster::Cluster;
 use crate::config::LimitsConfig;
 use crate::engine::{Command, Engine, Outcome};
 use crate::feed::{Chunk, FeedKey, Feeds};
@@ -53,6 +54,8 @@ pub struct Node {
     pub applied: AtomicU64,
     /// Who is connected.
     pub sessions: Sessions,
+    /// Of which cluster it is a node, if of any.
+    pub cluster: Option<Arc<Cluster>>,
     /// Counts.
     pub metrics: Metrics,
     /// Bytes of the disk below which writing is refused; can change while it runs. At least what the journal, the

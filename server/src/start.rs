@@ -135,6 +135,7 @@ impl Core {
             durable: Durable::default(),
             applied: AtomicU64::new(0),
             sessions: Sessions::default(),
+            cluster: None,
             metrics: Metrics::default(),
             disk_reserve: AtomicU64::new(config.disk_reserve),
             fault: Mutex::new(Fault::from_env()),

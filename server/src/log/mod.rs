@@ -2,13 +2,17 @@
 //! folder and the pipeline knows what it is.
 
 pub mod local;
+pub mod shared;
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use futures_channel::mpsc;
-use quip_protocol::{ErrorCode, Refusal};
+use quip_protocol::{ErrorCode, Position, Refusal};
 
-use crate::engine::{Command, Outcome};
+use crate::engine::{Command, Entry, Outcome};
 
-pub use local::{Intake, LocalLog};
+pub use local::{Intake as LocalIntake, LocalLog};
 
 /// Why a command was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +55,41 @@ pub struct Waiter {
     /// The session. Bounded by the session's permits for requests in flight. Of this channel because an empty one takes
     /// a hundred bytes, not the 3 KiB of tokio's, and most sessions are idle.
     pub results: mpsc::UnboundedSender<Finished>,
+}
+
+/// An entry of a shared log, which has its place already.
+#[derive(Debug)]
+pub struct Placed {
+    /// Its place.
+    pub position: Position,
+    /// Its bytes, as the journal is to keep them.
+    pub payload: Bytes,
+    /// The same, decoded. Its commands were not decided before they were placed: they may be refused.
+    pub entry: Entry,
+    /// Who waits for each of its commands, in order; empty where it is another node's.
+    pub waiters: Vec<Waiter>,
+}
+
+/// What the log gives the writer.
+#[derive(Debug)]
+pub enum Taken {
+    /// Commands that get their place from the writer: a single node's.
+    Commands(Vec<Submission>),
+    /// Entries that have theirs.
+    Entries(Vec<Placed>),
+}
+
+/// Where the writer takes what is to be applied, in order.
+pub trait Intake: Send {
+    /// Everything that waits and fits; blocks until there is something, for so long. Nothing if there was nothing; `None`
+    /// when nobody is left who could send.
+    fn group(&mut self, patience: Duration) -> Option<Taken>;
+
+    /// The journal has everything up to there, durably.
+    fn durable(&mut self, last: Position);
+
+    /// What was taken behind there was not written: entries that have their place are given again.
+    fn rewind(&mut self, last: Position);
 }
 
 /// The result of a command. Sent when what it changed is durable.

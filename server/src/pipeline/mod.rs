@@ -29,7 +29,7 @@ use rustc_hash::FxHashMap;
 
 use crate::engine::{Engine, Entry, NotApplied, Outcome, Terms, Unreadable};
 use crate::feed::{FeedKey, Grown};
-use crate::log::{Intake, Submission, Waiter};
+use crate::log::{LocalIntake as Intake, Submission, Waiter};
 use crate::node::Node;
 
 use behind::Behind;
