@@ -34,8 +34,8 @@ use crate::pipeline::fault::Fault;
 use crate::pipeline::open::{OpenError, OpenedDir, open};
 use crate::pipeline::stopping::Stopping;
 use crate::pipeline::whole::Whole;
-use crate::session::registry::Sessions;
 use crate::session::bulletin::{self, Bulletin};
+use crate::session::registry::Sessions;
 use crate::session::{accept, presence, tls};
 
 /// How long the code for the first owner is good, in milliseconds.

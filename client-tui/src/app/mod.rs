@@ -62,9 +62,7 @@ use jiff::tz::TimeZone;
 use quip_protocol::frame::Request;
 use quip_protocol::limits::Limits;
 use quip_protocol::room::AccountSummary;
-use quip_protocol::{
-    AccountName, Cursor, MessageId, RoomId, SafeLine, Seq, ServerLink, Target, Timestamp,
-};
+use quip_protocol::{AccountName, Cursor, MessageId, RoomId, SafeLine, Seq, ServerLink, Target, Timestamp};
 
 pub use alerts::Level;
 pub use complete::Completion;

@@ -64,7 +64,8 @@ fn parse(text: &str) -> Result<Vec<NodeAddress>, String> {
 
 impl Entry {
     fn parsed(self) -> Result<NodeAddress, String> {
-        let address: Address = self.address.parse().map_err(|_| format!("{:?} is no address", self.address))?;
+        let address: Address =
+            self.address.parse().map_err(|_| format!("{:?} is no address", self.address))?;
         let fingerprint: Fingerprint =
             self.fingerprint.parse().map_err(|_| format!("{:?} is no fingerprint", self.fingerprint))?;
         Ok(NodeAddress { name: self.name, address, fingerprint })

@@ -170,7 +170,11 @@ fn the_status_says_since_when() {
 /// As a node of a cluster.
 fn node(name: &str) -> NodeSummary {
     let (address, fingerprint) = (Address::new(name, 1).unwrap(), Fingerprint([1; 32]));
-    NodeSummary { node: NodeAddress { name: name.parse().unwrap(), address, fingerprint }, connections: 1, draining: false }
+    NodeSummary {
+        node: NodeAddress { name: name.parse().unwrap(), address, fingerprint },
+        connections: 1,
+        draining: false,
+    }
 }
 
 #[test]

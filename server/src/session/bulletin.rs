@@ -123,7 +123,8 @@ pub fn look(node: &Node) -> bool {
     node.bulletin.post(nodes.unwrap_or_default(), node.read_only())
 }
 
-async fn ring(node: &Node) {
+/// Has every session read what is posted.
+pub async fn ring(node: &Node) {
     for doorbells in node.sessions.doorbells().chunks(AT_ONCE) {
         doorbells.iter().for_each(|doorbell| doorbell.ring());
         tokio::time::sleep(BETWEEN).await;
