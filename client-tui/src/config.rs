@@ -11,6 +11,7 @@ use quip_protocol::{DeviceKey, Fingerprint};
 
 pub mod device_key;
 pub mod known;
+pub mod nodes;
 pub mod settings;
 
 /// Why something of the user's files could not be read or written.
@@ -77,7 +78,7 @@ pub struct Paths {
     pub config: PathBuf,
     /// What must not be lost: the device's key.
     pub data: PathBuf,
-    /// What may be lost: logs.
+    /// What may be lost: logs, and where the nodes of clusters are.
     pub state: PathBuf,
     /// The data directory of a server that `quip host` starts: the one that `quipd` takes too.
     pub hosted: PathBuf,
@@ -117,9 +118,12 @@ impl Paths {
 
     /// What this device keeps of a server: the replica and the outbox.
     pub fn local(&self, server: &Fingerprint, device: &DeviceKey) -> PathBuf {
-        // Enough to tell one from another.
-        let hex = |bytes: &[u8]| bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>();
         self.data.join("servers").join(format!("{}-{}", hex(&server.0), hex(&device.0)))
+    }
+
+    /// The nodes of the cluster that the server with this key is one of, as they were told last.
+    pub fn nodes(&self, server: &Fingerprint) -> PathBuf {
+        self.state.join("nodes").join(format!("{}.toml", hex(&server.0)))
     }
 
     /// How the terminal client looks and behaves.
@@ -131,6 +135,11 @@ impl Paths {
     pub fn device_key(&self) -> PathBuf {
         self.data.join("device.key")
     }
+}
+
+/// Enough of a key to tell one from another.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Makes a directory, and the ones above it, that only the user may enter.

@@ -100,7 +100,7 @@ error_codes! {
     RateLimited = 40, "rate_limited";
     /// Not now; try again.
     Unavailable = 41, "unavailable";
-    /// The server cannot write (a disk that is full or broken): reading goes on.
+    /// The server cannot write (a disk that is full or broken, a shared log that does not answer): reading goes on.
     Degraded = 42, "degraded";
     /// A mistake of the server.
     Internal = 50, "internal";

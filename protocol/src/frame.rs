@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use crate::cursor::{Cursor, Receipt, Seq, Timestamp};
 use crate::error::Refusal;
 use crate::identity::DeviceKey;
-use crate::limits::{Limits, MAX_CONSUMERS, MAX_LISTED, MAX_NAMES, MAX_WATCHES};
+use crate::limits::{Limits, MAX_CONSUMERS, MAX_LISTED, MAX_NAMES, MAX_NODES, MAX_WATCHES};
 use crate::link::InviteCode;
 use crate::message::{MessageId, MessageKind};
 use crate::name::{AccountName, ConsumerName, RoomName, Target};
+use crate::node::NodeSummary;
 use crate::room::{
     AccountSummary, AwaySummary, BotSummary, ConsumerSummary, DeviceSummary, Digest, MemberSummary, Role,
     RoomId, RoomSummary,
@@ -24,8 +25,8 @@ pub use watch::{Watch, WatchState};
 
 /// The TLS protocol name that both ends must speak.
 pub const ALPN: &[u8] = b"quip/1";
-/// The newest version of the frames.
-pub const VERSION: u16 = 1;
+/// The newest version of the frames. 2 tells of the nodes in [`Welcome`].
+pub const VERSION: u16 = 2;
 
 /// The client's first frame on the request stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +54,9 @@ pub struct Welcome {
     pub limits: Limits,
     /// The server's clock.
     pub now: Timestamp,
+    /// The nodes of the cluster that live, the one that answers first; none where it is a server alone.
+    #[serde(deserialize_with = "crate::codec::list::<_, _, MAX_NODES>")]
+    pub nodes: Vec<NodeSummary>,
 }
 
 /// A request or reply and its label. Replies come in any order; labels of unanswered requests differ.
@@ -427,13 +431,24 @@ pub enum Push {
         /// Why.
         refusal: Refusal,
     },
-    /// The server is stopping; connect again after this long, in milliseconds.
+    /// The server is stopping; connect again after this long, in milliseconds. Other nodes of a cluster can be connected
+    /// to at once.
     Stopping {
         /// Milliseconds.
         retry_after_ms: u32,
     },
     /// Where a room stands that is watched by [`Request::Digest`]: events up to there that have not come do not come.
     Digest(Digest),
+    /// The nodes of the cluster that live now, the one that says so first: one came, went, moved or is stopping.
+    Nodes(#[serde(deserialize_with = "crate::codec::list::<_, _, MAX_NODES>")] Vec<NodeSummary>),
+    /// Nothing can be written now; what is sent meanwhile is refused with [`crate::ErrorCode::Degraded`] or
+    /// [`crate::ErrorCode::Unavailable`]. Reading goes on. Said behind `Welcome` too, where it is so then.
+    ReadOnly {
+        /// In a few words.
+        why: SafeLine,
+    },
+    /// Writing goes on.
+    Writable,
 }
 
 /// Which events a page has.

@@ -51,6 +51,7 @@ pub mod limits;
 pub mod link;
 pub mod message;
 pub mod name;
+pub mod node;
 pub mod room;
 pub mod safe_text;
 
@@ -66,5 +67,6 @@ pub use identity::{DeviceKey, Fingerprint, Identity};
 pub use link::{InviteCode, ServerLink};
 pub use message::{Message, MessageId, MessageKind, Reaction};
 pub use name::{AccountName, ConsumerName, NodeName, RoomName, Target};
+pub use node::{Address, NodeAddress, NodeSummary};
 pub use room::{AccountId, Role, RoomId, RoomKind};
 pub use safe_text::{SafeLine, SafeText};

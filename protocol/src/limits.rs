@@ -39,11 +39,16 @@ pub const MAX_LISTED: u32 = 500;
 /// Most events in one `Page`; a page streams, so this bounds work, not memory.
 pub const MAX_PAGE: u32 = 1_000_000;
 
+/// Most nodes of a cluster that a client is told of.
+pub const MAX_NODES: usize = 64;
+
 /// Longest text of who is away, in bytes.
 pub const MAX_AWAY: usize = 128;
 
 /// Longest frame before the peer has said who it is, in bytes.
 pub const MAX_HELLO_FRAME: usize = 4 * 1024;
+/// Longest `Welcome`, in bytes: [`MAX_NODES`] nodes with hosts and names as long as they may be.
+pub const MAX_WELCOME_FRAME: usize = 32 * 1024;
 /// Longest request, in bytes: [`MAX_NAMES`] names of 32 bytes and their lengths.
 pub const MAX_REQUEST_FRAME: usize = 384 * 1024;
 /// Longest event or notice, in bytes.

@@ -132,7 +132,7 @@ impl FromStr for ServerLink {
     }
 }
 
-fn split_authority(authority: &str) -> Result<(String, u16), LinkError> {
+pub(crate) fn split_authority(authority: &str) -> Result<(String, u16), LinkError> {
     let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
         let (host, port) = rest.split_once(']').ok_or(LinkError::Form)?;
         host.parse::<std::net::Ipv6Addr>().map_err(|_| LinkError::Form)?;

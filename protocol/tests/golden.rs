@@ -13,11 +13,14 @@ use quip_protocol::datagram::{Datagram, Presence};
 use quip_protocol::frame::{
     Hello, Labelled, PageEnd, PageFrom, PageRequest, Push, Reply, Request, VERSION, WatchState, Welcome,
 };
-use quip_protocol::limits::Limits;
+use quip_protocol::limits::{Limits, MAX_EVENT_FRAME, MAX_LINE, MAX_NODES, MAX_WELCOME_FRAME};
+use quip_protocol::name::MAX_NODE_NAME;
+use quip_protocol::node::MAX_HOST;
 use quip_protocol::room::{AwaySummary, ConsumerSummary, Digest};
 use quip_protocol::{
-    AccountName, Cursor, Epoch, ErrorCode, Event, EventBody, Message, MessageId, MessageKind, Notice,
-    NoticeBody, Reaction, Receipt, Refusal, Role, RoomId, SafeLine, SafeText, Seq, Target, Timestamp,
+    AccountName, Address, Cursor, Epoch, ErrorCode, Event, EventBody, Fingerprint, Message, MessageId,
+    MessageKind, NodeAddress, NodeSummary, Notice, NoticeBody, Reaction, Receipt, Refusal, Role, RoomId,
+    SafeLine, SafeText, Seq, Target, Timestamp,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -89,7 +92,14 @@ fn welcome() -> Welcome {
         open_registration: true,
         limits,
         now: Timestamp(1_700_000_000_123),
+        nodes: vec![summary("a", "10.0.0.1"), summary("b", "::1")],
     }
+}
+
+fn summary(name: &str, host: &str) -> NodeSummary {
+    let (address, fingerprint) = (Address::new(host, 7847).unwrap(), Fingerprint([7; 32]));
+    let node = NodeAddress { name: name.parse().unwrap(), address, fingerprint };
+    NodeSummary { node, connections: 300, draining: name == "b" }
 }
 
 /// The file as it would be written now; each frame is also read back.
@@ -191,10 +201,30 @@ impl Golden {
         self.line(FrameKind::Reply, Labelled { label: 11, body: reply });
         self.line(FrameKind::Push, Push::Digest(digest));
     }
+
+    fn nodes(&mut self) {
+        self.line(FrameKind::Push, Push::Nodes(vec![summary("a", "chat.example")]));
+        self.line(FrameKind::Push, Push::ReadOnly { why: line("the disk is full") });
+        self.line(FrameKind::Push, Push::Writable);
+    }
 }
 
 fn hex(bytes: &Bytes) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The most nodes, each as long as it may be.
+#[test]
+fn a_welcome_and_a_push_have_room_for_all_nodes() {
+    let mut node = summary("n", &"h".repeat(MAX_HOST));
+    node.node.name = "n".repeat(MAX_NODE_NAME).parse().unwrap();
+    node.connections = u32::MAX;
+    let nodes = vec![node; MAX_NODES];
+    let push = encode_frame(FrameKind::Push, &Push::Nodes(nodes.clone()));
+    assert!(push.len() <= MAX_EVENT_FRAME, "{} bytes", push.len());
+    let (server, account) = (line(&"s".repeat(MAX_LINE)), Some(name(&"a".repeat(32))));
+    let welcome = encode_frame(FrameKind::Welcome, &Welcome { server, account, nodes, ..welcome() });
+    assert!(welcome.len() <= MAX_WELCOME_FRAME, "{} bytes", welcome.len());
 }
 
 #[test]
@@ -205,6 +235,7 @@ fn no_byte_has_changed() {
     golden.consumers();
     golden.presence();
     golden.digests();
+    golden.nodes();
     let kept: Vec<&str> = include_str!("golden.txt").lines().collect();
     let made: Vec<&str> = golden.0.lines().collect();
     for (kept, made) in kept.iter().zip(&made) {

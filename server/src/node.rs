@@ -21,6 +21,7 @@ use crate::pipeline::durable::{Durable, NeverDurable};
 use crate::pipeline::fault::Fault;
 use crate::pipeline::stopping::Stopping;
 use crate::pipeline::whole::Whole;
+use crate::session::bulletin::{self, Bulletin};
 use crate::session::registry::Sessions;
 
 /// One server.
@@ -54,6 +55,8 @@ pub struct Node {
     pub applied: AtomicU64,
     /// Who is connected.
     pub sessions: Sessions,
+    /// What all clients are told of it.
+    pub bulletin: Bulletin,
     /// Of which cluster it is a node, if of any.
     pub cluster: Option<Arc<Cluster>>,
     /// Counts.
@@ -112,6 +115,18 @@ impl Node {
         Err(Refusal::retry(ErrorCode::Degraded, text, 5_000))
     }
 
+    /// Why it writes nothing now, if so, in a few words.
+    pub fn read_only(&self) -> Option<SafeLine> {
+        let why = if self.room_on_disk().is_err() {
+            Some("the server's disk is full")
+        } else if !self.durable.is_writable() {
+            Some("the server cannot write now")
+        } else {
+            self.cluster.as_deref().and_then(bulletin::read_only)
+        };
+        why.map(SafeLine::new)
+    }
+
     /// Whether the store may write what the journal has: it goes further into the reserve, so that what was accepted
     /// before the disk was full is stored, but not to its end; when all ends, only what is small is left to do.
     pub(crate) fn has_room_to_store(&self, ending: bool) -> bool {
@@ -121,7 +136,7 @@ impl Node {
 
     /// Whether it writes.
     pub fn is_ready(&self) -> bool {
-        self.durable.is_writable() && self.room_on_disk().is_ok()
+        self.read_only().is_none()
     }
 
     /// Whether the store failed and is being opened, or made, again: what it cannot tell now, it can soon.

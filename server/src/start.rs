@@ -34,6 +34,7 @@ use crate::pipeline::fault::Fault;
 use crate::pipeline::open::{OpenError, OpenedDir, open};
 use crate::pipeline::stopping::Stopping;
 use crate::pipeline::whole::Whole;
+use crate::session::bulletin::{self, Bulletin};
 use crate::session::registry::Sessions;
 use crate::session::{accept, presence, tls};
 
@@ -135,6 +136,7 @@ impl Core {
             durable: Durable::default(),
             applied: AtomicU64::new(0),
             sessions: Sessions::default(),
+            bulletin: Bulletin::default(),
             cluster: None,
             metrics: Metrics::default(),
             disk_reserve: AtomicU64::new(config.disk_reserve),
@@ -225,12 +227,15 @@ fn serve(config: &Config, core: Core, doors: Doors, owner_code: Option<InviteCod
     let Doors { endpoints, addresses, fingerprint, http, admin } = doors;
     let node = Arc::clone(&core.shared.node);
     set_link(&node, link(config, addresses.first().copied(), fingerprint));
+    // Who comes first is told it too.
+    bulletin::look(&node);
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     for endpoint in &endpoints {
         tasks.spawn(accept::run(endpoint.clone(), core.shared.clone(), stopped.clone()));
     }
     tasks.spawn(presence::tell(Arc::clone(&node), stopped.clone()));
+    tasks.spawn(bulletin::post(Arc::clone(&node), stopped.clone()));
     if let Some(admin) = admin {
         tasks.spawn(admin.serve(core.shared.clone(), stopped.clone()));
     }
@@ -352,6 +357,9 @@ impl Running {
 
     /// Stops: accepts nothing more, tells the clients, finishes what was accepted, makes everything durable.
     pub async fn stop(mut self) {
+        if let Some(cluster) = &self.core.shared.node.cluster {
+            cluster.drain().await;
+        }
         // Nobody listens if every task has ended already.
         let _ = self.stop.send(true);
         let ended = async { while self.tasks.join_next().await.is_some() {} };

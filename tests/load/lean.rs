@@ -10,7 +10,7 @@ use quip_protocol::error::close;
 use quip_protocol::frame::{
     Hello, Labelled, PageEnd, PageFrom, PageRequest, Push, Reply, Request, VERSION, WatchState, Welcome,
 };
-use quip_protocol::limits::{MAX_EVENT_FRAME, MAX_HELLO_FRAME, MAX_REPLY_FRAME};
+use quip_protocol::limits::{MAX_EVENT_FRAME, MAX_REPLY_FRAME, MAX_WELCOME_FRAME};
 use quip_protocol::room::RoomSummary;
 use quip_protocol::transport::{FrameError, FrameReader, write_frame};
 use quip_protocol::{Cursor, Event, Notice, RoomId, SafeLine, Target};
@@ -51,7 +51,7 @@ impl Lean {
         let (mut requests, receive) = quic.open_bi().await?;
         let hello = Hello { oldest: VERSION, newest: VERSION, agent: SafeLine::new("quip-load") };
         write_frame(&mut requests, encode_frame(FrameKind::Hello, &hello)).await?;
-        let mut replies = FrameReader::new(receive, MAX_HELLO_FRAME);
+        let mut replies = FrameReader::new(receive, MAX_WELCOME_FRAME);
         let frame = replies.next().await?.context("the server ended the request stream")?;
         if frame.kind != FrameKind::Welcome {
             bail!("refused: {:?}", frame.decode::<Labelled<Reply>>(FrameKind::Reply, "reply")?.body);

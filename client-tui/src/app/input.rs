@@ -2,7 +2,7 @@
 //! the protocol alone.
 
 use quip_protocol::frame::{Reply, Request, Welcome};
-use quip_protocol::{Cursor, Event, MessageId, Notice, Receipt, Refusal, RoomId, SafeLine, Seq};
+use quip_protocol::{Cursor, Event, MessageId, NodeSummary, Notice, Receipt, Refusal, RoomId, SafeLine, Seq};
 use quip_storage::search::{Found, Query};
 
 /// A key of the keyboard, without its modifiers.
@@ -299,6 +299,12 @@ pub enum Input {
     Receipt(Receipt),
     /// A delivery is not taken for now, and sent again until it is.
     HeldUp(Refusal),
+    /// The server writes nothing now, and why.
+    ReadOnly(SafeLine),
+    /// It writes again.
+    Writable,
+    /// The nodes of the cluster, the one that this client is connected to first.
+    Nodes(Vec<NodeSummary>),
     /// A delivery was refused, for good.
     Refused {
         /// The id of the delivery.

@@ -14,6 +14,7 @@ pub mod emoji;
 mod execute;
 pub mod first_run;
 mod fuzzy;
+mod held;
 pub mod highlights;
 mod holes;
 pub mod input;
@@ -61,9 +62,7 @@ use jiff::tz::TimeZone;
 use quip_protocol::frame::Request;
 use quip_protocol::limits::Limits;
 use quip_protocol::room::AccountSummary;
-use quip_protocol::{
-    AccountName, Cursor, MessageId, Refusal, RoomId, SafeLine, Seq, ServerLink, Target, Timestamp,
-};
+use quip_protocol::{AccountName, Cursor, MessageId, RoomId, SafeLine, Seq, ServerLink, Target, Timestamp};
 
 pub use alerts::Level;
 pub use complete::Completion;
@@ -168,8 +167,10 @@ pub struct App {
     pub(crate) connection: Connection,
     /// Since when it is so.
     link_since: Timestamp,
-    /// Why the server takes nothing for now, and since when.
-    held_up: Option<(Refusal, Timestamp)>,
+    /// Why the server takes nothing for now.
+    held: Option<held::Held>,
+    /// The node of a cluster that this client is connected to, or was last.
+    node: Option<held::OwnNode>,
     /// The refused message that is selected.
     picked: Option<MessageId>,
     limits: Option<Limits>,
@@ -251,7 +252,8 @@ impl App {
             now,
             connection: Connection::Connecting,
             link_since: now,
-            held_up: None,
+            held: None,
+            node: None,
             picked: None,
             limits: None,
             inbox_watched: false,

@@ -21,7 +21,7 @@ impl App {
                 if !matches!(self.connection, Connection::Down { .. }) {
                     self.link_since = self.now;
                 }
-                self.held_up = None;
+                self.held = None;
                 let retry_at = retry_in_ms.map(|ms| self.now.plus_ms(ms));
                 self.connection = Connection::Down { why, retry_at };
                 self.typing.clear();
@@ -42,6 +42,9 @@ impl App {
             Input::Older { room, events, .. } => self.learn(room, &events),
             Input::Receipt(receipt) => self.receipt(receipt),
             Input::HeldUp(refusal) => self.held_up(refusal),
+            Input::ReadOnly(why) => self.is_read_only(why),
+            Input::Writable => self.held = None,
+            Input::Nodes(nodes) => self.nodes_are(&nodes),
             Input::Refused { id, refusal } => self.refused(id, &refusal),
             Input::MarkFailed { room, seq } => self.mark_failed(room, seq),
             Input::Local(loaded) => self.local(loaded),
@@ -67,7 +70,8 @@ impl App {
         }
         self.connection = Connection::Up;
         self.link_since = self.now;
-        self.held_up = None;
+        self.held = None;
+        self.nodes_are(&welcome.nodes);
         self.server = welcome.server;
         self.limits = Some(welcome.limits);
         self.me = welcome.account;
@@ -221,16 +225,8 @@ impl App {
         }
     }
 
-    /// What is held up for a moment, because it is a lot, is no news.
-    fn held_up(&mut self, refusal: Refusal) {
-        if matches!(refusal.code, ErrorCode::Degraded | ErrorCode::Unavailable) {
-            let since = self.held_up.take().map_or(self.now, |(_, since)| since);
-            self.held_up = Some((refusal, since));
-        }
-    }
-
     fn receipt(&mut self, receipt: Receipt) {
-        self.held_up = None;
+        self.took_one();
         let rooms = &self.rooms;
         self.outbox.receipt(receipt, |room, seq| {
             rooms.get(room).is_none_or(|room| !room.timeline.is_loaded() || room.timeline.last() >= seq)

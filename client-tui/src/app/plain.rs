@@ -52,7 +52,10 @@ impl Narrator {
 
     fn link(&mut self, server: Server, name: &SafeLine, app: &App, lines: &mut Vec<String>) {
         let link = match &app.connection {
-            Connection::Up => format!("connected to {name}"),
+            Connection::Up => match app.read_only_words() {
+                Some(held) => format!("{name} is {held}"),
+                None => format!("connected to {name}"),
+            },
             Connection::Connecting => format!("connecting to {name}"),
             Connection::Down { why, .. } => {
                 let kept = if app.local { "is kept" } else { "waits, and is lost if this client ends" };

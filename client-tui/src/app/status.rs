@@ -103,10 +103,8 @@ impl App {
 
     fn connected(&self, waiting: &str) -> (&'static str, Mood, String) {
         let server = &self.server;
-        if let Some((refusal, since)) = &self.held_up {
-            let since = dates::clock(*since, &self.zone);
-            let said = format!("{server} takes no messages since {since}: {}{waiting}", refusal.text);
-            return ("●", Mood::Bad, said);
+        if let Some(held) = self.held_words() {
+            return ("●", Mood::Bad, format!("{held}{waiting}"));
         }
         if self.behind() >= WORTH_SAYING {
             return ("●", Mood::Waiting, format!("catching up: {} more to come", self.behind()));

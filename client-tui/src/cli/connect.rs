@@ -1,5 +1,6 @@
 //! The way to the server: which one is meant, whether it is to be trusted, who we are there.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use quip_protocol::client::{self, Client, Config, Handle, Trust};
@@ -9,6 +10,7 @@ use super::ask;
 use super::env::Env;
 use super::exit::CliError;
 use crate::config::known::{KnownServer, KnownServers};
+use crate::config::nodes;
 
 /// A server that does not answer for this long is taken to be away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -79,27 +81,46 @@ pub async fn open(
     identity: Identity,
     stay: Stay,
 ) -> Result<Connection, CliError> {
-    let dialled = match dial(&server, &identity, stay).await {
+    let dialled = match dial(env, &server, &identity, stay).await {
         Err(client::Error::UnknownServer { fingerprint, .. }) => {
             trust(env, &server, fingerprint)?;
             server.fingerprint = Some(fingerprint);
-            dial(&server, &identity, stay).await
+            dial(env, &server, &identity, stay).await
         }
         other => other,
     };
     let client = dialled.map_err(|error| explained(env, error, &server))?;
     let handle = client.handle();
+    remember(env, &server, &handle);
     let account = handle.welcome().and_then(|welcome| welcome.account.clone());
     server.code = None;
     Ok(Connection { client, handle, server, key: identity.device_key(), account })
 }
 
-async fn dial(server: &ServerLink, identity: &Identity, stay: Stay) -> Result<Client, client::Error> {
-    Client::connect(config(server, identity, stay)).await
+async fn dial(
+    env: &Env,
+    server: &ServerLink,
+    identity: &Identity,
+    stay: Stay,
+) -> Result<Client, client::Error> {
+    Client::connect(config(env, server, identity, stay)).await
+}
+
+/// Where the nodes of the server are remembered, once its key is known.
+pub fn nodes_file(env: &Env, server: &ServerLink) -> Option<PathBuf> {
+    server.fingerprint.as_ref().and_then(|fingerprint| env.nodes_of(fingerprint))
+}
+
+/// Writes down the nodes that the server has told of.
+fn remember(env: &Env, server: &ServerLink, handle: &Handle) {
+    if let Some(Err(error)) = nodes_file(env, server).map(|path| nodes::keep(&path, &handle.nodes())) {
+        tracing::debug!(%error, "the nodes of the server are not remembered");
+    }
 }
 
 /// How the client is told where to go.
-pub fn config(server: &ServerLink, identity: &Identity, stay: Stay) -> Config {
+pub fn config(env: &Env, server: &ServerLink, identity: &Identity, stay: Stay) -> Config {
+    let remembered = nodes_file(env, server).filter(|_| env.any_node);
     Config {
         host: server.host.clone(),
         port: server.port,
@@ -108,6 +129,7 @@ pub fn config(server: &ServerLink, identity: &Identity, stay: Stay) -> Config {
         agent: AGENT.into(),
         reconnect: stay == Stay::Reconnect,
         connect_timeout: CONNECT_TIMEOUT,
+        nodes: remembered.map(|path| nodes::load(&path)).unwrap_or_default(),
     }
 }
 

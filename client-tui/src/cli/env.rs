@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, stderr, stdin, stdout};
 use std::path::PathBuf;
 
-use quip_protocol::{Identity, ServerLink};
+use quip_protocol::{Fingerprint, Identity, ServerLink};
 
 use super::exit::CliError;
 use crate::config::known::KnownServers;
@@ -16,6 +16,8 @@ pub struct Env {
     pub home: Option<PathBuf>,
     /// `QUIP_SERVER`.
     pub server: Option<String>,
+    /// Whether any node of that server will do: none was named for this command.
+    pub any_node: bool,
     /// `QUIP_TOKEN`. A secret.
     pub token: Option<String>,
     /// Whether somebody types into standard input.
@@ -42,6 +44,7 @@ impl Env {
         Env {
             home: std::env::var_os("QUIP_HOME").filter(|home| !home.is_empty()).map(PathBuf::from),
             server: var("QUIP_SERVER"),
+            any_node: var("QUIP_SERVER").is_none(),
             token: var("QUIP_TOKEN"),
             stdin_terminal: stdin().is_terminal(),
             stdout_terminal,
@@ -69,6 +72,12 @@ impl Env {
             Err(ConfigError::NoHome) if self.token.is_some() => Ok(KnownServers::default()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Where the nodes of the server with this key are remembered. Nowhere for who comes with a token, leaving no files
+    /// behind.
+    pub fn nodes_of(&self, server: &Fingerprint) -> Option<PathBuf> {
+        self.paths().ok().filter(|_| self.token.is_none()).map(|paths| paths.nodes(server))
     }
 
     /// The server that `QUIP_SERVER` names.

@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 use quip_protocol::room::{AccountSummary, DeviceSummary, MemberSummary, RoomSummary};
-use quip_protocol::{Event, EventBody, Message, MessageKind, SafeLine, Target};
+use quip_protocol::{Event, EventBody, Message, MessageKind, NodeSummary, SafeLine, Target};
 
 use super::json::kind;
 use super::time::minute;
@@ -126,6 +126,19 @@ pub fn account(account: &AccountSummary, away: Option<&SafeLine>, zone: &TimeZon
     }
     line += &format!("  {}", Presence::of(account.online, away).words());
     line + &format!("  account since {}", minute(account.created_at, zone))
+}
+
+/// The nodes of a cluster, each on a line of its own, the one that answered first; nothing of a server alone.
+pub fn nodes(nodes: &[NodeSummary]) -> String {
+    let Some(first) = nodes.first() else { return String::new() };
+    let mut lines = format!(", node {} of {}", first.node.name, nodes.len());
+    for (place, summary) in nodes.iter().enumerate() {
+        let NodeSummary { node, connections, draining } = summary;
+        lines += &format!("\n  {}  {}  {connections} connections", node.name, node.address);
+        lines += if *draining { "  stopping" } else { "" };
+        lines += if place == 0 { "  this one" } else { "" };
+    }
+    lines
 }
 
 /// `KEY  laptop  added 2026-11-21 14:03  online  this device`.

@@ -13,7 +13,7 @@ use super::ask;
 use super::connect::{Connection, Stay, open, resolve};
 use super::env::Env;
 use super::exit::CliError;
-use super::json::Line;
+use super::json::{Line, Place};
 use super::out::{Out, say};
 use super::replies;
 use crate::config::device_key;
@@ -63,7 +63,7 @@ pub fn parse_link(text: &str) -> Result<ServerLink, String> {
 pub async fn run(args: JoinArgs, env: &Env, out: &mut Out) -> Result<(), CliError> {
     let (server, account) = join(env, args.link, args.name, args.device.as_deref()).await?;
     let address = server.address();
-    out.show(&Line::account(&account, None, Some(&address)), || {
+    out.show(&Line::account(&account, None, Some(Place::new(&address, &[]))), || {
         format!("joined {address} as {}; it is the server that quip takes from now on", account.name)
     })
 }

@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 
 use super::time::rfc3339;
 pub use deed::Deed;
+pub use place::Place;
 
 fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
@@ -320,8 +321,8 @@ pub struct AccountLine<'a> {
     away: Option<&'a SafeLine>,
     #[serde(serialize_with = "time")]
     created_at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    server: Option<&'a str>,
+    #[serde(flatten)]
+    place: Option<Place<'a>>,
 }
 
 /// A device, or a key of a bot.
@@ -424,11 +425,11 @@ impl<'a> Line<'a> {
         Line::Member { room, name, role: *role, online: *online, bot: *bot, presence, away }
     }
 
-    /// An account, what they said if they are away, and the server where it is if that was asked.
+    /// An account, what they said if they are away, and where it is if that was asked.
     pub fn account(
         account: &'a AccountSummary,
         away: Option<&'a SafeLine>,
-        server: Option<&'a str>,
+        place: Option<Place<'a>>,
     ) -> Line<'a> {
         let away = away.filter(|_| account.online);
         Line::Account(AccountLine {
@@ -441,7 +442,7 @@ impl<'a> Line<'a> {
             presence: presence(account.online, away),
             away,
             created_at: account.created_at,
-            server,
+            place,
         })
     }
 
@@ -478,5 +479,6 @@ pub fn kind(kind: RoomKind) -> &'static str {
 }
 
 mod deed;
+mod place;
 #[cfg(test)]
 mod tests;

@@ -142,6 +142,7 @@ fn ended(result: Result<(), CliError>) -> u8 {
 fn perform(cli: Cli) -> Result<(), CliError> {
     let mut env = Env::of_process();
     env.plain |= cli.plain;
+    env.any_node &= cli.server.is_none();
     env.server = cli.server.as_ref().map(ServerLink::reveal).or(env.server);
     let mut out = Out::stdout(cli.is_json());
     let runtime = runtime(&cli).map_err(|error| CliError::Host(format!("cannot start: {error}")))?;

@@ -106,7 +106,8 @@ async fn open(env: &Env, alone: bool, public: Option<&ServerLink>) -> Result<Joi
     let levels = env.paths().ok().map(|paths| Levels::of(&paths, &server.address()));
     // Its key may only be known now.
     let local = local::dir(env)?.or(local);
-    Ok(Joined { client, server: public.unwrap_or(&server).reveal(), local, levels })
+    let nodes = connect::nodes_file(env, &server);
+    Ok(Joined { client, server: public.unwrap_or(&server).reveal(), local, levels, nodes })
 }
 
 /// The user's settings. A token needs no files, so without a home they are the defaults.
@@ -125,6 +126,6 @@ fn look(env: &Env, settings: &Settings) -> Look {
 /// A client that is yet to find its server.
 fn start(env: &Env) -> Result<(Client, ServerLink), CliError> {
     let server = ServerLink { code: None, ..connect::destination(env)? };
-    let config = connect::config(&server, &env.identity()?, Stay::Reconnect);
+    let config = connect::config(env, &server, &env.identity()?, Stay::Reconnect);
     Ok((Client::start(config), server))
 }

@@ -12,7 +12,7 @@ use super::connect::{Stay, connect};
 use super::env::Env;
 use super::exit::CliError;
 use super::human;
-use super::json::Line;
+use super::json::{Line, Place};
 use super::out::Out;
 use super::replies;
 
@@ -74,8 +74,10 @@ pub async fn whoami(_: WhoAmIArgs, env: &Env, out: &mut Out) -> Result<(), CliEr
     let server = connection.server.address();
     let away = away(&connection.handle, &Target::Direct(account.name.clone())).await?;
     let away = away.get(&account.name);
-    out.show(&Line::account(&account, away, Some(&server)), || {
-        format!("{}  at {server}", human::account(&account, away, &TimeZone::system()))
+    let nodes = connection.handle.nodes();
+    out.show(&Line::account(&account, away, Some(Place::new(&server, &nodes))), || {
+        let account = human::account(&account, away, &TimeZone::system());
+        format!("{account}  at {server}{}", human::nodes(&nodes))
     })?;
     connection.close().await;
     Ok(())

@@ -194,6 +194,9 @@ pub fn input(event: Result<Event, Error>) -> Option<Input> {
         Ok(Event::Reset { room, keep, head }) => Input::Reset { room, keep, head },
         Ok(Event::Unwatched { room, refusal }) => Input::Unwatched { room, refusal },
         Ok(Event::Up(welcome)) => Input::Up(welcome),
+        Ok(Event::Nodes(nodes)) => Input::Nodes(nodes),
+        Ok(Event::ReadOnly { why }) => Input::ReadOnly(why),
+        Ok(Event::Writable) => Input::Writable,
         Ok(Event::Down { why, retry_in }) => {
             let retry_in_ms = retry_in.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
             Input::Down { why, retry_in_ms }

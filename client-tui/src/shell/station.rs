@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use quip_protocol::client::Client;
-use quip_protocol::{Event, RoomId, SafeLine, Seq, Timestamp};
+use quip_protocol::{Event, NodeSummary, RoomId, SafeLine, Seq, Timestamp};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::copy::Answer;
@@ -16,7 +16,7 @@ use super::local::{self, Local};
 use super::network::{self, Network};
 use crate::app::{App, Effect, Input, Loaded};
 use crate::config::settings::Levels;
-use crate::config::write_atomically;
+use crate::config::{nodes, write_atomically};
 
 /// How long saying goodbye to a server may take.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -35,6 +35,8 @@ pub struct Joined {
     pub local: Option<PathBuf>,
     /// Where it is kept which rooms call the user; `None` keeps nothing.
     pub levels: Option<Levels>,
+    /// The file where its nodes are remembered; `None` keeps nothing.
+    pub nodes: Option<PathBuf>,
 }
 
 /// One server.
@@ -48,6 +50,8 @@ pub struct Station {
     pub levels: Option<Levels>,
     /// Where it is kept what the server calls itself.
     name: Option<PathBuf>,
+    /// Where its nodes are remembered.
+    nodes: Option<PathBuf>,
 }
 
 /// The replica and the outbox.
@@ -86,13 +90,13 @@ pub enum After {
 impl Station {
     /// Begins to open the files.
     pub fn new(joined: Joined) -> Station {
-        let Joined { client, local, levels, .. } = joined;
+        let Joined { client, local, levels, nodes, .. } = joined;
         let name = local.as_deref().map(|dir| dir.join(NAME));
         let files = match local {
             Some(dir) => Files::Opening(spawn_blocking(move || Local::open(&dir)), Vec::new()),
             None => Files::None,
         };
-        Station { network: Network::new(&client), client, files, over: false, levels, name }
+        Station { network: Network::new(&client), client, files, over: false, levels, name, nodes }
     }
 
     /// Whether the files are not open yet.
@@ -142,6 +146,11 @@ impl Station {
 
     /// Writes down what the server said.
     pub fn note(&mut self, input: &Input) {
+        match input {
+            Input::Up(welcome) => self.keep_nodes(&welcome.nodes),
+            Input::Nodes(nodes) => self.keep_nodes(nodes),
+            _ => {}
+        }
         if let Files::Open(local) = &mut self.files {
             for effect in local.note(input) {
                 self.network.perform(effect);
@@ -149,6 +158,12 @@ impl Station {
             if let (Input::Up(welcome), Some(path)) = (input, &self.name) {
                 keep_name(path, &welcome.server);
             }
+        }
+    }
+
+    fn keep_nodes(&self, nodes: &[NodeSummary]) {
+        if let Some(Err(error)) = self.nodes.as_deref().map(|path| nodes::keep(path, nodes)) {
+            tracing::debug!(%error, "the nodes of the server are not remembered");
         }
     }
 

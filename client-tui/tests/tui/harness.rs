@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use jiff::tz::TimeZone;
 use quip::app::{App, Code, Effect, Input, Key, Setup};
 use quip::view::{self, Look};
-use quip_protocol::frame::{PageFrom, Reply, Request, WatchState, Welcome};
+use quip_protocol::frame::{PageFrom, Reply, Request, VERSION, WatchState, Welcome};
 use quip_protocol::limits::Limits;
 use quip_protocol::room::{AccountSummary, AwaySummary, MemberSummary, RoomSummary};
 use quip_protocol::*;
@@ -62,6 +62,8 @@ pub struct World {
     pub wanted: Vec<Effect>,
     /// Everything that the server did, in order.
     pub heard: Vec<Input>,
+    /// The nodes of the cluster, the one that answers first.
+    pub nodes: Vec<NodeSummary>,
     /// What the server calls itself.
     name: &'static str,
     /// Stands in every text that comes from outside, see [`World::stained`].
@@ -101,6 +103,7 @@ impl World {
             inbox: Seq::ZERO,
             wanted: Vec::new(),
             heard: Vec::new(),
+            nodes: Vec::new(),
             name,
             stain: String::new(),
             outbox: VecDeque::new(),
@@ -202,12 +205,13 @@ impl World {
             idle_timeout_ms: 30_000,
         };
         let welcome = Welcome {
-            version: 1,
+            version: VERSION,
             server: self.outside_line(self.name),
             account: Some(name("ann")),
             open_registration: false,
             limits,
             now: self.now,
+            nodes: self.nodes.clone(),
         };
         self.input(Input::Up(welcome));
         while let Some(request) = self.outbox.pop_front() {

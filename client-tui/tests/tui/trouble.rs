@@ -167,6 +167,51 @@ fn the_status_says_since_when() {
     assert!(world.screen(80, 24).contains("connected to home"), "that passes by itself");
 }
 
+/// As a node of a cluster.
+fn node(name: &str) -> NodeSummary {
+    let (address, fingerprint) = (Address::new(name, 1).unwrap(), Fingerprint([1; 32]));
+    NodeSummary {
+        node: NodeAddress { name: name.parse().unwrap(), address, fingerprint },
+        connections: 1,
+        draining: false,
+    }
+}
+
+#[test]
+fn a_server_that_writes_nothing_says_so_and_what_is_sent_waits() {
+    let mut world = World::new();
+    world.host(1, "#general", "");
+    world.nodes = vec![node("a"), node("b")];
+    world.connect();
+    let words = |world: &mut World| world.screen(80, 24).split_whitespace().collect::<Vec<_>>().join(" ");
+    world.pass(MINUTE);
+    world.input(Input::ReadOnly(SafeLine::new("the server cannot write now")));
+    world.pass(MINUTE);
+    let told = "read-only since 14:31: the server cannot write now; what you send waits";
+    assert!(words(&mut world).contains(told), "{}", words(&mut world));
+    // What is sent is refused meanwhile, in words that say less.
+    world.online = false;
+    world.keys("hello<Enter>");
+    world.input(Input::HeldUp(Refusal::retry(ErrorCode::Degraded, "not now", 5_000)));
+    assert!(words(&mut world).contains(&format!("{told} · 1 to deliver")), "{}", words(&mut world));
+    // A receipt of what was taken before is no sign that it writes again.
+    let receipt =
+        Receipt { room: RoomId(1), epoch: Epoch::FIRST, seq: Seq(1), id: MessageId::from_bytes([9; 16]) };
+    world.input(Input::Receipt(receipt));
+    assert!(words(&mut world).contains(told));
+    world.input(Input::Writable);
+    assert!(words(&mut world).contains("connected to home"), "{}", words(&mut world));
+    // Another node may write; which one it is, /servers says.
+    world.input(Input::ReadOnly(SafeLine::new("the server cannot write now")));
+    world.lose(100);
+    world.nodes.reverse();
+    world.connect();
+    assert!(words(&mut world).contains("connected to home") && !words(&mut world).contains("read-only"));
+    world.input(Input::Nodes(vec![node("b"), node("a"), node("c")]));
+    world.keys("/servers<Enter>");
+    assert!(words(&mut world).contains("node b of 3"), "{}", words(&mut world));
+}
+
 /// Three messages of which the server takes none; it takes messages again.
 fn refused() -> World {
     let mut world = talking();

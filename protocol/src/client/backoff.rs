@@ -19,13 +19,22 @@ impl Backoff {
     pub(super) fn next(&mut self, random: u32) -> Duration {
         let full = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
-        full.mul_f64(1.0 - f64::from(random) / f64::from(u32::MAX) / 2.0)
+        jittered(full, random)
+    }
+
+    /// The wait before somewhere else is gone to.
+    pub(super) fn soon(random: u32) -> Duration {
+        jittered(FIRST, random)
     }
 
     /// A connection lasted.
     pub(super) fn reset(&mut self) {
         self.failures = 0;
     }
+}
+
+fn jittered(full: Duration, random: u32) -> Duration {
+    full.mul_f64(1.0 - f64::from(random) / f64::from(u32::MAX) / 2.0)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Error;
 use crate::identity::{Fingerprint, Identity};
 use crate::link::ServerLink;
+use crate::node::NodeAddress;
 use crate::safe_text::SafeLine;
 
 /// How long a connection may take, from the name's lookup to the server's `Welcome`.
@@ -36,6 +37,9 @@ pub struct Config {
     pub reconnect: bool,
     /// How long one attempt to connect may take.
     pub connect_timeout: Duration,
+    /// The other nodes of a cluster, as [`super::Handle::nodes`] told them the last time: any of them will do. Their keys
+    /// are trusted.
+    pub nodes: Vec<NodeAddress>,
 }
 
 impl Config {
@@ -49,6 +53,7 @@ impl Config {
             agent: SafeLine::new(concat!("quip-protocol/", env!("CARGO_PKG_VERSION"))),
             reconnect: true,
             connect_timeout: CONNECT_TIMEOUT,
+            nodes: Vec::new(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use quinn::{ConnectionError, Endpoint, SendStream, TransportErrorCode, VarInt};
 use tokio::task::JoinSet;
 
+use super::nodes::Place;
 use super::requests::Requests;
 use super::roaming::{Look, Roamed, Roaming};
 use super::silence::{Silence, TICK};
@@ -16,7 +17,7 @@ use crate::codec::{Frame, FrameKind, decode_datagram, encode_datagram, encode_fr
 use crate::datagram::Datagram;
 use crate::error::{ErrorCode, Refusal, close};
 use crate::frame::{Hello, Labelled, Reply, VERSION, Welcome};
-use crate::limits::{MAX_EVENT_FRAME, MAX_HELLO_FRAME, MAX_REPLY_FRAME};
+use crate::limits::{MAX_EVENT_FRAME, MAX_REPLY_FRAME, MAX_WELCOME_FRAME};
 use crate::safe_text::SafeLine;
 use crate::transport::{DATAGRAM_BUFFER, FrameReader, IDLE_TIMEOUT, KEEP_ALIVE, ack_frequency, write_frame};
 
@@ -41,6 +42,8 @@ pub(super) struct Connection {
     pub(super) quic: quinn::Connection,
     pub(super) requests: Requests,
     pub(super) welcome: Arc<Welcome>,
+    /// Where it goes.
+    pub(super) place: Place,
     fault: Fault,
     endpoint: Endpoint,
 }
@@ -343,17 +346,18 @@ async fn greet(config: &Config, quic: quinn::Connection, endpoint: Endpoint) -> 
     let (mut send, receive) = quic.open_bi().await?;
     let hello = Hello { oldest: VERSION, newest: VERSION, agent: config.agent.clone() };
     write_frame(&mut send, encode_frame(FrameKind::Hello, &hello)).await?;
-    let mut frames = FrameReader::new(receive, MAX_HELLO_FRAME);
+    let mut frames = FrameReader::new(receive, MAX_WELCOME_FRAME);
     let welcome = read_welcome(&mut frames).await.inspect_err(|error| match error {
         Error::Disconnected => {}
         Error::Refused(_) => quic.close(VarInt::from_u32(close::DONE), b""),
         _ => quic.close(VarInt::from_u32(close::PROTOCOL), b""),
     })?;
     frames.set_limit(MAX_REPLY_FRAME);
-    Ok(assemble(quic, endpoint, welcome, send, frames))
+    Ok(assemble(Place::of(config), quic, endpoint, welcome, send, frames))
 }
 
 fn assemble(
+    place: Place,
     quic: quinn::Connection,
     endpoint: Endpoint,
     welcome: Welcome,
@@ -362,7 +366,7 @@ fn assemble(
 ) -> Connection {
     let fault = Fault { quic: quic.clone(), why: Arc::default() };
     let requests = Requests::start(send, frames, welcome.limits.requests_in_flight, fault.clone());
-    Connection { quic, requests, welcome: Arc::new(welcome), fault, endpoint }
+    Connection { quic, requests, welcome: Arc::new(welcome), place, fault, endpoint }
 }
 
 async fn read_welcome(frames: &mut FrameReader) -> Result<Welcome, Error> {

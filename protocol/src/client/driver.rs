@@ -16,6 +16,8 @@ use tokio::time::Instant;
 use super::backoff::Backoff;
 use super::command::{Command, again, answer_with, inbox_again, refuse, tell};
 use super::connection::{Connection, Live, Lost};
+use super::dial::{Dialled, dial};
+use super::nodes::{Nodes, Place};
 use super::restore::{RestoreError, Restored, hint, otherwise, restore, spread};
 use super::resume::{Change, Resume, ToWatch, Verdict};
 use super::roaming::roamed;
@@ -26,6 +28,7 @@ use crate::cursor::Cursor;
 use crate::datagram::Datagram;
 use crate::error::{ErrorCode, Refusal};
 use crate::frame::{Push, Reply, Watch, WatchState, Welcome};
+use crate::node::NodeSummary;
 use crate::room::RoomId;
 use crate::safe_text::SafeLine;
 
@@ -38,8 +41,10 @@ const WATCH_WITHIN: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Link {
     pub(super) state: State,
-    /// Of the current or last connection.
+    /// Of the current or last connection; its nodes are those that were told last.
     pub(super) welcome: Option<Arc<Welcome>>,
+    /// Why the server writes nothing now.
+    pub(super) read_only: Option<SafeLine>,
 }
 
 impl Link {
@@ -48,7 +53,8 @@ impl Link {
         match connection {
             None => Link::default(),
             Some(connection) => {
-                Link { state: State::Up(connection.clone()), welcome: Some(Arc::clone(&connection.welcome)) }
+                let welcome = Some(Arc::clone(&connection.welcome));
+                Link { state: State::Up(connection.clone()), welcome, read_only: None }
             }
         }
     }
@@ -82,6 +88,10 @@ pub(super) struct Driver {
     asking: Option<Asking>,
     typing: Typing,
     backoff: Backoff,
+    /// Where to go next.
+    nodes: Nodes,
+    /// When this client began.
+    began: Instant,
     /// The server said when to come back.
     hint: Option<Duration>,
     /// Where the server was last.
@@ -114,6 +124,7 @@ impl<E: Into<Error>> From<E> for End {
 impl Driver {
     pub(super) fn new(
         config: Config,
+        nodes: Nodes,
         commands: mpsc::Receiver<Command>,
         events: mpsc::Sender<Item>,
         link: watch::Sender<Link>,
@@ -129,6 +140,8 @@ impl Driver {
             asking: None,
             typing: Typing::default(),
             backoff: Backoff::default(),
+            nodes,
+            began: Instant::now(),
             hint: None,
             server: None,
             served: 0,
@@ -165,7 +178,7 @@ impl Driver {
             // passes: the next attempt is told.
             let cut =
                 self.served > served && matches!(&error, Error::Refused(r) if r.code == ErrorCode::Revoked);
-            if !self.config.reconnect || (error.is_final() && !cut) {
+            if !self.config.reconnect || (self.is_final(&error) && !cut) {
                 return Some(error);
             }
             if let Error::Refused(Refusal { retry_after_ms: Some(ms), .. }) = error {
@@ -177,31 +190,59 @@ impl Driver {
         }
     }
 
+    /// Whether nothing helps. A node that shows another key than it should is one of many, where there are many.
+    fn is_final(&self, error: &Error) -> bool {
+        let is_of_node = matches!(error, Error::WrongServer { .. } | Error::ForgedServer { .. });
+        error.is_final() && !(is_of_node && self.nodes.len() > 1)
+    }
+
     /// Connects, watches what was watched, and serves.
     async fn connect(&mut self) -> End {
-        let (config, rooms, inbox) = (self.config.clone(), self.resume.to_watch(), self.resume.inbox());
-        let restored = async move {
-            let connection = Connection::dial(&config).await?;
-            match restore(&connection, &rooms, inbox).await {
-                Ok(restored) => Ok((connection, rooms, restored)),
-                Err(error) => {
-                    connection.close().await;
-                    Err(error)
-                }
-            }
+        let config = self.config.clone();
+        let order = self.nodes.order(self.began.elapsed(), random);
+        let dialled = self.meanwhile(async move { dial(&config, order).await }).await;
+        let Some(Dialled { connection, failed }) = dialled else { return End::Closed };
+        failed.iter().for_each(|place| self.failed(place));
+        let connection = match connection {
+            Ok(connection) => connection,
+            Err(error) => return error.into(),
         };
-        match self.meanwhile(restored).await {
-            None => End::Closed,
-            Some(Err(RestoreError::Inbox)) => {
-                self.resume.restart_inbox();
-                Error::Disconnected.into()
+        let (rooms, inbox) = (self.resume.to_watch(), self.resume.inbox());
+        let restoring = {
+            let (connection, rooms) = (connection.clone(), rooms.clone());
+            async move { restore(&connection, &rooms, inbox).await }
+        };
+        match self.meanwhile(restoring).await {
+            None => {
+                connection.close().await;
+                End::Closed
             }
-            Some(Err(RestoreError::Other(error))) => error.into(),
-            Some(Ok((connection, rooms, restored))) => match self.restored(&rooms, &restored) {
+            Some(Ok(restored)) => match self.restored(&rooms, &restored) {
                 Ok(()) => self.serve(connection).await,
                 Err(end) => end,
             },
+            Some(Err(why)) => {
+                connection.close().await;
+                self.not_restored(&connection.place, why)
+            }
         }
+    }
+
+    fn not_restored(&mut self, place: &Place, why: RestoreError) -> End {
+        match why {
+            RestoreError::Inbox => {
+                self.resume.restart_inbox();
+                Error::Disconnected.into()
+            }
+            RestoreError::Other(error) => {
+                self.failed(place);
+                error.into()
+            }
+        }
+    }
+
+    fn failed(&mut self, place: &Place) {
+        self.nodes.failed(place, self.began.elapsed());
     }
 
     /// Takes the answers to what was watched again.
@@ -218,9 +259,14 @@ impl Driver {
 
     /// Waits before the next attempt.
     async fn pause(&mut self, why: SafeLine) -> End {
-        let random = getrandom::u32().unwrap_or(u32::MAX / 2);
-        let asked = self.hint.take();
-        let wait = self.backoff.next(random).max(spread(asked.unwrap_or_default(), random));
+        let random = random();
+        // Where another node can be gone to, nobody waits for this one.
+        let elsewhere = self.nodes.len() > 1 && self.nodes.is_ready(self.began.elapsed());
+        let asked = self.hint.take().filter(|_| !elsewhere);
+        let wait = match elsewhere {
+            true => Backoff::soon(random),
+            false => self.backoff.next(random).max(spread(asked.unwrap_or_default(), random)),
+        };
         tracing::info!(server = self.config.address(), %why, ?wait, "disconnected");
         self.report(Event::Down { why, retry_in: Some(wait) });
         // A laptop that is opened has its network some seconds later, and then need not wait longer.
@@ -263,6 +309,7 @@ impl Driver {
         let began = Instant::now();
         self.server = Some(connection.server());
         self.served += 1;
+        self.nodes.learn(&connection.welcome.nodes);
         self.report(Event::Up(connection.welcome.as_ref().clone()));
         self.link.send_replace(Link::new(Some(&connection)));
         let end = match self.events_of(&connection).await {
@@ -277,6 +324,11 @@ impl Driver {
         }
         if began.elapsed() >= LASTED {
             self.backoff.reset();
+            self.nodes.lasted(&connection.place);
+        }
+        match self.hint {
+            Some(_) => self.nodes.stopping(&connection.place),
+            None => self.failed(&connection.place),
         }
         end
     }
@@ -384,8 +436,30 @@ impl Driver {
                 let ask = |_: &Resume, cursor| again(digest.room, Watch::Digest, cursor);
                 return self.deliver(verdict, || Event::Digest(digest), ask);
             }
+            Push::Nodes(nodes) => self.nodes_are(nodes),
+            Push::ReadOnly { why } => {
+                self.link.send_modify(|link| link.read_only = Some(why.clone()));
+                self.push(Event::ReadOnly { why });
+            }
+            Push::Writable => {
+                self.link.send_modify(|link| link.read_only = None);
+                self.push(Event::Writable);
+            }
         }
         Ok(())
+    }
+
+    /// Told to a user who takes events: where nobody does, years of it must not fill the channel.
+    fn nodes_are(&mut self, nodes: Vec<NodeSummary>) {
+        self.nodes.learn(&nodes);
+        self.link.send_modify(|link| {
+            if let Some(welcome) = &mut link.welcome {
+                Arc::make_mut(welcome).nodes.clone_from(&nodes);
+            }
+        });
+        if self.events.capacity() > self.events.max_capacity() / 2 {
+            self.push(Event::Nodes(nodes));
+        }
     }
 
     /// Asks the server the next command, if none is being asked.
@@ -454,10 +528,10 @@ impl Driver {
         self.queue.push_back(event);
     }
 
-    /// Puts an `Up` or `Down` in place of those before it that nobody has taken: a user who takes nothing for days
-    /// must not cost memory with each attempt.
+    /// Puts an `Up` or `Down` in place of what was said of connections before and nobody has taken: a user who takes
+    /// nothing for days must not cost memory with each attempt.
     fn report(&mut self, event: Event) {
-        while matches!(self.queue.back(), Some(Event::Up(_) | Event::Down { .. })) {
+        while self.queue.back().is_some_and(Event::is_of_connection) {
             self.queue.pop_back();
         }
         self.push(event);
@@ -468,6 +542,11 @@ impl Driver {
         let asking = self.asking.take().map(|asking| asking.command);
         asking.into_iter().chain(self.waiting.drain(..)).for_each(refuse);
     }
+}
+
+/// Any number.
+pub(super) fn random() -> u32 {
+    getrandom::u32().unwrap_or(u32::MAX / 2)
 }
 
 /// The answer to what is being asked; for ever if nothing is.

@@ -20,11 +20,14 @@ use crate::frame::{PageFrom, PageRequest, Reply, Request, WatchState, Welcome};
 use crate::limits::{MAX_TEXT, MAX_WATCHES};
 use crate::message::{MessageId, MessageKind};
 use crate::name::Target;
+use crate::node::{NodeAddress, NodeSummary};
 use crate::room::{AwaySummary, MemberSummary, RoomId, RoomSummary};
-use crate::safe_text::SafeText;
+use crate::safe_text::{SafeLine, SafeText};
 
 /// How long a busy server is waited for in all; a post of a client that reconnects has no end but a receipt.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// What waited for a server that writes again comes after this, and up to half as long again.
+const SOON: Duration = Duration::from_millis(100);
 
 /// A message to send, with the id that makes it safe to send again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +92,22 @@ impl Handle {
         self.link.borrow().welcome.as_deref().cloned()
     }
 
+    /// The nodes of the cluster, as they were told last, that of the current or last connection first; none of a server
+    /// alone.
+    pub fn nodes(&self) -> Vec<NodeSummary> {
+        self.link.borrow().welcome.as_ref().map(|welcome| welcome.nodes.clone()).unwrap_or_default()
+    }
+
+    /// The node of the current or last connection; `None` of a server alone.
+    pub fn node(&self) -> Option<NodeAddress> {
+        self.link.borrow().welcome.as_ref()?.nodes.first().map(|summary| summary.node.clone())
+    }
+
+    /// Why the server writes nothing now; `None` while it writes, as far as is known.
+    pub fn read_only(&self) -> Option<SafeLine> {
+        self.link.borrow().read_only.clone()
+    }
+
     /// Asks once.
     ///
     /// # Errors
@@ -146,7 +165,7 @@ impl Handle {
             match again(error, self.reconnect, until.saturating_duration_since(Instant::now()))? {
                 Again::Connected => self.gone(&connection).await,
                 Again::Now => {}
-                Again::After(wait) => leave_alone(wait).await,
+                Again::After(wait) => self.leave_alone(wait).await,
             }
         }
     }
@@ -373,6 +392,25 @@ impl Handle {
     async fn gone(&self, connection: &Connection) {
         let same = |link: &Link| matches!(&link.state, State::Up(other) if other.is(connection));
         let _ = self.link.clone().wait_for(|link| !same(link)).await;
+    }
+
+    /// Waits as long as a busy server said, but no longer than until it says that it writes again, or is another one.
+    async fn leave_alone(&self, wait: Duration) {
+        let mut link = self.link.clone();
+        let better = async {
+            // Before, it may not have said yet that it writes nothing.
+            let said = link.wait_for(|link| link.read_only.is_some()).await.is_ok();
+            let writes = link.wait_for(|link| link.read_only.is_none()).await.is_ok();
+            if !(said && writes) {
+                std::future::pending::<()>().await;
+            }
+            // Not all who waited at once.
+            leave_alone(SOON).await;
+        };
+        tokio::select! {
+            () = leave_alone(wait) => {}
+            () = better => {}
+        }
     }
 
     fn fits(&self, text: &SafeText) -> Result<(), Error> {

@@ -10,9 +10,11 @@ mod bulk;
 mod command;
 mod config;
 mod connection;
+mod dial;
 mod driver;
 mod error;
 mod handle;
+mod nodes;
 mod requests;
 mod restore;
 mod resume;
@@ -34,6 +36,7 @@ use crate::event::{EventBody, Notice};
 use crate::frame::Welcome;
 use crate::message::Message;
 use crate::name::{AccountName, Target};
+use crate::node::NodeSummary;
 use crate::room::{Digest, RoomId, RoomSummary};
 use crate::safe_text::SafeLine;
 
@@ -52,6 +55,7 @@ pub use handle::{Handle, MemberList, Post};
 
 use connection::Connection;
 use driver::{Driver, Item, Link};
+use nodes::Nodes;
 
 /// Events that wait for the user; beyond it QUIC holds the server back.
 const EVENTS: usize = 256;
@@ -112,7 +116,18 @@ pub enum Event {
         /// Why.
         refusal: Refusal,
     },
-    /// Connected; every room is watched again.
+    /// The nodes of the cluster are these now, the one that this client is connected to first. To be remembered, and given
+    /// to the next client as [`Config::nodes`]. Not told to a user who takes no events; [`Handle::nodes`] always has them.
+    Nodes(Vec<NodeSummary>),
+    /// The server can write nothing now; reading goes on. What is posted meanwhile waits.
+    ReadOnly {
+        /// In a few words.
+        why: SafeLine,
+    },
+    /// The server writes again.
+    Writable,
+    /// Connected, perhaps to another node than before; every room is watched again. It writes, unless
+    /// [`Event::ReadOnly`] follows.
     Up(Welcome),
     /// Disconnected.
     Down {
@@ -124,6 +139,14 @@ pub enum Event {
 }
 
 impl Event {
+    /// Whether it is no news any more when the connection ends or another one is made.
+    fn is_of_connection(&self) -> bool {
+        matches!(
+            self,
+            Event::Up(_) | Event::Down { .. } | Event::Nodes(_) | Event::ReadOnly { .. } | Event::Writable
+        )
+    }
+
     fn of(event: crate::Event) -> Event {
         match event.body {
             EventBody::Message(_) => Event::Message(Received { event }),
@@ -217,13 +240,16 @@ impl Client {
     /// # Errors
     /// Why the first connection failed.
     pub async fn connect(config: Config) -> Result<Client, Error> {
-        let connection = Connection::dial(&config).await?;
-        Ok(Client::spawn(config, Some(connection)))
+        let mut nodes = Nodes::new(&config);
+        let dialled = dial::dial(&config, nodes.order(Duration::ZERO, driver::random)).await;
+        dialled.failed.iter().for_each(|place| nodes.failed(place, Duration::ZERO));
+        Ok(Client::spawn(config, nodes, Some(dialled.connection?)))
     }
 
     /// Begins to connect and returns: [`Event::Up`] or [`Event::Down`] follow. Needs a tokio runtime.
     pub fn start(config: Config) -> Client {
-        Client::spawn(config, None)
+        let nodes = Nodes::new(&config);
+        Client::spawn(config, nodes, None)
     }
 
     /// Connects as `QUIP_SERVER` and `QUIP_TOKEN` say.
@@ -234,12 +260,12 @@ impl Client {
         Client::connect(Config::from_env()?).await
     }
 
-    fn spawn(config: Config, connection: Option<Connection>) -> Client {
+    fn spawn(config: Config, nodes: Nodes, connection: Option<Connection>) -> Client {
         let (to_user, events) = mpsc::channel(EVENTS);
         let (commands, from_handles) = mpsc::channel(COMMANDS);
         let (link, seen) = watch::channel(Link::new(connection.as_ref()));
         let handle = Handle::new(seen, commands, config.reconnect);
-        let driver = tokio::spawn(Driver::new(config, from_handles, to_user, link).run(connection));
+        let driver = tokio::spawn(Driver::new(config, nodes, from_handles, to_user, link).run(connection));
         Client { handle, events, driver }
     }
 

@@ -4,6 +4,7 @@
 
 mod connecting;
 mod hostile;
+mod nodes;
 mod resuming;
 mod server;
 mod typing;

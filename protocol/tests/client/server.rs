@@ -50,8 +50,23 @@ impl Server {
         Server::with(certificate, &key, fingerprint(&key))
     }
 
+    /// At a port that was another server's.
+    pub fn at(port: u16) -> Server {
+        let (certificate, key) = certificate();
+        Server::on(port, certificate, &key, fingerprint(&key))
+    }
+
     /// Shows `certificate` and signs with `key`, whatever belongs to what.
     pub fn with(
+        certificate: CertificateDer<'static>,
+        key: &rcgen::KeyPair,
+        fingerprint: Fingerprint,
+    ) -> Server {
+        Server::on(0, certificate, key, fingerprint)
+    }
+
+    fn on(
+        port: u16,
         certificate: CertificateDer<'static>,
         key: &rcgen::KeyPair,
         fingerprint: Fingerprint,
@@ -62,7 +77,7 @@ impl Server {
         let shown = Arc::new(CertifiedKey::new(vec![certificate], signer));
         let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls(shown)).unwrap();
         let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-        let endpoint = Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let endpoint = Endpoint::server(config, ([127, 0, 0, 1], port).into()).unwrap();
         Server { endpoint, fingerprint }
     }
 
@@ -91,8 +106,13 @@ impl Server {
 
     /// A client that was welcomed.
     pub async fn accept(&self) -> Peer {
+        self.accept_as(&welcome()).await
+    }
+
+    /// The same, in these words.
+    pub async fn accept_as(&self, welcome: &Welcome) -> Peer {
         let mut peer = self.hello().await;
-        peer.write(encode_frame(FrameKind::Welcome, &welcome())).await;
+        peer.write(encode_frame(FrameKind::Welcome, welcome)).await;
         peer
     }
 
@@ -136,6 +156,7 @@ pub fn welcome() -> Welcome {
             idle_timeout_ms: 30_000,
         },
         now: Timestamp(1),
+        nodes: Vec::new(),
     }
 }
 

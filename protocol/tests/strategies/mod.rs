@@ -6,14 +6,15 @@ use proptest::option::of;
 use proptest::prelude::*;
 use quip_protocol::datagram::{Datagram, Presence};
 use quip_protocol::frame::{Labelled, PageEnd, PageFrom, PageRequest, Push, Reply, Request, WatchState};
+use quip_protocol::limits::MAX_NODES;
 use quip_protocol::room::{
     AccountSummary, AwaySummary, BotSummary, ConsumerSummary, DeviceSummary, Digest, MemberSummary,
     RoomSummary,
 };
 use quip_protocol::{
-    AccountName, ConsumerName, Cursor, DeviceKey, Epoch, ErrorCode, Event, EventBody, InviteCode, Message,
-    MessageId, MessageKind, Notice, NoticeBody, Reaction, Receipt, Refusal, Role, RoomId, RoomKind, RoomName,
-    SafeLine, SafeText, Seq, Target, Timestamp,
+    AccountName, Address, ConsumerName, Cursor, DeviceKey, Epoch, ErrorCode, Event, EventBody, Fingerprint,
+    InviteCode, Message, MessageId, MessageKind, NodeAddress, NodeSummary, Notice, NoticeBody, Reaction,
+    Receipt, Refusal, Role, RoomId, RoomKind, RoomName, SafeLine, SafeText, Seq, Target, Timestamp,
 };
 
 pub fn account(name: &str) -> AccountName {
@@ -381,7 +382,26 @@ pub fn push() -> impl Strategy<Value = Push> {
         }),
         any::<u32>().prop_map(|retry_after_ms| Push::Stopping { retry_after_ms }),
         digest().prop_map(Push::Digest),
+        nodes().prop_map(Push::Nodes),
+        line().prop_map(|why| Push::ReadOnly { why }),
+        Just(Push::Writable),
     ]
+}
+
+/// As long as a `Welcome` and a push have them.
+pub fn nodes() -> impl Strategy<Value = Vec<NodeSummary>> {
+    let host = prop_oneof!["[a-z0-9][a-z0-9.-]{0,252}", Just("::1".to_owned()), Just("10.0.0.1".to_owned())];
+    let address = (host, 1..u16::MAX).prop_map(|(host, port)| Address::new(host, port).unwrap());
+    let fingerprint = any::<[u8; 32]>().prop_map(Fingerprint);
+    let node = ("[a-z][a-z0-9.-]{0,31}", address, fingerprint).prop_map(|(name, address, fingerprint)| {
+        NodeAddress { name: name.parse().unwrap(), address, fingerprint }
+    });
+    let summary = (node, any::<(u32, bool)>()).prop_map(|(node, (connections, draining))| NodeSummary {
+        node,
+        connections,
+        draining,
+    });
+    vec(summary, 0..=MAX_NODES)
 }
 
 pub fn page_request() -> impl Strategy<Value = PageRequest> {

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use quip_protocol::{Fingerprint, NodeName, Position};
+use quip_protocol::limits::MAX_NODES;
+use quip_protocol::{Fingerprint, NodeAddress, NodeName, NodeSummary, Position};
 use tokio::sync::watch;
 
 use crate::log::shared::contract::ClusterId;
@@ -52,4 +53,45 @@ pub struct Cluster {
     pub roster: watch::Sender<Roster>,
     /// How the shared log stands, as this node sees it.
     pub phase: watch::Sender<Phase>,
+    /// Whether this node is stopping: its heartbeats say so from then on.
+    pub draining: watch::Sender<bool>,
+}
+
+/// How long a node that stops waits until the others have been told so: some heartbeats.
+const DRAIN_WITHIN: Duration = Duration::from_millis(1_500);
+
+impl Cluster {
+    /// The nodes that live, for clients: this one first, which has so many connections.
+    pub fn summaries(&self, connections: u32) -> Vec<NodeSummary> {
+        let roster = self.roster.borrow();
+        let own = roster.get_key_value(&self.name);
+        let others = roster.iter().filter(|(name, _)| **name != self.name);
+        let mut summaries: Vec<NodeSummary> =
+            own.into_iter().chain(others).filter_map(summary).take(MAX_NODES).collect();
+        if let Some(own) = summaries.first_mut().filter(|summary| summary.node.name == self.name) {
+            own.connections = connections;
+            own.draining |= *self.draining.borrow();
+        }
+        summaries
+    }
+
+    /// Whether another node lives that clients can go to.
+    pub fn has_others(&self) -> bool {
+        self.roster.borrow().iter().any(|(name, heartbeat)| *name != self.name && !heartbeat.draining)
+    }
+
+    /// This node is stopping. Waits until the others know, or should.
+    pub async fn drain(&self) {
+        self.draining.send_replace(true);
+        let mut roster = self.roster.subscribe();
+        let told = roster.wait_for(|roster| roster.get(&self.name).is_none_or(|own| own.draining));
+        let _ = tokio::time::timeout(DRAIN_WITHIN, told).await;
+    }
+}
+
+/// None of a node whose address cannot stand in a link: clients could not go there.
+fn summary((name, heartbeat): (&NodeName, &Heartbeat)) -> Option<NodeSummary> {
+    let (name, fingerprint) = (name.clone(), heartbeat.fingerprint);
+    let node = NodeAddress { name, address: heartbeat.address.parse().ok()?, fingerprint };
+    Some(NodeSummary { node, connections: heartbeat.connections, draining: heartbeat.draining })
 }

@@ -173,26 +173,39 @@ pub struct Doorbell {
 struct Rung {
     urgent: Vec<Arc<Watch>>,
     others: Vec<Arc<Watch>>,
+    /// There is something to be read beside the watches.
+    news: bool,
 }
 
 impl Doorbell {
+    /// Rings for something that is no watch.
+    pub fn ring(&self) {
+        self.rung.lock().news = true;
+        self.notify.notify_one();
+    }
+
     /// Waits until it rings; then `rung`, which is empty, has the watches that rang, those that are urgent before
-    /// others. They ring again once they are told so by [`Watch::answered`].
+    /// others; none if it was [`Doorbell::ring`]. They ring again once they are told so by [`Watch::answered`].
     pub async fn answer(&self, rung: &mut Vec<Arc<Watch>>) {
-        self.take(rung, |rung| if rung.urgent.is_empty() { &mut rung.others } else { &mut rung.urgent })
-            .await;
+        loop {
+            {
+                let mut now = self.rung.lock();
+                let Rung { urgent, others, news } = &mut *now;
+                // The two buffers change places, so that ringing allocates nothing.
+                std::mem::swap(if urgent.is_empty() { others } else { urgent }, rung);
+                if std::mem::take(news) || !rung.is_empty() {
+                    return;
+                }
+            }
+            self.notify.notified().await;
+        }
     }
 
     /// The same, for what is urgent alone. For who asks for all of it again afterwards: only then the rest is noticed.
     pub async fn answer_urgent(&self, rung: &mut Vec<Arc<Watch>>) {
-        self.take(rung, |rung| &mut rung.urgent).await;
-    }
-
-    async fn take(&self, taken: &mut Vec<Arc<Watch>>, which: impl Fn(&mut Rung) -> &mut Vec<Arc<Watch>>) {
         loop {
-            // The two buffers change places, so that ringing allocates nothing.
-            std::mem::swap(which(&mut self.rung.lock()), taken);
-            if !taken.is_empty() {
+            std::mem::swap(&mut self.rung.lock().urgent, rung);
+            if !rung.is_empty() {
                 return;
             }
             self.notify.notified().await;

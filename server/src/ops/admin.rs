@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quip_protocol::{
-    AccountName, DeviceKey, ErrorCode, InviteCode, Refusal, RoomName, ServerLink, Timestamp,
+    AccountName, DeviceKey, ErrorCode, InviteCode, NodeName, Refusal, RoomName, ServerLink, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+use crate::cluster::{Cluster, Heartbeat};
 use crate::engine::{Actor, Command, CommandBody};
 use crate::node::{Shared, submit};
 use crate::ops::limits::{self, LimitsError};
@@ -200,7 +201,7 @@ async fn reply(shared: &Shared, request: AdminRequest) -> Result<AdminReply, Ref
         AdminRequest::Users => return Ok(AdminReply::Rows(users(shared))),
         AdminRequest::Devices(name) => return devices(shared, &name),
         AdminRequest::Rooms => return Ok(AdminReply::Rows(rooms(shared))),
-        AdminRequest::Stats => return Ok(AdminReply::Rows(vec![stats(shared)])),
+        AdminRequest::Stats => return Ok(AdminReply::Rows(stats(shared))),
         AdminRequest::Limits(set) => return limits(shared, set),
         AdminRequest::Suspend(name) => CommandBody::Suspend { name, on: true },
         AdminRequest::Resume(name) => CommandBody::Suspend { name, on: false },
@@ -284,13 +285,39 @@ fn limits(shared: &Shared, set: BTreeMap<String, Option<u32>>) -> Result<AdminRe
     limits::list(&shared.node).map(AdminReply::Rows).map_err(refused)
 }
 
-fn stats(shared: &Shared) -> Value {
+/// The counts of this node, and of a cluster a row for each node that lives.
+fn stats(shared: &Shared) -> Vec<Value> {
+    let cluster = shared.node.cluster.as_deref();
+    std::iter::once(counts(shared)).chain(cluster.into_iter().flat_map(nodes)).collect()
+}
+
+fn nodes(cluster: &Cluster) -> Vec<Value> {
+    let roster = cluster.roster.borrow();
+    let newest = roster.values().map(|heartbeat| heartbeat.position.offset).max().unwrap_or_default();
+    let row = |(name, heartbeat): (&NodeName, &Heartbeat)| {
+        json!({
+            "type": "node", "name": name, "this": *name == cluster.name, "address": heartbeat.address,
+            "fingerprint": heartbeat.fingerprint.to_string(), "connections": heartbeat.connections,
+            "position": heartbeat.position.to_string(), "behind": newest - heartbeat.position.offset,
+            "draining": heartbeat.draining,
+        })
+    };
+    roster.iter().map(row).collect()
+}
+
+fn counts(shared: &Shared) -> Value {
     let node = &shared.node;
     let counts = node.metrics.all().into_iter().chain(node.gauges());
     let mut stats: serde_json::Map<String, Value> =
         counts.map(|(name, value)| (name.to_owned(), json!(value))).collect();
     stats.insert("type".into(), json!("stats"));
-    stats.insert("writable".into(), json!(node.is_ready()));
+    let read_only = node.read_only();
+    stats.insert("writable".into(), json!(read_only.is_none()));
+    stats.insert("read_only".into(), json!(read_only));
+    if let Some(cluster) = &node.cluster {
+        stats.insert("node".into(), json!(cluster.name));
+        stats.insert("log".into(), json!(cluster.phase.borrow().word()));
+    }
     stats.insert("applied".into(), json!(node.store.applied().to_string()));
     Value::Object(stats)
 }

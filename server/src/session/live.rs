@@ -16,13 +16,15 @@ use crate::feed::{Chunk, FeedKey, Tier, Turn, Watch};
 use crate::node::Unread;
 use crate::ops::metrics::Metrics;
 
+use super::bulletin::Told;
 use super::{Ended, Session};
 
 /// How much of one log is written before the next one has its turn, in bytes.
 const CHUNK: usize = 64 * 1024;
 /// As many logs as ring at once in a session that keeps no room for more.
 const FEW: usize = 16;
-/// When a client should come back after a graceful stop, in milliseconds.
+/// When a client should come back after a graceful stop, in milliseconds; where there are other nodes it goes to them at
+/// once.
 const RETRY_AFTER_MS: u32 = 1_000;
 
 /// Replies have the same: both are what somebody waits for. Pages have 0.
@@ -46,10 +48,17 @@ impl Streams {
 }
 
 /// Serves the live streams until the connection ends.
-pub async fn run(session: Arc<Session>, mut stop: watch::Receiver<bool>) -> Result<(), Ended> {
+pub async fn run(
+    session: Arc<Session>,
+    mut told: Told,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), Ended> {
     let mut streams = Streams::open(&session.connection).await?;
     let mut rung = Vec::new();
     loop {
+        for frame in session.shared.node.bulletin.news(&mut told).into_iter().flatten() {
+            write_frame(&mut streams.urgent, frame).await?;
+        }
         tokio::select! {
             () = session.watching.rung(&mut rung) => {}
             _ = stop.wait_for(|stop| *stop) => break,
@@ -59,7 +68,8 @@ pub async fn run(session: Arc<Session>, mut stop: watch::Receiver<bool>) -> Resu
         }
         rung.shrink_to(FEW);
     }
-    let stopping = Push::Stopping { retry_after_ms: RETRY_AFTER_MS };
+    let others = session.shared.node.cluster.as_ref().is_some_and(|cluster| cluster.has_others());
+    let stopping = Push::Stopping { retry_after_ms: if others { 0 } else { RETRY_AFTER_MS } };
     write_frame(&mut streams.urgent, encode_frame(FrameKind::Push, &stopping)).await?;
     // Not the other one: its end may come before this, and then would say that the connection is lost.
     let _ = streams.urgent.finish();

@@ -4,6 +4,7 @@
 pub mod accept;
 pub mod budget;
 mod bulk;
+pub mod bulletin;
 pub mod charges;
 mod cursors;
 mod live;
@@ -40,6 +41,7 @@ use crate::log::{Finished, Submission, Waiter};
 use crate::node::{Asked, Shared};
 use crate::ops::metrics::Metrics;
 
+use bulletin::Told;
 use replies::{Answer, Replies};
 use requests::Todo;
 use unanswered::{Repeated, Unanswered, weight};
@@ -146,7 +148,7 @@ impl Session {
     async fn run(self: &Arc<Self>, stop: watch::Receiver<bool>) -> Result<(), Ended> {
         let hello =
             tokio::time::timeout(HELLO_DEADLINE, Box::pin(self.hello())).await.map_err(|_| Ended::Silent)?;
-        let (send, mut reader) = hello?;
+        let (send, mut reader, told) = hello?;
         let (answers, answered) = unbounded();
         let (results, finished) = unbounded();
         let replies = Replies { session: Arc::clone(self), send, answered, finished };
@@ -154,7 +156,7 @@ impl Session {
         let stopping = stop.clone();
         // A task of its own: what is most often woken does not have all the others looked at each time.
         let mut live = JoinSet::new();
-        live.spawn(live::run(Arc::clone(self), stop.clone()));
+        live.spawn(live::run(Arc::clone(self), told, stop.clone()));
         tokio::select! {
             ended = self.requests(&mut reader, channels, stop) => ended?,
             Some(ended) = live.join_next() => match ended {
@@ -174,15 +176,15 @@ impl Session {
     }
 
     /// Greets: who is this, and what does it speak?
-    async fn hello(&self) -> Result<(quinn::SendStream, FrameReader), Ended> {
+    async fn hello(&self) -> Result<(quinn::SendStream, FrameReader, Told), Ended> {
         let (mut send, recv) = self.connection.accept_bi().await?;
         let mut reader = FrameReader::new(recv, MAX_HELLO_FRAME);
         let frame = reader.next().await?.ok_or(FrameError::Cut)?;
         let hello: Hello = frame.decode(FrameKind::Hello, "hello")?;
         match self.welcome(&hello).await {
-            Ok(welcome) => {
+            Ok((welcome, told)) => {
                 write_frame(&mut send, encode_frame(FrameKind::Welcome, &welcome)).await?;
-                Ok((send, reader))
+                Ok((send, reader, told))
             }
             Err(refusal) => {
                 let reply = Labelled { label: 0, body: Reply::Refused(refusal.clone()) };
@@ -195,7 +197,8 @@ impl Session {
         }
     }
 
-    async fn welcome(&self, hello: &Hello) -> Result<Welcome, Refusal> {
+    /// What is said to who comes, and what it tells of what is posted to all.
+    async fn welcome(&self, hello: &Hello) -> Result<(Welcome, Told), Refusal> {
         if hello.oldest > VERSION || hello.newest < VERSION {
             let text = format!("this server speaks version {VERSION} of the protocol; use a matching quip");
             return Err(Refusal::new(ErrorCode::Version, text));
@@ -213,14 +216,17 @@ impl Session {
         if let Some((id, _)) = &account {
             self.enter(*id);
         }
-        Ok(Welcome {
+        let (nodes, told) = node.bulletin.welcome();
+        let welcome = Welcome {
             version: VERSION,
             server: node.name.clone(),
             account: account.map(|(_, name)| name),
             open_registration: node.open_registration,
             limits: node.announced(),
             now: Timestamp::now(),
-        })
+            nodes,
+        };
+        Ok((welcome, told))
     }
 
     /// From now on this connection is this account's.

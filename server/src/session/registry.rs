@@ -151,6 +151,12 @@ impl Sessions {
         watches.iter().filter_map(connection).collect()
     }
 
+    /// What wakes each of them.
+    pub fn doorbells(&self) -> Vec<Arc<Doorbell>> {
+        let live = self.live.lock();
+        live.by_account.values().flatten().map(|connected| Arc::clone(&connected.doorbell)).collect()
+    }
+
     /// It is no longer.
     pub fn leave(&self, account: AccountId, connection: &quinn::Connection) {
         let mut live = self.live.lock();

@@ -1,18 +1,21 @@
 //! Sessions on a node whose inside can be seen: what they leave behind, and what they tell when.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use quip_protocol::client::{Client, Config as ClientConfig, Error, Trust};
+use quip_protocol::client::{Client, Config as ClientConfig, Error, Event, Trust};
 use quip_protocol::frame::{Reply, Request};
-use quip_protocol::{ErrorCode, Fingerprint, Identity, RoomId, SafeLine, Timestamp};
+use quip_protocol::{
+    Address, ErrorCode, Fingerprint, Identity, NodeAddress, NodeSummary, RoomId, SafeLine, Timestamp,
+};
 use quip_server::Config;
 use quip_server::Stopping;
 use quip_server::config::Registration;
 use quip_server::engine::{Actor, Command};
 use quip_server::node::submit;
 use quip_server::pipeline::open::open;
-use quip_server::session::{accept, tls};
+use quip_server::session::{accept, bulletin, tls};
 use quip_server::start::Core;
 use quip_storage::store::StoreOptions;
 use tempfile::TempDir;
@@ -80,6 +83,63 @@ async fn a_session_that_is_cancelled_leaves_no_watch_and_is_not_online() {
         }
     };
     within("what the session held is let go", gone).await;
+}
+
+async fn told(client: &mut Client) -> Event {
+    within("the client is told", client.next()).await.expect("it lives").expect("no error")
+}
+
+fn node_summary(name: &str, connections: u32) -> NodeSummary {
+    let (address, fingerprint) = (Address::new(name, 7847).unwrap(), Fingerprint([7; 32]));
+    let node = NodeAddress { name: name.parse().unwrap(), address, fingerprint };
+    NodeSummary { node, connections, draining: false }
+}
+
+#[tokio::test]
+async fn who_comes_is_told_the_nodes_and_who_is_there_of_those_that_come_and_go() {
+    let door = Door::open().await;
+    let node = &door.core.shared.node;
+    let one = vec![node_summary("a", 1)];
+    assert!(node.bulletin.post(one.clone(), None));
+    let (mut ann, mut bob) = (door.client("ann").await, door.client("bob").await);
+    for client in [&mut ann, &mut bob] {
+        let Event::Up(welcome) = told(client).await else { panic!("it was welcomed") };
+        assert_eq!(welcome.nodes, one);
+    }
+    let two = vec![node_summary("a", 2), node_summary("b", 0)];
+    assert!(node.bulletin.post(two.clone(), None));
+    bulletin::ring(node).await;
+    for client in [&mut ann, &mut bob] {
+        assert_eq!(told(client).await, Event::Nodes(two.clone()));
+    }
+    // A room's event comes on the same bell, before anything that is no news.
+    node.bulletin.post(vec![node_summary("a", 9), node_summary("b", 9)], Some(SafeLine::new("full")));
+    bulletin::ring(node).await;
+    assert_eq!(told(&mut ann).await, Event::ReadOnly { why: SafeLine::new("full") });
+}
+
+#[tokio::test]
+async fn everybody_is_told_that_nothing_is_written_and_that_it_is_again() {
+    let door = Door::open().await;
+    let node = &door.core.shared.node;
+    let mut early = door.client("ann").await;
+    assert!(matches!(told(&mut early).await, Event::Up(_)));
+    let (stop, stopped) = watch::channel(false);
+    let posting = tokio::spawn(bulletin::post(Arc::clone(node), stopped));
+    node.durable.stall();
+    let why = SafeLine::new("the server cannot write now");
+    assert_eq!(told(&mut early).await, Event::ReadOnly { why: why.clone() });
+    let identity = Identity::from_seed([b'a'; 32]);
+    let config = ClientConfig::new("127.0.0.1", door.port, Trust::Pinned(door.fingerprint), identity);
+    let mut late = within("it is welcomed", Client::connect(config)).await.expect("reading goes on");
+    assert!(matches!(told(&mut late).await, Event::Up(_)));
+    assert_eq!(told(&mut late).await, Event::ReadOnly { why });
+    node.durable.resume();
+    for client in [&mut early, &mut late] {
+        assert_eq!(told(client).await, Event::Writable);
+    }
+    stop.send(true).unwrap();
+    within("it ends", posting).await.unwrap();
 }
 
 #[tokio::test]

@@ -153,6 +153,6 @@ impl Desk {
         let unread = if unread > 0 { format!(", {unread} unread") } else { String::new() };
         let here = if server == self.current() { " · you are here" } else { "" };
         let term = format!("{} {}", server.0 + 1, seen.name(server));
-        Line::Pair(term, format!("{} · {rooms}{unread}{here}", app.link_state().2))
+        Line::Pair(term, format!("{}{} · {rooms}{unread}{here}", app.link_state().2, app.node_words()))
     }
 }

@@ -154,7 +154,7 @@ fn rooms_members_accounts() {
     let start = r#"{"type":"account","name":"bot","bot":true,"owner":"ann","admin":false,"suspended":false,"online":false,"presence":"offline","created_at":"1970-01-01T00:00:00.000Z""#;
     assert_eq!(text(&Line::account(&account, Some(&lunch), None)), format!("{start}}}"));
     assert_eq!(
-        text(&Line::account(&account, None, Some("quip://h:1"))),
+        text(&Line::account(&account, None, Some(Place::new("quip://h:1", &[])))),
         format!(r#"{start},"server":"quip://h:1"}}"#)
     );
 }

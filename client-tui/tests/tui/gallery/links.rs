@@ -70,6 +70,16 @@ pub fn held_up(world: World) -> World {
     world
 }
 
+/// The server says that it writes nothing, before anything was written.
+pub fn read_only(world: World) -> World {
+    let mut world = opened(world);
+    let why = world.outside_line("the log that the nodes share does not answer");
+    world.input(Input::ReadOnly(why));
+    world.online = false;
+    world.keys("hello<Enter>");
+    world
+}
+
 pub fn away(world: World) -> World {
     let mut world = opened(world);
     let text = world.outside_line("back at three");

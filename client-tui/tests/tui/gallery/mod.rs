@@ -173,6 +173,7 @@ scenes! {
     suspended: links::suspended,
     catching_up: links::catching_up,
     held_up: links::held_up,
+    read_only: links::read_only,
     away: links::away,
     said: links::said,
     two: links::two,

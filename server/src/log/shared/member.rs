@@ -93,6 +93,18 @@ pub enum Phase {
     Repairing,
 }
 
+impl Phase {
+    /// For people and scripts.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Phase::CatchingUp { .. } => "catching_up",
+            Phase::Live => "live",
+            Phase::Unreachable => "unreachable",
+            Phase::Repairing => "repairing",
+        }
+    }
+}
+
 /// Why a node cannot go on as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepAside {
