@@ -3,10 +3,16 @@
 pub mod checker;
 pub mod contract;
 pub mod fault;
+pub mod faults;
+pub mod gate;
 pub mod history;
+pub mod logs;
+pub mod node;
 pub mod redis;
 
 pub use checker::{Verdict, check};
 pub use fault::Fault;
+pub use gate::Gate;
 pub use history::{Acked, Entry, History, NodeLog, Outcome, Reading, Seen, Sent};
+pub use node::Node;
 pub use redis::Redis;

@@ -1,0 +1,164 @@
+//! Some nodes on one Redis, and two people, each at a node, who say things that are checked on all of them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use quip_protocol::client::{Client, Error, Post, Room};
+use quip_protocol::frame::{Reply, Request};
+use quip_protocol::{AccountName, MessageId, SafeLine, ServerLink, Target};
+use quip_tests::cluster::logs::{at_node, node_of, read_room};
+use quip_tests::cluster::{Acked, Entry, History, Node, NodeLog, Outcome, Redis, Sent, check};
+use quip_tests::{eventually, identity, join, within};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// Nodes that serve, and the Redis that they share.
+pub struct Several {
+    pub redis: Redis,
+    pub nodes: Vec<Node>,
+    pub links: Vec<ServerLink>,
+    pub owner: ServerLink,
+    folder: TempDir,
+}
+
+impl Several {
+    /// So many, `a`, `b`, `c`.
+    pub fn new(count: usize) -> Several {
+        let (redis, folder) = (Redis::start(), tempfile::tempdir().unwrap());
+        let mut first = Node::new(folder.path(), "a", &redis.url(), &key_in(folder.path()));
+        let link = first.started();
+        let owner = first.owner();
+        let mut several = Several { redis, nodes: vec![first], links: vec![link], owner, folder };
+        ["b", "c", "d"].iter().take(count - 1).for_each(|name| several.add(name));
+        several
+    }
+
+    /// One more.
+    pub fn add(&mut self, name: &str) {
+        let mut node = Node::new(self.folder.path(), name, &self.redis.url(), &self.key());
+        self.links.push(node.started());
+        self.nodes.push(node);
+    }
+
+    pub fn key(&self) -> PathBuf {
+        key_in(self.folder.path())
+    }
+
+    /// Where more nodes can have their folders.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+fn key_in(folder: &Path) -> PathBuf {
+    folder.join("cluster.key")
+}
+
+/// What is said, and how it was acknowledged.
+pub struct Talk {
+    pub runtime: Runtime,
+    /// The owner, at the first node, and others.
+    pub people: Vec<(AccountName, Client)>,
+    pub room: Target,
+    begun: Instant,
+    sends: Vec<Sent>,
+}
+
+impl Talk {
+    /// The owner at the first node, and somebody at each of the others, in one room.
+    pub fn begin(several: &Several) -> Talk {
+        let runtime = Runtime::new().unwrap();
+        let owner = runtime.block_on(join(&several.owner, "owner"));
+        let code = several.nodes[0].invite(several.nodes.len()).code;
+        let room = runtime.block_on(make_room(&owner));
+        let mut people = vec![("owner".parse().unwrap(), owner)];
+        for (link, node) in several.links.iter().zip(&several.nodes).skip(1) {
+            let name = format!("at-{}", node.name);
+            let link = ServerLink { code: code.clone(), ..link.clone() };
+            let client = runtime.block_on(async {
+                let client = join(&link, &name).await;
+                client.join(&room.to_string()).await.unwrap();
+                client
+            });
+            people.push((name.parse().unwrap(), client));
+        }
+        Talk { runtime, people, room, begun: Instant::now(), sends: Vec::new() }
+    }
+
+    /// The only node of a server that has had people before.
+    pub fn resume(runtime: Runtime, owner: Client, room: Target) -> Talk {
+        let people = vec![("owner".parse().unwrap(), owner)];
+        Talk { runtime, people, room, begun: Instant::now(), sends: Vec::new() }
+    }
+
+    /// So many messages, each by the next of them when the one before is acknowledged.
+    pub fn say(&mut self, count: usize) {
+        for number in 0..count {
+            let (name, client) = &self.people[number % self.people.len()];
+            let post = Post::new(self.room.clone(), &format!("{number} of {count}"));
+            let (id, begun) = (post.id, self.now());
+            let posting = async { within("a receipt", client.post(post)).await };
+            let receipt = self.runtime.block_on(posting).unwrap();
+            let node = node_of(client).unwrap_or_else(|_| "alone".parse().unwrap());
+            let outcome = Outcome::Acked(Acked { at: self.now(), node, receipt });
+            let sent = Sent { client: name.clone(), number: begun, id, room: receipt.room, begun, outcome };
+            self.sends.push(sent);
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.begun.elapsed().as_nanos() as u64
+    }
+
+    /// The logs of all nodes, once each has the last message that was acknowledged, hold what a cluster promises.
+    pub fn check(&self, links: &[ServerLink]) {
+        let last = self.sends.last().expect("something was said").id;
+        let nodes = links.iter().map(|link| self.log(link, last)).collect();
+        let history = History { sends: self.sends.clone(), nodes, ..History::default() };
+        let faults = check(&history).faults;
+        assert!(faults.is_empty(), "{faults:#?}");
+    }
+
+    /// The room at one node, once it has this message.
+    fn log(&self, link: &ServerLink, last: MessageId) -> NodeLog {
+        eventually(&format!("{} has all", link.address()), || {
+            let log = self.runtime.block_on(self.try_log(link)).ok()?;
+            let has = log.rooms.values().flatten().any(|entry| entry.id == Some(last));
+            has.then_some(log)
+        })
+    }
+
+    async fn try_log(&self, link: &ServerLink) -> anyhow::Result<NodeLog> {
+        let client = at_node(link, identity("owner")).await?;
+        let (node, log) = (node_of(&client)?, read_room(&client, &self.room).await?);
+        client.close().await;
+        let room = log.first().expect("a room begins with its making").room;
+        Ok(NodeLog { node, rooms: BTreeMap::from([(room, log.iter().map(Entry::from).collect())]) })
+    }
+
+    /// What somebody who does not insist is told when they post at this node.
+    pub fn try_to_post(&self, link: &ServerLink) -> Result<quip_protocol::Receipt, Error> {
+        let client = self.runtime.block_on(at_node(link, identity("owner"))).unwrap();
+        let Post { target, id, kind, text, reply_to } = Post::new(self.room.clone(), "once");
+        let request = Request::Post { target, id, kind, text, reply_to };
+        match self.runtime.block_on(client.request(request))? {
+            Reply::Receipt(receipt) => Ok(receipt),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// How many events of the room a node shows.
+    pub fn shown(&self, link: &ServerLink) -> usize {
+        self.runtime.block_on(self.try_log(link)).unwrap().rooms.values().flatten().count()
+    }
+}
+
+/// A public room, made by the owner.
+pub async fn make_room(owner: &Client) -> Target {
+    let (name, topic) = ("talk".parse().unwrap(), SafeLine::default());
+    let create = Request::CreateRoom { name, private: false, topic, members: Vec::new() };
+    assert!(matches!(owner.request(create).await, Ok(Reply::Room(_))));
+    let Room { target, .. } = owner.join("#talk").await.unwrap();
+    target
+}
