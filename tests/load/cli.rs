@@ -12,7 +12,7 @@ use crate::stamp::MIN_SIZE;
 #[derive(Debug, Parser)]
 #[command(
     name = "quip-load",
-    after_help = "Examples:\n  quip-load durable --senders 8 --window 64\n  quip-load fanout --receivers 1000 --rate 20\n  quip-load --json idle --connections 5000\n  quip-load mixed --seconds 1200\n  quip-load --json search --messages 1000000\n  quip-load plot --out plots runs.jsonl\n\nWithout --server it starts a quipd of its own, built beside it. Exit code 1: something was lost, doubled or out of order, or the server refused or failed."
+    after_help = "Examples:\n  quip-load durable --senders 8 --window 64\n  quip-load fanout --receivers 1000 --rate 20\n  quip-load --json idle --connections 5000\n  quip-load mixed --seconds 1200\n  quip-load --json cluster\n  quip-load --json search --messages 1000000\n  quip-load plot --out plots runs.jsonl\n\nWithout --server it starts a quipd of its own, built beside it. Exit code 1: something was lost, doubled or out of order, or the server refused or failed."
 )]
 pub struct Cli {
     /// Load this server instead: an invite link with as many uses as the run has accounts. Its limits on messages
@@ -34,6 +34,8 @@ pub enum What {
     Server(Scenario),
     /// How fast a client's copy is indexed, and how long it takes to look in it; no server is involved
     Search(SearchArgs),
+    /// What it costs that several servers are one chat: three nodes on one Redis beside a server alone, on this machine
+    Cluster(ClusterArgs),
     /// Draws what runs came to, as SVG: deliveries a second over receivers, latency over load, memory over connections
     Plot(PlotArgs),
 }
@@ -218,6 +220,28 @@ pub struct PlotArgs {
     pub out: PathBuf,
     /// What runs with --json printed, one object a line; standard input if there is none
     pub runs: Vec<PathBuf>,
+}
+
+/// Flags of `cluster`.
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
+    /// How many nodes
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(2..=26))]
+    pub nodes: u32,
+    /// Messages a second, for latency: one sends at the first node, and who watches is there and at the last one
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rate: u32,
+    /// How many watch at each of these two
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub receivers: u32,
+    /// How many send, over all nodes, for throughput
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub senders: u32,
+    /// How many messages of each of those are unacknowledged at a time
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=4_000))]
+    pub window: u32,
+    #[command(flatten)]
+    pub load: LoadArgs,
 }
 
 /// Flags of `search`.

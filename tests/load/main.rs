@@ -25,7 +25,7 @@ use clap::Parser as _;
 
 use cli::{Cli, Scenario, What};
 use report::Report;
-use scenario::{Run, search};
+use scenario::{Run, cluster, search};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -49,6 +49,10 @@ fn load(cli: &Cli) -> Result<()> {
             let report = search::run(args)?;
             (serde_json::to_string(&report)?, report.table())
         }
+        What::Cluster(args) => {
+            let report = runtime()?.block_on(cluster::run(args))?;
+            (serde_json::to_string(&report)?, report.table())
+        }
         What::Plot(args) => return plot::draw(args),
     };
     let text = if cli.json { json + "\n" } else { table };
@@ -57,9 +61,12 @@ fn load(cli: &Cli) -> Result<()> {
 }
 
 fn measure(cli: &Cli, scenario: &Scenario) -> Result<Report> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let run = Run::new(cli.server.clone())?;
         run.scenario(scenario).await
     })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }

@@ -135,6 +135,17 @@ fn a_copy_is_indexed_and_searched() {
 }
 
 #[test]
+fn several_nodes_are_measured_beside_one() {
+    let args = ["cluster", "--receivers", "2", "--senders", "3", "--window", "8", "--seconds", "1"];
+    let cluster = load(&args);
+    for what in ["p99_ms", "same_node_p99_ms", "alone_p99_ms", "receipt_p99_ms", "alone_receipt_p99_ms"] {
+        assert!(cluster[what].as_f64() > Some(0.0), "{what} in {cluster}");
+    }
+    assert!(cluster["durable_per_s"].as_f64() > Some(0.0) && cluster["messages_per_entry"].is_number());
+    assert_eq!(cluster["node_cpu_us_per_message"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
 fn wrong_flags_are_a_usage_error() {
     for args in
         [&["fanout", "--rate", "fast"][..], &["durable", "--size", "5"], &["idle", "--connections", "0"], &[]]

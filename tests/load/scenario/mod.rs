@@ -1,6 +1,7 @@
 //! Scenarios: each puts accounts on the server, loads it, checks what came, and reports.
 
 mod catchup;
+pub mod cluster;
 mod durable;
 mod fanout;
 mod handshake;

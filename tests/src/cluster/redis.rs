@@ -90,6 +90,14 @@ impl Redis {
         self.port
     }
 
+    /// Its process.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     /// What `redis-cli` prints for a command, without the end of its last line.
     pub fn cli(&self, command: &[&str]) -> String {
         let port = self.port.to_string();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use quip_protocol::client::{Client, Error, Post, Room};
+use quip_protocol::client::{Client, Error, Post};
 use quip_protocol::frame::{Reply, Request};
 use quip_protocol::{AccountName, MessageId, SafeLine, ServerLink, Target};
 use quip_tests::cluster::logs::{at_node, node_of, read_room};
@@ -78,7 +78,7 @@ impl Talk {
             let link = ServerLink { code: code.clone(), ..link.clone() };
             let client = runtime.block_on(async {
                 let client = join(&link, &name).await;
-                client.join(&room.to_string()).await.unwrap();
+                enter(&client, &room).await;
                 client
             });
             people.push((name.parse().unwrap(), client));
@@ -158,7 +158,15 @@ impl Talk {
 pub async fn make_room(owner: &Client) -> Target {
     let (name, topic) = ("talk".parse().unwrap(), SafeLine::default());
     let create = Request::CreateRoom { name, private: false, topic, members: Vec::new() };
-    assert!(matches!(owner.request(create).await, Ok(Reply::Room(_))));
-    let Room { target, .. } = owner.join("#talk").await.unwrap();
-    target
+    match owner.request(create).await.unwrap() {
+        Reply::Room(summary) => summary.target,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Makes somebody a member, who does not watch: nobody takes the events.
+async fn enter(client: &Client, room: &Target) {
+    let Target::Room(room) = room.clone() else { panic!("{room} is no room") };
+    let joined = client.request(Request::Join { room }).await;
+    assert!(matches!(joined, Ok(Reply::Room(_))), "{joined:?}");
 }

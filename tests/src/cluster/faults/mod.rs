@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use quip_protocol::client::Client;
 use quip_protocol::frame::{Reply, Request};
-use quip_protocol::{AccountName, MessageId, RoomId, SafeLine, Seq, ServerLink};
+use quip_protocol::{AccountName, MessageId, RoomId, SafeLine, ServerLink};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -134,8 +134,6 @@ pub fn run(options: &Options) -> Result<Report> {
 struct Play {
     crew: Arc<Crew>,
     rooms: Arc<Vec<Room>>,
-    /// Follows to the end of the run, so that somebody is connected who is not counted.
-    owner: Client,
     senders: JoinSet<()>,
     readers: JoinSet<super::Reading>,
     stop: watch::Sender<bool>,
@@ -161,7 +159,7 @@ impl Play {
         let rooms = Arc::new(make_rooms(&owner, options.rooms, &names).await?);
         let (crew, stop) = (Arc::new(Crew::new()), watch::Sender::new(false));
         let (senders, readers) = (JoinSet::new(), JoinSet::new());
-        let mut play = Play { crew, rooms, owner, senders, readers, stop };
+        let mut play = Play { crew, rooms, senders, readers, stop };
         let every = Duration::from_secs(1) * u32::try_from(options.clients)? / options.rate;
         for (seed, (name, client)) in (options.seed..).zip(clients) {
             play.enter(client, Person { name, seed, every, rooms: Arc::clone(&play.rooms) }).await?;

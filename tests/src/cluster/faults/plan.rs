@@ -86,7 +86,7 @@ pub fn plan(seed: u64, nodes: usize, length_ms: u64, rollback: bool) -> Vec<(u64
             let until = (now + blow.lasts).min(end);
             // What comes behind a blow's end finds it over.
             busy.insert(who, until + 1_000);
-            acts.extend([(now, blow.begin)]);
+            acts.push((now, blow.begin));
             acts.extend(blow.end.map(|act| (until, act)));
         }
         now += between(&mut random, BETWEEN);
