@@ -2,6 +2,7 @@
 //! share; nothing outside this folder and the pipeline knows which it is.
 
 pub mod local;
+pub mod redis;
 pub mod shared;
 pub mod shared_log;
 
