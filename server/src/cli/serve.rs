@@ -1,12 +1,15 @@
 //! `quipd serve`.
 
+use std::path::Path;
 use std::pin::pin;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::Config;
+use quip_protocol::NodeName;
+
+use crate::config::{ClusterConfig, Config, FileConfig};
 use crate::pipeline::open::OpenError;
 use crate::pipeline::stopping::Stopping;
 use crate::start::{Running, StartError, start};
@@ -34,7 +37,10 @@ pub fn merge(args: &ServeArgs, place: &PlaceArgs) -> Result<Config, Failure> {
         (None, None) => None,
         _ => return Err(Failure::new(USAGE, "a certificate needs its key: give both cert and key")),
     };
+    let cluster = cluster(args, &file, &data_dir)?;
     Ok(Config {
+        cluster,
+        leave_cluster: args.leave_cluster,
         listen,
         data_dir,
         certificate,
@@ -46,6 +52,55 @@ pub fn merge(args: &ServeArgs, place: &PlaceArgs) -> Result<Config, Failure> {
         cache_bytes: file.cache_mib.saturating_mul(1024 * 1024),
         disk_reserve: file.disk_reserve_mib.saturating_mul(1024 * 1024),
     })
+}
+
+/// Of which cluster it is a node: every part of that, or none.
+fn cluster(args: &ServeArgs, file: &FileConfig, data_dir: &Path) -> Result<Option<ClusterConfig>, Failure> {
+    let usage = |why: String| Failure::new(USAGE, why);
+    let (node, advertise) =
+        (args.node.as_ref().or(file.node.as_ref()), args.advertise.as_ref().or(file.advertise.as_ref()));
+    let Some(redis) = args.redis.as_ref().or(file.redis.as_ref()).filter(|_| !args.leave_cluster) else {
+        return match node.is_some() || advertise.is_some() {
+            true if !args.leave_cluster => {
+                Err(usage("--node and --advertise are for a cluster: name its Redis with --redis URL".into()))
+            }
+            _ => Ok(None),
+        };
+    };
+    let redis = redis.parse().map_err(|e| usage(format!("--redis: {e}")))?;
+    let node = node
+        .cloned()
+        .or_else(host_name)
+        .ok_or_else(|| usage("the host's name is no name for a node: say one with --node NAME".into()))?;
+    let advertise = advertise.cloned().ok_or_else(|| {
+        usage(
+            "--redis needs --advertise ADDR: where clients and the other servers find this one, as host:port"
+                .into(),
+        )
+    })?;
+    if !is_address(&advertise) {
+        return Err(usage(format!(
+            "--advertise {advertise:?} cannot be: say host:port, such as a.example.org:7847"
+        )));
+    }
+    let key = args.cluster_key.clone().or_else(|| file.cluster_key.clone());
+    Ok(Some(ClusterConfig {
+        redis,
+        node,
+        advertise,
+        key: key.unwrap_or_else(|| data_dir.join("cluster.key")),
+    }))
+}
+
+/// The first part of the host's name, if nodes can be called that.
+fn host_name() -> Option<NodeName> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?.trim().to_lowercase();
+    host.split('.').next()?.parse().ok()
+}
+
+fn is_address(text: &str) -> bool {
+    text.rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse().is_ok_and(|port: u16| port > 0))
 }
 
 fn logging(format: LogFormat) {
