@@ -195,8 +195,8 @@ struct Doors {
 }
 
 impl Doors {
-    async fn open(config: &Config) -> Result<Doors, StartError> {
-        let tls = tls::load(config.certificate.as_ref(), &config.data_dir)?;
+    async fn open(config: &Config, is_clustered: bool) -> Result<Doors, StartError> {
+        let tls = tls::load(config.certificate.as_ref(), &config.data_dir, is_clustered)?;
         let mut endpoints = Vec::new();
         for address in &config.listen {
             let listen = |source| StartError::Listen { address: *address, source };
@@ -224,7 +224,7 @@ impl Doors {
 pub async fn start(config: Config, stopping: &Stopping) -> Result<Running, StartError> {
     config.check()?;
     let core = Core::open(&config, stopping).await?;
-    let opened = match Doors::open(&config).await {
+    let opened = match Doors::open(&config, core.shared.node.cluster.is_some()).await {
         Ok(doors) => owner_code(&core.shared).await.map(|code| (doors, code)),
         Err(e) => Err(e),
     };
@@ -244,7 +244,7 @@ fn serve(config: &Config, core: Core, doors: Doors, owner_code: Option<InviteCod
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     for endpoint in &endpoints {
-        tasks.spawn(accept::run(endpoint.clone(), core.shared.clone(), stopped.clone()));
+        tasks.spawn(accept::run(endpoint.clone(), core.shared.clone(), None, stopped.clone()));
     }
     tasks.spawn(presence::tell(Arc::clone(&node), stopped.clone()));
     if let Some(admin) = admin {
@@ -342,7 +342,7 @@ impl Running {
     pub fn reload(&self, config: &Config) -> Result<(), StartError> {
         config.check()?;
         let node = &self.core.shared.node;
-        let tls = tls::load(config.certificate.as_ref(), &node.data_dir)?;
+        let tls = tls::load(config.certificate.as_ref(), &node.data_dir, node.cluster.is_some())?;
         ops::limits::configure(node, &config.limits)?;
         let link = self.link();
         if Some(tls.fingerprint) != link.fingerprint {

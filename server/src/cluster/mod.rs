@@ -1,8 +1,12 @@
 //! What a node is in a cluster: its name, the others, and how the log that they share stands. What the nodes say to each other
 //! beside the log is in the files of this folder.
 
+pub mod join;
+pub mod key;
 pub mod membership;
 pub mod orphans;
+mod pause;
+pub mod peer;
 pub mod realign;
 
 use std::collections::BTreeMap;
