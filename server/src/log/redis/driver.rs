@@ -83,6 +83,7 @@ impl SharedLog {
             begun: Instant::now(),
             alarm: None,
             queue: waiting,
+            is_open: true,
             asked: None,
             waiting: BTreeMap::new(),
             lanes,
@@ -106,6 +107,8 @@ struct Driver {
     begun: Instant,
     alarm: Option<u64>,
     queue: LocalIntake,
+    /// Whether there are handles.
+    is_open: bool,
     /// The batch that the member has.
     asked: Option<BatchId>,
     /// Who waits for what is not delivered yet.
@@ -177,7 +180,8 @@ impl Driver {
                 self.alarm = None;
                 Next::Told(Input::Tick)
             }
-            is_open = self.queue.ready(), if takes && !self.queue.is_closed() => {
+            is_open = self.queue.ready(), if takes && self.is_open => {
+                self.is_open = is_open;
                 if is_open { Next::Waiting } else { Next::Closed }
             }
         }

@@ -42,7 +42,8 @@ pub(super) fn both() -> (Deliveries, SharedIntake) {
 
 impl Intake for SharedIntake {
     fn group(&mut self, patience: Duration) -> Option<Taken> {
-        if self.taken.is_empty() && !take_waiting(&mut self.entries, &mut self.taken, Instant::now() + patience)
+        if self.taken.is_empty()
+            && !take_waiting(&mut self.entries, &mut self.taken, Instant::now() + patience)
         {
             return None;
         }
