@@ -10,11 +10,13 @@ pub mod peer;
 pub mod realign;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use quip_protocol::{Fingerprint, NodeName, Position};
 use tokio::sync::watch;
 
+use crate::log::redis::counts::Counts;
 use crate::log::shared::contract::ClusterId;
 use crate::log::shared::member::Phase;
 
@@ -60,4 +62,6 @@ pub struct Cluster {
     pub roster: watch::Sender<Roster>,
     /// How the shared log stands, as this node sees it.
     pub phase: watch::Sender<Phase>,
+    /// What is counted of the shared log.
+    pub counts: Arc<Counts>,
 }

@@ -26,6 +26,14 @@ pub enum NotTaken {
         /// When there should be room.
         retry_after_ms: u32,
     },
+    /// The log that the nodes of a cluster share takes nothing now.
+    #[error(
+        "the log that the cluster's nodes share cannot be written to now; try again in {retry_after_ms} ms"
+    )]
+    Unreachable {
+        /// When to try.
+        retry_after_ms: u32,
+    },
     /// Nothing is written any more.
     #[error("the server is stopping; try again")]
     Stopped,
@@ -33,11 +41,12 @@ pub enum NotTaken {
 
 impl From<NotTaken> for Refusal {
     fn from(why: NotTaken) -> Refusal {
-        let after_ms = match why {
-            NotTaken::Full { retry_after_ms } => retry_after_ms,
-            NotTaken::Stopped => 1_000,
+        let (code, after_ms) = match why {
+            NotTaken::Full { retry_after_ms } => (ErrorCode::Unavailable, retry_after_ms),
+            NotTaken::Unreachable { retry_after_ms } => (ErrorCode::Degraded, retry_after_ms),
+            NotTaken::Stopped => (ErrorCode::Unavailable, 1_000),
         };
-        Refusal::retry(ErrorCode::Unavailable, why.to_string(), after_ms)
+        Refusal::retry(code, why.to_string(), after_ms)
     }
 }
 

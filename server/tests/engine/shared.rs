@@ -142,8 +142,9 @@ fn start(dir: &Path, script: &Script, fault: Option<Fault>) -> Core {
         boot: BootId([2; 16]),
         roster: watch::Sender::new(Roster::new()),
         phase: watch::Sender::new(Phase::Live),
+        counts: Arc::default(),
     };
-    let log = Log::Shared(SharedLog { queue: LocalLog::new().0 });
+    let log = Log::Shared(SharedLog { queue: LocalLog::new().0, phase: cluster.phase.subscribe() });
     Core::start_on(&config, opened, Some(Arc::new(cluster)), log, Box::new(script.clone()))
         .expect("it starts")
 }

@@ -79,7 +79,7 @@ async fn what_does_not_answer_is_lost_and_found_again() {
     assert_eq!(connection.made(), 4, "with each error another one");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_waits_for_an_entry_and_no_longer_than_it_was_told() {
     let redis = Redis::start();
     let mut connection = Connection::new(redis.url().parse().unwrap());

@@ -2,7 +2,14 @@
 
 pub mod address;
 pub mod connection;
+pub mod counts;
+pub mod driver;
 pub mod scripts;
+
+mod intake;
+mod lanes;
 
 pub use address::{Address, BadAddress};
 pub use connection::Connection;
+pub use driver::{Ended, Parts, Recall};
+pub use intake::SharedIntake;

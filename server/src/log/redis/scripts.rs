@@ -63,7 +63,7 @@ impl Call {
             Ask::Found { cluster: ClusterId(cluster), epoch, base } => {
                 (&FOUND, vec![hex(cluster), text(epoch), text(base)])
             }
-            Ask::Report { node, position } => (&REPORT, vec![text(node), text(position)]),
+            Ask::Report { node, position } => (&REPORT, vec![text(node), text(position), text(&CLAIM_MS)]),
             Ask::Claim { incarnation, claim } => (&CLAIM, of_holder(claim, [text(&incarnation.0)])),
             Ask::Reset { claim, base } => (&RESET, of_holder(claim, [text(base)])),
             Ask::Restore { claim, entries } => {
