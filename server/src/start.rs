@@ -11,18 +11,22 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use quip_protocol::error::close;
 use quip_protocol::link::DEFAULT_PORT;
-use quip_protocol::{Fingerprint, InviteCode, Refusal, SafeLine, ServerLink, Timestamp};
+use quip_protocol::{Fingerprint, InviteCode, NodeName, Refusal, SafeLine, ServerLink, Timestamp};
 use quip_storage::data_dir::DataDir;
 use quip_storage::store::StoreOptions;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use crate::cluster::Cluster;
+use crate::cluster::join::{JoinError, Joined, alone};
+use crate::cluster::membership::Membership;
+use crate::cluster::peer::Door;
+use crate::cluster::{Cluster, orphans};
 use crate::config::{Config, OutOfRange, Registration};
 use crate::engine::{Actor, Command, CommandBody};
 use crate::feed::Feeds;
+use crate::log::redis::Ended;
 use crate::log::{Intake, LocalLog, Log};
 use crate::node::{Node, Shared, submit};
 use crate::ops;
@@ -32,7 +36,7 @@ use crate::ops::limits::LimitsError;
 use crate::ops::metrics::Metrics;
 use crate::pipeline::durable::Durable;
 use crate::pipeline::fault::Fault;
-use crate::pipeline::open::{OpenError, OpenedDir, open};
+use crate::pipeline::open::{OpenError, OpenedDir, open, open_shared};
 use crate::pipeline::stopping::Stopping;
 use crate::pipeline::whole::Whole;
 use crate::session::registry::Sessions;
@@ -53,6 +57,9 @@ pub enum StartError {
     /// The data directory.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The cluster.
+    #[error(transparent)]
+    Join(#[from] JoinError),
     /// The certificate.
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
@@ -81,6 +88,12 @@ pub enum StartError {
         /// The data directory.
         dir: PathBuf,
     },
+    /// A node of a cluster that does not run cannot be written.
+    #[error("this data directory is node {node} of a cluster: start it, or ask another node that runs")]
+    WrittenByLog {
+        /// Which node.
+        node: NodeName,
+    },
     /// The operating system.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -102,9 +115,12 @@ pub struct Core {
 impl Core {
     async fn open(config: &Config, stopping: &Stopping) -> Result<Core, StartError> {
         let options = StoreOptions { cache_bytes: config.cache_bytes };
-        let path = config.data_dir.clone();
+        let (path, leave) = (config.data_dir.clone(), config.leave_cluster);
         let stopping = stopping.clone();
-        let opening = tokio::task::spawn_blocking(move || open(&path, options, false, &stopping));
+        let opening = tokio::task::spawn_blocking(move || {
+            alone(&path, leave)?;
+            Ok::<_, StartError>(open(&path, options, false, &stopping)?)
+        });
         Core::start(config, opening.await.map_err(io::Error::other)??)
     }
 
@@ -180,6 +196,8 @@ pub struct Running {
     /// As long as nobody has an account: redeem it to become the server's owner.
     pub owner_code: Option<InviteCode>,
     core: Core,
+    /// Says when this node cannot go on as it is.
+    parted: Option<oneshot::Receiver<Ended>>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     endpoints: Vec<quinn::Endpoint>,
@@ -223,13 +241,22 @@ impl Doors {
 /// See [`StartError`].
 pub async fn start(config: Config, stopping: &Stopping) -> Result<Running, StartError> {
     config.check()?;
-    let core = Core::open(&config, stopping).await?;
-    let opened = match Doors::open(&config, core.shared.node.cluster.is_some()).await {
-        Ok(doors) => owner_code(&core.shared).await.map(|code| (doors, code)),
+    let (core, part) = match &config.cluster {
+        None => (Core::open(&config, stopping).await?, None),
+        Some(of) => {
+            let joined = Joined::join(&config, of, stopping).await?;
+            let (core, parted) = joined.open(&config, stopping).await?;
+            (core, Some((joined, parted)))
+        }
+    };
+    let owned_here = part.as_ref().is_none_or(|(joined, _)| joined.founder);
+    let opened = match Doors::open(&config, part.is_some()).await {
+        Ok(doors) if owned_here => owner_code(&core.shared).await.map(|code| (doors, code)),
+        Ok(doors) => Ok((doors, None)),
         Err(e) => Err(e),
     };
     match opened {
-        Ok((doors, owner_code)) => Ok(serve(&config, core, doors, owner_code)),
+        Ok((doors, owner_code)) => Ok(serve(&config, core, doors, owner_code, part)),
         Err(e) => {
             core.close().await;
             Err(e)
@@ -237,14 +264,26 @@ pub async fn start(config: Config, stopping: &Stopping) -> Result<Running, Start
     }
 }
 
-fn serve(config: &Config, core: Core, doors: Doors, owner_code: Option<InviteCode>) -> Running {
+fn serve(
+    config: &Config,
+    core: Core,
+    doors: Doors,
+    owner_code: Option<InviteCode>,
+    part: Option<(Joined, oneshot::Receiver<Ended>)>,
+) -> Running {
     let Doors { endpoints, addresses, fingerprint, http, admin } = doors;
     let node = Arc::clone(&core.shared.node);
     set_link(&node, link(config, addresses.first().copied(), fingerprint));
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
+    let (joined, parted) = part.unzip();
+    let peers = joined.map(|joined| {
+        tasks.spawn(append_orphans(core.shared.clone(), stopped.clone()));
+        let Cluster { id, name, .. } = &*joined.cluster;
+        Arc::new(Door::new(*id, name.clone(), joined.key, node.journal.clone()))
+    });
     for endpoint in &endpoints {
-        tasks.spawn(accept::run(endpoint.clone(), core.shared.clone(), None, stopped.clone()));
+        tasks.spawn(accept::run(endpoint.clone(), core.shared.clone(), peers.clone(), stopped.clone()));
     }
     tasks.spawn(presence::tell(Arc::clone(&node), stopped.clone()));
     if let Some(admin) = admin {
@@ -257,7 +296,19 @@ fn serve(config: &Config, core: Core, doors: Doors, owner_code: Option<InviteCod
     if let Some(link) = node.link.read().as_ref().filter(|link| is_local(link)) {
         info!(host = link.host, "{FOR_OTHERS}");
     }
-    Running { addresses, owner_code, core, stop, tasks, endpoints }
+    Running { addresses, owner_code, core, parted, stop, tasks, endpoints }
+}
+
+/// What only this node had before it was put right.
+async fn append_orphans(shared: Shared, mut stop: watch::Receiver<bool>) {
+    let appended = tokio::select! {
+        appended = orphans::append_again(&shared.node.data_dir, &shared.log) => appended,
+        // The next start goes on with them.
+        _ = stop.wait_for(|stop| *stop) => Ok(()),
+    };
+    if let Err(e) = appended {
+        error!(error = %e, "what only this node had is not appended again; it stays where it is until the next start");
+    }
 }
 
 /// Whether only who is on the server's machine can use the link.
@@ -273,12 +324,27 @@ fn set_link(node: &Node, link: ServerLink) {
     *node.link.write() = Some(link);
 }
 
-/// Opens a data directory that no server runs on, to do what an operator asks.
+/// Opens a data directory that no server runs on, to do what an operator asks. One of a cluster's node only to be read: its
+/// journal is written from the log alone.
 ///
 /// # Errors
 /// See [`StartError`].
-pub async fn open_offline(config: &Config, link: Option<ServerLink>) -> Result<Core, StartError> {
-    let core = Core::open(config, &Stopping::default()).await?;
+pub async fn open_offline(
+    config: &Config,
+    link: Option<ServerLink>,
+    writes: bool,
+) -> Result<Core, StartError> {
+    let file = Membership::read(&config.data_dir).map_err(JoinError::from)?;
+    let core = match file {
+        Some(file) if writes => return Err(StartError::WrittenByLog { node: file.node }),
+        Some(_) => {
+            let (path, options) = (config.data_dir.clone(), StoreOptions { cache_bytes: config.cache_bytes });
+            let opening =
+                tokio::task::spawn_blocking(move || open_shared(&path, options, &Stopping::default()));
+            Core::start(config, opening.await.map_err(io::Error::other)??)?
+        }
+        None => Core::open(config, &Stopping::default()).await?,
+    };
     *core.shared.node.link.write() = link;
     Ok(core)
 }
@@ -354,6 +420,19 @@ impl Running {
         }
         node.disk_reserve.store(config.disk_reserve, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Waits until this node and its cluster have parted: then it is to be stopped and started again, which puts it right.
+    /// Never on a single node.
+    pub fn parted(&mut self) -> impl Future<Output = ()> + use<> {
+        let parted = self.parted.take();
+        async move {
+            match parted {
+                // A driver that ended without a word has panicked, and said so.
+                Some(parted) => drop(parted.await),
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Waits until a thread that everything depends on has panicked: then the process is to end.

@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use quip_protocol::NodeName;
 
+use crate::cluster::join::JoinError;
 use crate::config::{ClusterConfig, Config, FileConfig};
 use crate::pipeline::open::OpenError;
 use crate::pipeline::stopping::Stopping;
@@ -28,6 +29,7 @@ pub fn run(args: &ServeArgs, place: &PlaceArgs) -> Result<(), Failure> {
 pub fn merge(args: &ServeArgs, place: &PlaceArgs) -> Result<Config, Failure> {
     let file = place.file()?;
     let data_dir = place.data_dir(&file)?;
+    let cluster = cluster(args, &file, &data_dir)?;
     let listen = if args.listen.is_empty() { file.listen } else { args.listen.clone() };
     if listen.is_empty() {
         return Err(Failure::new(USAGE, "no address to listen on: say one with --listen ADDR"));
@@ -37,7 +39,6 @@ pub fn merge(args: &ServeArgs, place: &PlaceArgs) -> Result<Config, Failure> {
         (None, None) => None,
         _ => return Err(Failure::new(USAGE, "a certificate needs its key: give both cert and key")),
     };
-    let cluster = cluster(args, &file, &data_dir)?;
     Ok(Config {
         cluster,
         leave_cluster: args.leave_cluster,
@@ -114,20 +115,40 @@ fn logging(format: LogFormat) {
     }
 }
 
-async fn serve(args: &ServeArgs, place: &PlaceArgs, config: Config) -> Result<(), Failure> {
+/// Serves until it is told to stop. A node that has parted from its cluster starts again, on the same addresses: that puts it
+/// right.
+async fn serve(args: &ServeArgs, place: &PlaceArgs, mut config: Config) -> Result<(), Failure> {
     let mut signals =
         Signals::new().map_err(|e| Failure::new(FAILED, format!("cannot listen for signals: {e}")))?;
-    let Some(running) = start_or_stop(config, &mut signals.stop).await? else { return Ok(()) };
-    print(&format!("ready {}\n", running.link().reveal()))?;
-    if let Some(link) = running.owner_link() {
-        print(&format!("owner {}\n", link.reveal()))?;
+    let mut is_first = true;
+    loop {
+        let Some(mut running) = start_or_stop(config.clone(), &mut signals.stop).await? else {
+            return Ok(());
+        };
+        if std::mem::take(&mut is_first) {
+            announce(&running)?;
+        }
+        config.listen.clone_from(&running.addresses);
+        let parted = running.parted();
+        let goes_on = tokio::select! {
+            () = until_stopped(args, place, &running, &mut signals) => Ok(false),
+            () = parted => Ok(true),
+            () = running.died() => Err(Failure::new(FAILED, "a part of the server panicked, see the log; start it again: nothing acknowledged is lost")),
+        };
+        running.stop().await;
+        if !goes_on? {
+            return Ok(());
+        }
+        warn!("starting again, to get what the cluster has and this node has not");
     }
-    let served = tokio::select! {
-        () = until_stopped(args, place, &running, &mut signals) => Ok(()),
-        () = running.died() => Err(Failure::new(FAILED, "a part of the server panicked, see the log; start it again: nothing acknowledged is lost")),
-    };
-    running.stop().await;
-    served
+}
+
+fn announce(running: &Running) -> Result<(), Failure> {
+    print(&format!("ready {}\n", running.link().reveal()))?;
+    match running.owner_link() {
+        Some(link) => print(&format!("owner {}\n", link.reveal())),
+        None => Ok(()),
+    }
 }
 
 /// The signals that are listened for, from before the start.
@@ -176,7 +197,9 @@ async fn start_or_stop(config: Config, signals: &mut StopSignals) -> Result<Opti
             Ok(None)
         }
         Ok(running) => Ok(Some(running)),
-        Err(StartError::Open(OpenError::Stopped)) => Ok(None),
+        Err(StartError::Open(OpenError::Stopped) | StartError::Join(JoinError::Open(OpenError::Stopped))) => {
+            Ok(None)
+        }
         Err(StartError::Config(e)) => Err(Failure::new(USAGE, format!("{e}; see quipd default-config"))),
         Err(e) => Err(Failure::new(FAILED, e)),
     }

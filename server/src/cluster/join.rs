@@ -11,24 +11,23 @@ use quip_protocol::{Epoch, Position};
 use quip_storage::data_dir::DataDir;
 use quip_storage::journal::{Journal, JournalError, JournalOptions, JournalReader};
 use quip_storage::store::StoreOptions;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
 use super::key::{ClusterKey, KeyError};
-use super::membership::{Membership, MembershipError, Plan, Refused, Started, plan};
+use super::membership::{Membership, MembershipError, Plan, Refused, Started, hex, plan};
 use super::pause::pause;
 use super::peer::{self, Asker, FetchError};
 use super::realign::{self, RealignError};
 use super::{BootId, Cluster, Roster};
 use crate::config::{ClusterConfig, Config};
 use crate::log::Log;
-use crate::log::redis::driver::{Ended, Parts};
-use crate::log::redis::{Address, Connection};
+use crate::log::redis::{Address, Connection, Ended, Parts, Recall};
 use crate::log::shared::contract::{Answer, Ask, ClusterId, Look, Lost, Stored};
 use crate::log::shared::member::{Phase, StepAside};
 use crate::log::shared_log::SharedLog;
-use crate::pipeline::open::{OpenError, OpenedDir, open_shared};
+use crate::pipeline::open::{OpenError, OpenedDir, leave_cluster, open_shared};
 use crate::pipeline::stopping::Stopping;
 use crate::start::{Core, StartError};
 
@@ -111,12 +110,18 @@ impl Joined {
                     let key = ClusterKey::load(&of.key)?;
                     let joins = Membership { cluster, node: of.node.clone(), id: random()?, founder: false };
                     joins.write(&config.data_dir)?;
-                    info!(cluster = %joins.cluster_name(), "joining the cluster");
+                    info!(cluster = %hex(joins.cluster.0), "joining the cluster");
                     break (joins, key);
                 }
                 Plan::Stay(_) | Plan::Alone | Plan::Leave => {
                     let file = file.expect("only a directory of a cluster stays in it");
-                    break (file, ClusterKey::load(&of.key)?);
+                    // Where it founded the cluster and then failed, nobody has the key yet.
+                    let key = if file.founder {
+                        ClusterKey::load_or_make(&of.key)
+                    } else {
+                        ClusterKey::load(&of.key)
+                    };
+                    break (file, key?);
                 }
             }
         };
@@ -126,7 +131,7 @@ impl Joined {
             boot: BootId(random()?),
             roster: watch::Sender::new(Roster::new()),
             phase: watch::Sender::new(Phase::Unreachable),
-            ..Cluster::default_parts()
+            counts: Arc::default(),
         };
         Ok(Joined { cluster: Arc::new(cluster), founder: file.founder, key, address: of.redis.clone() })
     }
@@ -140,7 +145,7 @@ impl Joined {
         &self,
         config: &Config,
         stopping: &Stopping,
-    ) -> Result<(Core, tokio::sync::oneshot::Receiver<Ended>), StartError> {
+    ) -> Result<(Core, oneshot::Receiver<Ended>), StartError> {
         loop {
             let (core, mut ended) = self.core(config, stopping).await?;
             let followed = tokio::select! {
@@ -164,7 +169,7 @@ impl Joined {
         &self,
         config: &Config,
         stopping: &Stopping,
-    ) -> Result<(Core, tokio::sync::oneshot::Receiver<Ended>), StartError> {
+    ) -> Result<(Core, oneshot::Receiver<Ended>), StartError> {
         let (path, options) = (config.data_dir.clone(), StoreOptions { cache_bytes: config.cache_bytes });
         let stopping = stopping.clone();
         let opened: OpenedDir = blocking(move || Ok(open_shared(&path, options, &stopping)?)).await?;
@@ -268,6 +273,22 @@ impl Joined {
     }
 }
 
+/// Before a directory is opened for a single node: refused where it is of a cluster, unless it leaves that.
+///
+/// # Errors
+/// See [`JoinError`].
+pub fn alone(data_dir: &Path, leave: bool) -> Result<(), JoinError> {
+    let file = Membership::read(data_dir)?;
+    let started = Started { node: None, leave };
+    if plan(started, file.as_ref(), Position::ZERO, None)? == Plan::Leave {
+        realign::finish(data_dir)?;
+        leave_cluster(data_dir)?;
+        Membership::remove(data_dir)?;
+        warn!("this node has left its cluster: it serves alone, with all that it has");
+    }
+    Ok(())
+}
+
 /// What the directory says, and where its journal ends. What a crash left of putting it right is completed.
 fn survey(path: &Path) -> Result<(Option<Membership>, Position), JoinError> {
     let dir = DataDir::open(path).map_err(OpenError::from)?;
@@ -297,7 +318,7 @@ async fn found(
     let epoch = Epoch(base.epoch.max(look.last.epoch).0.saturating_add(1));
     let answered = connection.ask(&Ask::Found { cluster, epoch, base }).await;
     match answered {
-        Ok(Answer::Done) => info!(cluster = %founder.cluster_name(), %base, "founded a cluster"),
+        Ok(Answer::Done) => info!(cluster = %hex(founder.cluster.0), %base, "founded a cluster"),
         // It may be done: then this is the founder, or else the log is repaired by who is.
         Err(Lost(why)) => warn!(why, "Redis did not say whether the cluster is founded"),
         Ok(_) => {
@@ -335,7 +356,7 @@ async fn until_answered(
 }
 
 /// The journal's entries as the log has them: each names the one before.
-fn recall(reader: JournalReader) -> crate::log::redis::driver::Recall {
+fn recall(reader: JournalReader) -> Recall {
     Arc::new(move |after, max_bytes| {
         let mut before = after;
         let block = reader.block(after, max_bytes).map_err(|e| e.to_string())?;
