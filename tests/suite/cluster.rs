@@ -1,3 +1,4 @@
 //! Several nodes, and Redis, which they share.
 
 mod contract;
+mod driver;

@@ -1,6 +1,8 @@
 //! What a node is in a cluster: its name, the others, and how the log that they share stands. What the nodes say to each other
 //! beside the log is in the files of this folder.
 
+pub mod roster;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
