@@ -117,11 +117,16 @@ impl Beat {
         let mut ticks = interval(HEARTBEAT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
+            let is_over = tokio::select! {
                 // An error means that the server is gone, which is a stop too.
-                _ = stopped.wait_for(|stop| *stop) => return { self.gone().await; Ok(()) },
-                _ = ticks.tick() => self.once(now()).await?,
+                _ = stopped.wait_for(|stop| *stop) => true,
+                _ = ticks.tick() => false,
+            };
+            if is_over {
+                self.gone().await;
+                return Ok(());
             }
+            self.once(now()).await?;
         }
     }
 

@@ -62,7 +62,9 @@ fn verdict(settings: &Settings) -> String {
     let Settings { appendonly, appendfsync, policy, replicas, min_replicas, .. } = settings;
     let crash = match (appendonly.as_str(), appendfsync.as_str()) {
         ("yes", "always") => "loses nothing when it crashes (appendfsync always)",
-        ("yes", "everysec") => "can lose its last two seconds when its machine crashes (appendfsync everysec)",
+        ("yes", "everysec") => {
+            "can lose its last two seconds when its machine crashes (appendfsync everysec)"
+        }
         ("yes", _) => "can lose its last minute when its machine crashes (appendfsync no)",
         _ => "loses its whole log when it stops (appendonly no)",
     };
@@ -74,7 +76,9 @@ fn verdict(settings: &Settings) -> String {
         _ => format!("has {replicas} replica(s), of which {min_replicas} must be in touch"),
     };
     let evicts = match settings.evicts() {
-        true => format!("; it may throw the log away to make room: set maxmemory-policy noeviction, not {policy}"),
+        true => {
+            format!("; it may throw the log away to make room: set maxmemory-policy noeviction, not {policy}")
+        }
         false => String::new(),
     };
     format!(

@@ -165,7 +165,11 @@ mod tests {
                 reports: Default::default(),
                 reported_for_ms: 0,
             };
-            assert_eq!(upto(&look, &roster(positions), durable, size, 1_000), expected, "{positions:?} {durable}");
+            assert_eq!(
+                upto(&look, &roster(positions), durable, size, 1_000),
+                expected,
+                "{positions:?} {durable}"
+            );
         }
     }
 }
