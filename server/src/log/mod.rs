@@ -2,6 +2,7 @@
 //! folder and the pipeline knows what it is.
 
 pub mod local;
+pub mod redis;
 pub mod shared;
 
 use std::time::Duration;

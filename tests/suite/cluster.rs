@@ -1,0 +1,3 @@
+//! Several nodes, and Redis, which they share.
+
+mod contract;
