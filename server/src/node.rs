@@ -8,13 +8,15 @@ use futures_channel::mpsc::unbounded;
 use parking_lot::{Mutex, RwLock};
 use quip_protocol::limits::Limits;
 use quip_protocol::{ErrorCode, Refusal, SafeLine, Seq, ServerLink};
+use quip_storage::journal::JournalReader;
 use quip_storage::store::{Store, StoreError};
 
 use crate::cluster::Cluster;
 use crate::config::LimitsConfig;
 use crate::engine::{Command, Engine, Outcome};
 use crate::feed::{Chunk, FeedKey, Feeds};
-use crate::log::{LocalLog, NotTaken, Submission, Waiter};
+use crate::log::shared::member::Phase;
+use crate::log::{Log, NotTaken, Submission, Waiter};
 use crate::ops::disk::{free_bytes, has_room};
 use crate::ops::metrics::Metrics;
 use crate::pipeline::durable::{Durable, NeverDurable};
@@ -40,6 +42,8 @@ pub struct Node {
     pub configured: RwLock<LimitsConfig>,
     /// The state, ahead of what is durable by one group. Read it through [`Node::ask`].
     pub engine: RwLock<Engine>,
+    /// What of the journal is durable, while it is written.
+    pub journal: JournalReader,
     /// Live tails.
     pub feeds: Feeds,
     /// Everything else. Whoever reads it to tell someone asks [`Node::whole`] before and after.
@@ -121,7 +125,12 @@ impl Node {
 
     /// Whether it writes.
     pub fn is_ready(&self) -> bool {
-        self.durable.is_writable() && self.room_on_disk().is_ok()
+        self.durable.is_writable() && self.room_on_disk().is_ok() && self.is_live()
+    }
+
+    /// Whether the log that it shares takes what it appends.
+    fn is_live(&self) -> bool {
+        self.cluster.as_ref().is_none_or(|cluster| *cluster.phase.borrow() == Phase::Live)
     }
 
     /// Whether the store failed and is being opened, or made, again: what it cannot tell now, it can soon.
@@ -174,7 +183,7 @@ impl Node {
 ///
 /// # Errors
 /// The refusal.
-pub async fn submit(log: &LocalLog, command: Command) -> Result<Outcome, Refusal> {
+pub async fn submit(log: &Log, command: Command) -> Result<Outcome, Refusal> {
     let (results, mut finished) = unbounded();
     let submission = Submission { command, waiter: Waiter { label: 0, results } };
     log.append(submission).await?;
@@ -187,5 +196,5 @@ pub struct Shared {
     /// The node.
     pub node: Arc<Node>,
     /// Where commands go.
-    pub log: LocalLog,
+    pub log: Log,
 }

@@ -19,10 +19,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use crate::cluster::Cluster;
 use crate::config::{Config, OutOfRange, Registration};
 use crate::engine::{Actor, Command, CommandBody};
 use crate::feed::Feeds;
-use crate::log::LocalLog;
+use crate::log::{Intake, LocalLog, Log};
 use crate::node::{Node, Shared, submit};
 use crate::ops;
 use crate::ops::admin::AdminSocket;
@@ -112,6 +113,21 @@ impl Core {
     /// # Errors
     /// When the operating system gives no thread, or the limits that were set cannot hold.
     pub fn start(config: &Config, opened: OpenedDir) -> Result<Core, StartError> {
+        let (log, intake) = LocalLog::new();
+        Core::start_on(config, opened, None, Log::Local(log), Box::new(intake))
+    }
+
+    /// The same on any log.
+    ///
+    /// # Errors
+    /// As [`Core::start`].
+    pub fn start_on(
+        config: &Config,
+        opened: OpenedDir,
+        cluster: Option<Arc<Cluster>>,
+        log: Log,
+        intake: Box<dyn Intake>,
+    ) -> Result<Core, StartError> {
         let OpenedDir { dir, journal, store, engine, .. } = opened;
         let limits = ops::limits::effective(&config.data_dir, &config.limits)?;
         let feeds = Feeds::default();
@@ -128,6 +144,7 @@ impl Core {
             limits: RwLock::new(limits),
             configured: RwLock::new(config.limits.clone()),
             engine: RwLock::new(engine),
+            journal: journal.reader(),
             feeds,
             store,
             whole: Whole::default(),
@@ -135,12 +152,11 @@ impl Core {
             durable: Durable::default(),
             applied: AtomicU64::new(0),
             sessions: Sessions::default(),
-            cluster: None,
+            cluster,
             metrics: Metrics::default(),
             disk_reserve: AtomicU64::new(config.disk_reserve),
             fault: Mutex::new(Fault::from_env()),
         });
-        let (log, intake) = LocalLog::new();
         let writer = crate::pipeline::start(Arc::clone(&node), journal, dir.journal(), intake)?;
         Ok(Core { shared: Shared { node, log }, writer, dir })
     }

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{NotTaken, Submission};
+use quip_protocol::Position;
+
+use super::{NotTaken, Submission, Taken};
 
 /// What waits together, by [`crate::engine::Command::weight`], in bytes: some 28,000 short messages. With the group that is being
 /// written that is all the log holds.
@@ -122,7 +124,7 @@ impl Room {
 impl Intake {
     /// Everything that waits and fits, in order; blocks until there is something, for so long. Nothing if there was
     /// nothing; `None` when no sender is left.
-    pub fn group(&mut self, patience: Duration) -> Option<Vec<Submission>> {
+    pub fn submissions(&mut self, patience: Duration) -> Option<Vec<Submission>> {
         // Asked for the next group, the writer is done with the one before.
         if let Some((at, bytes)) = self.given.take() {
             self.room.note(at.elapsed(), bytes);
@@ -166,6 +168,18 @@ impl Intake {
     }
 }
 
+impl super::Intake for Intake {
+    fn group(&mut self, patience: Duration) -> Option<Taken> {
+        self.submissions(patience).map(Taken::Commands)
+    }
+
+    /// Nobody else has to know.
+    fn durable(&mut self, _: Position) {}
+
+    /// What was not written was refused, and is not given again.
+    fn rewind(&mut self, _: Position) {}
+}
+
 /// Wakes the thread that waits.
 struct Unpark(Thread);
 
@@ -203,7 +217,7 @@ mod tests {
             assert_eq!(log.offer(submission(1_000)), Ok(()));
         }
         assert!(matches!(log.offer(submission(0)), Err(NotTaken::Full { .. })));
-        assert_eq!(intake.group(Duration::ZERO).map(|group| group.len()), Some(3));
+        assert_eq!(intake.submissions(Duration::ZERO).map(|group| group.len()), Some(3));
         assert_eq!(log.offer(submission(1_000)), Ok(()));
         drop(intake);
         assert_eq!(log.offer(submission(1_000)), Err(NotTaken::Stopped));

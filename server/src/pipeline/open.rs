@@ -258,6 +258,8 @@ impl Replay<'_> {
             let past = AppliedPast { unpublished: &self.unpublished, feeds: &self.feeds, store: self.store };
             match self.engine.apply(&past, terms, command, &mut changes) {
                 Ok(_) => {}
+                // As it was when the entry was applied; it changed nothing.
+                Err(NotApplied::Refused(_)) if entry.batch.is_some() => {}
                 Err(NotApplied::Refused(refusal)) => {
                     return Err(damaged(format!("it was accepted, and is refused now: {refusal}")));
                 }
