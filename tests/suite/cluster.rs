@@ -2,4 +2,5 @@
 
 mod contract;
 mod driver;
+mod likeness;
 mod roster;

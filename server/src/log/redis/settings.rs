@@ -21,13 +21,34 @@ struct Settings {
     min_replicas: String,
 }
 
-/// Tells in one line what Redis can lose as it is set.
-pub async fn tell(address: Address) {
+/// What Redis can lose, for the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// In one line.
+    pub line: String,
+    /// Whether the operator must do something about it.
+    pub is_alarming: bool,
+}
+
+/// Looks at the settings.
+pub async fn look(address: Address) -> Verdict {
     let shown = address.to_string();
     match read(&mut Connection::new(address)).await {
-        Err(Lost(e)) => info!("what {shown} can lose is not known, for its settings cannot be read: {e}"),
-        Ok(settings) if settings.evicts() => warn!("{shown} {}", verdict(&settings)),
-        Ok(settings) => info!("{shown} {}", verdict(&settings)),
+        Ok(settings) => {
+            Verdict { line: format!("{shown} {}", says(&settings)), is_alarming: settings.evicts() }
+        }
+        Err(Lost(e)) => {
+            let line = format!("what {shown} can lose is not known, for its settings cannot be read: {e}");
+            Verdict { line, is_alarming: false }
+        }
+    }
+}
+
+/// Looks at the settings, and tells them.
+pub async fn tell(address: Address) {
+    match look(address).await {
+        Verdict { line, is_alarming: true } => warn!("{line}"),
+        Verdict { line, .. } => info!("{line}"),
     }
 }
 
@@ -58,7 +79,7 @@ impl Settings {
     }
 }
 
-fn verdict(settings: &Settings) -> String {
+fn says(settings: &Settings) -> String {
     let Settings { appendonly, appendfsync, policy, replicas, min_replicas, .. } = settings;
     let crash = match (appendonly.as_str(), appendfsync.as_str()) {
         ("yes", "always") => "loses nothing when it crashes (appendfsync always)",
@@ -110,7 +131,7 @@ mod tests {
                 replicas,
                 min_replicas: min_replicas.into(),
             };
-            let line = verdict(&settings);
+            let line = super::says(&settings);
             assert!(line.contains(says) && line.lines().count() == 1, "{line}");
             assert_eq!(line.contains("throw"), settings.evicts(), "{line}");
         }
