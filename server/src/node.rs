@@ -173,6 +173,12 @@ impl Node {
         ]
     }
 
+    /// The same of the shared log; nothing on a single node.
+    pub fn shared_gauges(&self) -> Vec<(&'static str, u64)> {
+        let of = |cluster: &Arc<Cluster>| cluster.counts.gauges(&cluster.phase.borrow()).to_vec();
+        self.cluster.as_ref().map(of).unwrap_or_default()
+    }
+
     /// What is announced in `Welcome`.
     pub fn announced(&self) -> Limits {
         self.limits.read().announced()

@@ -22,11 +22,13 @@ use tracing::{error, info, warn};
 use crate::cluster::join::{JoinError, Joined, alone};
 use crate::cluster::membership::Membership;
 use crate::cluster::peer::Door;
+use crate::cluster::roster::NameTaken;
 use crate::cluster::{Cluster, orphans};
 use crate::config::{Config, OutOfRange, Registration};
 use crate::engine::{Actor, Command, CommandBody};
 use crate::feed::Feeds;
 use crate::log::redis::Ended;
+use crate::log::redis::trim::Trimmer;
 use crate::log::{Intake, LocalLog, Log};
 use crate::node::{Node, Shared, submit};
 use crate::ops;
@@ -46,6 +48,8 @@ use crate::session::{accept, presence, tls};
 const OWNER_CODE_MS: u64 = 24 * 3600 * 1000;
 /// The file in the data directory that keeps the server's link.
 const LINK: &str = "link";
+/// How much of Redis' memory the shared log may take, in bytes; nodes that were away for longer get the rest from others.
+const STREAM_BYTES: u64 = 256 * 1024 * 1024;
 /// What to do about a link with this machine's own name for itself.
 pub const FOR_OTHERS: &str = "links work on this machine only; for others, start quipd with --public-host NAME, and with a --listen that is not 127.0.0.1";
 /// How long a stop waits for sessions.
@@ -100,6 +104,17 @@ pub enum StartError {
     /// No randomness.
     #[error("the operating system gives no randomness: {0}")]
     Random(#[from] getrandom::Error),
+}
+
+/// Why a server is not to be started again by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Over {
+    /// Another process has the node's name.
+    #[error(transparent)]
+    NameTaken(#[from] NameTaken),
+    /// A thread that everything depends on has panicked.
+    #[error("a part of the server panicked, see the log; start it again: nothing acknowledged is lost")]
+    Died,
 }
 
 /// What writes, without a door: the data directory, the writer, and what sessions would share.
@@ -196,11 +211,18 @@ pub struct Running {
     /// As long as nobody has an account: redeem it to become the server's owner.
     pub owner_code: Option<InviteCode>,
     core: Core,
-    /// Says when this node cannot go on as it is.
-    parted: Option<oneshot::Receiver<Ended>>,
+    part: Option<Part>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     endpoints: Vec<quinn::Endpoint>,
+}
+
+/// The part in a cluster.
+#[derive(Debug)]
+struct Part {
+    /// Says when this node cannot go on as it is.
+    parted: oneshot::Receiver<Ended>,
+    joined: Joined,
 }
 
 /// Everything that a start can fail at, open and not yet served.
@@ -246,10 +268,10 @@ pub async fn start(config: Config, stopping: &Stopping) -> Result<Running, Start
         Some(of) => {
             let joined = Joined::join(&config, of, stopping).await?;
             let (core, parted) = joined.open(&config, stopping).await?;
-            (core, Some((joined, parted)))
+            (core, Some(Part { joined, parted }))
         }
     };
-    let owned_here = part.as_ref().is_none_or(|(joined, _)| joined.founder);
+    let owned_here = part.as_ref().is_none_or(|part| part.joined.founder);
     let opened = match Doors::open(&config, part.is_some()).await {
         Ok(doors) if owned_here => owner_code(&core.shared).await.map(|code| (doors, code)),
         Ok(doors) => Ok((doors, None)),
@@ -269,18 +291,21 @@ fn serve(
     core: Core,
     doors: Doors,
     owner_code: Option<InviteCode>,
-    part: Option<(Joined, oneshot::Receiver<Ended>)>,
+    part: Option<Part>,
 ) -> Running {
     let Doors { endpoints, addresses, fingerprint, http, admin } = doors;
     let node = Arc::clone(&core.shared.node);
     set_link(&node, link(config, addresses.first().copied(), fingerprint));
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
-    let (joined, parted) = part.unzip();
-    let peers = joined.map(|joined| {
+    let peers = part.as_ref().map(|part| {
         tasks.spawn(append_orphans(core.shared.clone(), stopped.clone()));
-        let Cluster { id, name, .. } = &*joined.cluster;
-        Arc::new(Door::new(*id, name.clone(), joined.key, node.journal.clone()))
+        let (joined, cluster) = (&part.joined, Arc::clone(&part.joined.cluster));
+        let (id, name) = (cluster.id, cluster.name.clone());
+        let trimmer = Trimmer::new(joined.address.clone(), cluster, node.journal.clone(), STREAM_BYTES);
+        tasks.spawn(trimmer.run(stopped.clone()));
+        joined.heart.serves(true);
+        Arc::new(Door::new(id, name, joined.key.clone(), node.journal.clone()))
     });
     for endpoint in &endpoints {
         tasks.spawn(accept::run(endpoint.clone(), core.shared.clone(), peers.clone(), stopped.clone()));
@@ -296,7 +321,7 @@ fn serve(
     if let Some(link) = node.link.read().as_ref().filter(|link| is_local(link)) {
         info!(host = link.host, "{FOR_OTHERS}");
     }
-    Running { addresses, owner_code, core, parted, stop, tasks, endpoints }
+    Running { addresses, owner_code, core, part, stop, tasks, endpoints }
 }
 
 /// What only this node had before it was put right.
@@ -422,16 +447,22 @@ impl Running {
         Ok(())
     }
 
-    /// Waits until this node and its cluster have parted: then it is to be stopped and started again, which puts it right.
+    /// Waits until it is to be stopped and started again: this node and its cluster have parted, and a start puts that right.
     /// Never on a single node.
-    pub fn parted(&mut self) -> impl Future<Output = ()> + use<> {
-        let parted = self.parted.take();
-        async move {
-            match parted {
-                // A driver that ended without a word has panicked, and said so.
-                Some(parted) => drop(parted.await),
-                None => std::future::pending().await,
-            }
+    ///
+    /// # Errors
+    /// When it is to be stopped, and not to be started again.
+    pub async fn parted(&mut self) -> Result<(), Over> {
+        let durable = &self.core.shared.node.durable;
+        let Some(Part { parted, joined }) = &mut self.part else {
+            durable.died().await;
+            return Err(Over::Died);
+        };
+        tokio::select! {
+            // A driver that ended without a word has panicked, and said so.
+            _ = parted => Ok(()),
+            Ok(taken) = &mut joined.beating.taken => Err(taken.into()),
+            () = durable.died() => Err(Over::Died),
         }
     }
 
@@ -447,6 +478,9 @@ impl Running {
 
     /// Stops: accepts nothing more, tells the clients, finishes what was accepted, makes everything durable.
     pub async fn stop(mut self) {
+        if let Some(part) = &self.part {
+            part.joined.heart.serves(false);
+        }
         // Nobody listens if every task has ended already.
         let _ = self.stop.send(true);
         let ended = async { while self.tasks.join_next().await.is_some() {} };
@@ -463,6 +497,9 @@ impl Running {
         }
         let ready = self.core.shared.node.is_ready();
         self.core.close().await;
+        if let Some(part) = self.part {
+            part.joined.beating.stop().await;
+        }
         match ready {
             true => info!("stopped"),
             false => {

@@ -129,17 +129,29 @@ async fn serve(args: &ServeArgs, place: &PlaceArgs, mut config: Config) -> Resul
             announce(&running)?;
         }
         config.listen.clone_from(&running.addresses);
-        let parted = running.parted();
-        let goes_on = tokio::select! {
-            () = until_stopped(args, place, &running, &mut signals) => Ok(false),
-            () = parted => Ok(true),
-            () = running.died() => Err(Failure::new(FAILED, "a part of the server panicked, see the log; start it again: nothing acknowledged is lost")),
-        };
+        let goes_on = run_on(args, place, &mut running, &mut signals).await;
         running.stop().await;
         if !goes_on? {
             return Ok(());
         }
         warn!("starting again, to get what the cluster has and this node has not");
+    }
+}
+
+/// Serves until it is told to stop, or is to be started again; which of these.
+async fn run_on(
+    args: &ServeArgs,
+    place: &PlaceArgs,
+    running: &mut Running,
+    signals: &mut Signals,
+) -> Result<bool, Failure> {
+    loop {
+        tokio::select! {
+            () = signals.stop.told() => return Ok(false),
+            _ = signals.hangup.recv() => {}
+            parted = running.parted() => return parted.map(|()| true).map_err(|e| Failure::new(FAILED, e)),
+        }
+        reload(args, place, running);
     }
 }
 
@@ -202,16 +214,6 @@ async fn start_or_stop(config: Config, signals: &mut StopSignals) -> Result<Opti
         }
         Err(StartError::Config(e)) => Err(Failure::new(USAGE, format!("{e}; see quipd default-config"))),
         Err(e) => Err(Failure::new(FAILED, e)),
-    }
-}
-
-/// Serves, and reloads when it is told to, until it is told to stop.
-async fn until_stopped(args: &ServeArgs, place: &PlaceArgs, running: &Running, signals: &mut Signals) {
-    loop {
-        tokio::select! {
-            () = signals.stop.told() => return,
-            _ = signals.hangup.recv() => reload(args, place, running),
-        }
     }
 }
 

@@ -3,11 +3,13 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quip_protocol::{Epoch, Position};
+use parking_lot::Mutex;
+use quip_protocol::{Epoch, Position, Timestamp};
 use quip_storage::data_dir::DataDir;
 use quip_storage::journal::{Journal, JournalError, JournalOptions, JournalReader};
 use quip_storage::store::StoreOptions;
@@ -20,15 +22,19 @@ use super::membership::{Membership, MembershipError, Plan, Refused, Started, hex
 use super::pause::pause;
 use super::peer::{self, Asker, FetchError};
 use super::realign::{self, RealignError};
+use super::roster::{self, Beating, NameTaken, Now};
 use super::{BootId, Cluster, Roster};
 use crate::config::{ClusterConfig, Config};
 use crate::log::Log;
+use crate::log::redis::settings;
 use crate::log::redis::{Address, Connection, Ended, Parts, Recall};
 use crate::log::shared::contract::{Answer, Ask, ClusterId, Look, Lost, Stored};
 use crate::log::shared::member::{Phase, StepAside};
 use crate::log::shared_log::SharedLog;
+use crate::node::Node;
 use crate::pipeline::open::{OpenError, OpenedDir, leave_cluster, open_shared};
 use crate::pipeline::stopping::Stopping;
+use crate::session::tls::{self, TlsError};
 use crate::start::{Core, StartError};
 
 /// Bytes of entries that are read at once to find where a journal and the log part.
@@ -57,6 +63,12 @@ pub enum JoinError {
     /// A journal that has parted.
     #[error(transparent)]
     Realign(#[from] RealignError),
+    /// Another node has the name.
+    #[error(transparent)]
+    NameTaken(#[from] NameTaken),
+    /// The server's key, which the others are told.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The log has become another cluster's.
     #[error("Redis has another cluster's log now: name the right Redis, or start with an empty --data-dir")]
     Foreign,
@@ -83,7 +95,37 @@ pub struct Joined {
     pub founder: bool,
     /// What nodes know each other by.
     pub key: ClusterKey,
-    address: Address,
+    /// Says that it lives.
+    pub beating: Beating,
+    /// Which node it says that of.
+    pub heart: Arc<Heart>,
+    /// Where Redis is.
+    pub address: Address,
+}
+
+/// What a node says of itself with each heartbeat, before it serves too.
+#[derive(Debug)]
+pub struct Heart {
+    last: Position,
+    /// Once there is one.
+    node: Mutex<Weak<Node>>,
+    serves: AtomicBool,
+}
+
+impl Heart {
+    /// Who should come, does, from now on, or no more.
+    pub fn serves(&self, serves: bool) {
+        self.serves.store(serves, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> Now {
+        let node = self.node.lock().upgrade();
+        Now {
+            connections: node.as_ref().map_or(0, |node| node.sessions.total()),
+            position: node.as_ref().map_or(self.last, |node| node.journal.last()),
+            draining: !self.serves.load(Ordering::Relaxed),
+        }
+    }
 }
 
 impl Joined {
@@ -127,13 +169,26 @@ impl Joined {
         };
         let cluster = Cluster {
             id: file.cluster,
-            name: file.node,
+            name: file.node.clone(),
             boot: BootId(random()?),
             roster: watch::Sender::new(Roster::new()),
             phase: watch::Sender::new(Phase::Unreachable),
             counts: Arc::default(),
         };
-        Ok(Joined { cluster: Arc::new(cluster), founder: file.founder, key, address: of.redis.clone() })
+        let cluster = Arc::new(cluster);
+        let heart = Arc::new(Heart { last, node: Mutex::new(Weak::new()), serves: AtomicBool::new(false) });
+        let tls = tls::load(config.certificate.as_ref(), &config.data_dir, true)?;
+        let own = roster::Own {
+            directory: file.id,
+            started: Timestamp::now(),
+            address: of.advertise.clone(),
+            fingerprint: tls.fingerprint,
+        };
+        let beats = Arc::clone(&heart);
+        let (redis, to) = (of.redis.clone(), Arc::clone(&cluster));
+        let beating = roster::start(redis.clone(), to, own, move || beats.now()).await?;
+        tokio::spawn(settings::tell(redis.clone()));
+        Ok(Joined { cluster, founder: file.founder, key, beating, heart, address: redis })
     }
 
     /// Opens the directory and follows the log to where it ends now. Where the two have parted, the directory is put right
@@ -179,6 +234,7 @@ impl Joined {
         let (log, intake, ended) = SharedLog::start(Parts { address, cluster, last, recall })?;
         let cluster = Some(Arc::clone(&self.cluster));
         let core = Core::start_on(config, opened, cluster, Log::Shared(log), Box::new(intake))?;
+        *self.heart.node.lock() = Arc::downgrade(&core.shared.node);
         Ok((core, ended))
     }
 

@@ -8,6 +8,7 @@ pub mod orphans;
 mod pause;
 pub mod peer;
 pub mod realign;
+pub mod roster;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

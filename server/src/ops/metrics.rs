@@ -77,10 +77,10 @@ impl Metrics {
         ]
     }
 
-    /// The text for `/metrics`; `gauges` are what is counted elsewhere.
-    pub fn render(&self, gauges: &[(&str, u64)]) -> String {
+    /// The text for `/metrics`; `counters` and `gauges` are what is counted elsewhere.
+    pub fn render(&self, counters: &[(&str, u64)], gauges: &[(&str, u64)]) -> String {
         let mut text = String::new();
-        for (name, value) in self.all() {
+        for (name, value) in self.all().iter().chain(counters) {
             let _ = writeln!(text, "# TYPE quip_{name}_total counter\nquip_{name}_total {value}");
         }
         for (name, value) in gauges {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quip_protocol::{Position, Refusal};
+use quip_storage::{JournalError, JournalReader};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep_until, timeout};
 use tracing::{error, info, warn};
@@ -25,19 +26,15 @@ use crate::log::{LocalIntake, LocalLog, NotTaken, Placed, Submission, Waiter};
 /// How long the end waits for the place of what was asked for already.
 const END: Duration = Duration::from_secs(2);
 
-/// Reads entries of the own journal behind a position, of about so many bytes, for who writes them back. It may block.
-pub type Recall = Arc<dyn Fn(Position, usize) -> Result<Vec<Stored>, String> + Send + Sync>;
-
 /// What the driver needs.
+#[derive(Debug)]
 pub struct Parts {
     /// Where Redis is.
     pub address: Address,
     /// Of which cluster, and as whom.
     pub cluster: Arc<Cluster>,
-    /// The journal has everything up to there.
-    pub last: Position,
-    /// Reads it.
-    pub recall: Recall,
+    /// What of the journal is durable.
+    pub journal: JournalReader,
 }
 
 /// Why the driver is at its end: the node cannot go on as it is.
@@ -72,7 +69,7 @@ impl SharedLog {
         let own = Own {
             name: parts.cluster.name.clone(),
             cluster: parts.cluster.id,
-            last: parts.last,
+            last: parts.journal.last(),
             raising: Entry::default().to_bytes().into(),
             batch_of: Entry::batch_of,
         };
@@ -88,7 +85,7 @@ impl SharedLog {
             waiting: BTreeMap::new(),
             lanes,
             deliveries,
-            recall: parts.recall,
+            journal: parts.journal,
             recalled,
             recalls,
             roster: parts.cluster.roster.subscribe(),
@@ -115,7 +112,7 @@ struct Driver {
     waiting: BTreeMap<BatchId, Vec<Waiter>>,
     lanes: Lanes,
     deliveries: Deliveries,
-    recall: Recall,
+    journal: JournalReader,
     recalled: mpsc::UnboundedSender<Vec<Stored>>,
     recalls: mpsc::UnboundedReceiver<Vec<Stored>>,
     roster: watch::Receiver<Roster>,
@@ -261,10 +258,10 @@ impl Driver {
     }
 
     fn recall(&self, after: Position, max_bytes: usize) {
-        let (recall, recalled) = (Arc::clone(&self.recall), self.recalled.clone());
+        let (journal, recalled) = (self.journal.clone(), self.recalled.clone());
         tokio::task::spawn_blocking(move || {
-            let entries = recall(after, max_bytes).unwrap_or_else(|e| {
-                error!(%after, error = e, "cannot read the journal for writing it back");
+            let entries = recall(&journal, after, max_bytes).unwrap_or_else(|e| {
+                error!(%after, error = %e, "cannot read the journal for writing it back");
                 Vec::new()
             });
             let _ = recalled.send(entries);
@@ -285,6 +282,31 @@ impl Driver {
         self.asked = None;
         refuse(std::mem::take(&mut self.waiting).into_values().flatten(), refusal);
     }
+}
+
+/// Entries of the own journal behind a position, of about so many bytes; at least one if there is one.
+fn recall(journal: &JournalReader, after: Position, max_bytes: usize) -> Result<Vec<Stored>, JournalError> {
+    // The record at that place too, for the first entry names the one before it.
+    let from = Position { offset: after.offset.saturating_sub(1), ..after };
+    let mut records = journal.replay(from)?;
+    let mut before = match after.offset {
+        0 => Position::ZERO,
+        _ => match records.next().transpose()? {
+            Some((position, _)) => position,
+            None => return Ok(Vec::new()),
+        },
+    };
+    let (mut entries, mut bytes) = (Vec::new(), 0);
+    for record in records {
+        let (position, payload) = record?;
+        bytes += payload.len();
+        if !entries.is_empty() && bytes > max_bytes {
+            break;
+        }
+        entries.push(Stored { before, position, payload: payload.into() });
+        before = position;
+    }
+    Ok(entries)
 }
 
 async fn tick(alarm: Option<Instant>) {

@@ -5,11 +5,13 @@ pub mod connection;
 pub mod counts;
 pub mod driver;
 pub mod scripts;
+pub mod settings;
+pub mod trim;
 
 mod intake;
 mod lanes;
 
 pub use address::{Address, BadAddress};
 pub use connection::Connection;
-pub use driver::{Ended, Parts, Recall};
+pub use driver::{Ended, Parts};
 pub use intake::SharedIntake;
