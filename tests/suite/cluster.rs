@@ -2,8 +2,12 @@
 
 mod contract;
 mod degraded;
+mod driver;
+mod likeness;
 mod members;
+mod nodes;
 mod repair;
+mod roster;
 mod several;
 
 use quip_tests::cluster::faults::{self, Options};

@@ -1,13 +1,24 @@
 //! What a node is in a cluster: its name, the others, and how the log that they share stands. What the nodes say to each other
 //! beside the log is in the files of this folder.
 
+pub mod join;
+pub mod key;
+pub mod membership;
+pub mod orphans;
+mod pause;
+pub mod peer;
+pub mod realign;
+pub mod roster;
+
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use quip_protocol::limits::MAX_NODES;
 use quip_protocol::{Fingerprint, NodeAddress, NodeName, NodeSummary, Position};
 use tokio::sync::watch;
 
+use crate::log::redis::counts::Counts;
 use crate::log::shared::contract::ClusterId;
 use crate::log::shared::member::Phase;
 
@@ -53,6 +64,8 @@ pub struct Cluster {
     pub roster: watch::Sender<Roster>,
     /// How the shared log stands, as this node sees it.
     pub phase: watch::Sender<Phase>,
+    /// What is counted of the shared log.
+    pub counts: Arc<Counts>,
     /// Whether this node is stopping: its heartbeats say so from then on.
     pub draining: watch::Sender<bool>,
 }

@@ -7,6 +7,7 @@ pub mod faults;
 pub mod gate;
 pub mod history;
 pub mod logs;
+pub mod model;
 pub mod node;
 pub mod redis;
 
@@ -14,5 +15,6 @@ pub use checker::{Verdict, check};
 pub use fault::Fault;
 pub use gate::Gate;
 pub use history::{Acked, Entry, History, NodeLog, Outcome, Reading, Seen, Sent};
+pub use model::Model;
 pub use node::Node;
 pub use redis::Redis;

@@ -100,10 +100,7 @@ impl Redis {
 
     /// What `redis-cli` prints for a command, without the end of its last line.
     pub fn cli(&self, command: &[&str]) -> String {
-        let port = self.port.to_string();
-        let ran = Command::new("redis-cli").args(["-p", &port]).args(command).output();
-        let ran = ran.expect("redis-cli comes with redis-server");
-        String::from_utf8_lossy(&ran.stdout).trim_end().to_owned()
+        cli(self.port, command)
     }
 
     fn signal(&self, signal: Signal) {
@@ -163,6 +160,66 @@ impl Drop for Redis {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A Sentinel that watches one Redis, which it calls `shared`. Killed when it is dropped.
+#[derive(Debug)]
+pub struct Sentinel {
+    port: u16,
+    child: Child,
+    _dir: TempDir,
+}
+
+impl Sentinel {
+    /// Starts one that promotes a replica after a second.
+    ///
+    /// # Panics
+    /// When there is no `redis-server`; `tests/run` installs it.
+    pub fn of(redis: &Redis) -> Sentinel {
+        let (dir, port) = (tempfile::tempdir().expect("a directory of one's own can be made"), free_port());
+        let settings = format!(
+            "port {port}\nbind 127.0.0.1\nsentinel monitor shared 127.0.0.1 {} 1\n\
+             sentinel down-after-milliseconds shared 1000\nsentinel failover-timeout shared 5000\n",
+            redis.port
+        );
+        let file = dir.path().join("sentinel.conf");
+        fs::write(&file, settings).expect("a file can be written");
+        let child = Command::new("redis-server")
+            .arg(&file)
+            .arg("--sentinel")
+            .arg("--dir")
+            .arg(dir.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server starts: tests/run installs it");
+        let sentinel = Sentinel { port, child, _dir: dir };
+        eventually("the Sentinel knows the replica", || {
+            let known = cli(port, &["SENTINEL", "master", "shared"]);
+            let mut lines = known.lines().skip_while(|line| *line != "num-slaves");
+            (lines.nth(1) == Some("1")).then_some(())
+        });
+        sentinel
+    }
+
+    /// Where nodes find the master: by a Sentinel that is none, and this one.
+    pub fn url(&self) -> String {
+        format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/shared", self.port)
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        // One that has ended needs no end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn cli(port: u16, command: &[&str]) -> String {
+    let port = port.to_string();
+    let ran = Command::new("redis-cli").args(["-p", &port]).args(command).output();
+    let ran = ran.expect("redis-cli comes with redis-server");
+    String::from_utf8_lossy(&ran.stdout).trim_end().to_owned()
 }
 
 fn free_port() -> u16 {

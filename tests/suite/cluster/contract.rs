@@ -3,23 +3,23 @@
 use std::time::Duration;
 
 use quip_protocol::Position;
-use quip_server::log::redis::Connection;
+use quip_server::log::redis::{Connection, settings};
 use quip_server::log::shared::contract::{Answer, Ask};
 use quip_tests::cluster::Redis;
 use quip_tests::cluster::contract::{Keeper, check};
-use quip_tests::cluster::redis::Saved;
+use quip_tests::cluster::redis::{Saved, Sentinel};
 use quip_tests::eventually;
 use tokio::runtime::Runtime;
 
-struct Real {
-    redis: Redis,
+pub struct Real {
+    pub redis: Redis,
     saved: Option<Saved>,
     connection: Connection,
     runtime: Runtime,
 }
 
 impl Real {
-    fn start() -> Real {
+    pub fn start() -> Real {
         let redis = Redis::start();
         let connection = Connection::new(redis.url().parse().unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -79,7 +79,7 @@ async fn what_does_not_answer_is_lost_and_found_again() {
     assert_eq!(connection.made(), 4, "with each error another one");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_waits_for_an_entry_and_no_longer_than_it_was_told() {
     let redis = Redis::start();
     let mut connection = Connection::new(redis.url().parse().unwrap());
@@ -115,4 +115,46 @@ async fn a_replica_is_asked_nothing_and_a_promoted_one_is_another_incarnation() 
     let mut again = Connection::new(redis.url().parse().unwrap());
     let Ok(Answer::Look(again)) = again.ask(&Ask::Look).await else { panic!("no look") };
     assert!(again.incarnation != before.incarnation && again.incarnation != promoted.incarnation);
+}
+
+#[tokio::test]
+async fn the_master_is_where_a_sentinel_says() {
+    let mut redis = Redis::start();
+    let _replica = Redis::replica(&redis);
+    let sentinel = Sentinel::of(&redis);
+    let mut connection = Connection::new(sentinel.url().parse().unwrap());
+    let Ok(Answer::Look(before)) = connection.ask(&Ask::Look).await else { panic!("no look") };
+    let unknown = sentinel.url().replace("/shared", "/other");
+    let lost = Connection::new(unknown.parse().unwrap()).ask(&Ask::Look).await.unwrap_err();
+    assert!(lost.to_string().contains("no Sentinel names the master other"), "{lost}");
+
+    redis.kill();
+    let mut pause = tokio::time::interval(Duration::from_millis(50));
+    let promoted = quip_tests::within("the replica is promoted", async {
+        loop {
+            pause.tick().await;
+            if let Ok(Answer::Look(look)) = connection.ask(&Ask::Look).await {
+                return look;
+            }
+        }
+    })
+    .await;
+    assert_ne!(promoted.incarnation, before.incarnation);
+}
+
+#[tokio::test]
+async fn what_redis_can_lose_is_told_in_one_line_if_it_may_be_known() {
+    let redis = Redis::start();
+    let told = settings::look(redis.url().parse().unwrap()).await;
+    assert!(told.line.contains("appendfsync always") && !told.is_alarming, "{told:?}");
+    redis.cli(&["CONFIG", "SET", "maxmemory", "100mb"]);
+    redis.cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    let told = settings::look(redis.url().parse().unwrap()).await;
+    assert!(told.line.contains("noeviction") && told.is_alarming, "{told:?}");
+    redis.cli(&["ACL", "SETUSER", "quip", "on", ">secret", "~{quip}:*", "+@all", "-config"]);
+    let url = redis.url().replace("redis://", "redis://quip:secret@");
+    let told = settings::look(url.parse().unwrap()).await;
+    assert!(told.line.contains("cannot be read") && !told.line.contains("secret"), "{told:?}");
+    assert_eq!(told.line.lines().count(), 1);
+    assert!(Connection::new(url.parse().unwrap()).ask(&Ask::Look).await.is_ok(), "it does without");
 }

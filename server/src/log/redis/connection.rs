@@ -60,7 +60,7 @@ impl Connection {
     }
 
     /// Runs a script, and teaches it to Redis where it does not know it.
-    pub(super) async fn call(&mut self, call: &Call) -> Result<Value, Lost> {
+    pub(crate) async fn call(&mut self, call: &Call) -> Result<Value, Lost> {
         match self.query(&call.by_hash(), Duration::ZERO).await? {
             Err(e) if is_unknown(&e) => self.command(&call.whole(), Duration::ZERO).await,
             answered => self.unless_lost(answered.map_err(lost)),

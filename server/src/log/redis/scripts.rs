@@ -11,7 +11,7 @@ use crate::log::shared::contract::{
     Agreed, Answer, Ask, BatchId, CLAIM_MS, Claim, ClusterId, Incarnation, Look, Lost, Stored,
 };
 
-/// The keys of all scripts, in the order in which they are told them. Of one slot, by their braces.
+/// The keys of all scripts of the log, in the order in which they are told them. Of one slot, by their braces.
 pub const KEYS: [&str; 5] = [STREAM, "{quip}:meta", "{quip}:batches", "{quip}:reports", "{quip}:claim"];
 /// The entries.
 pub const STREAM: &str = "{quip}:log";
@@ -20,20 +20,28 @@ pub const STREAM: &str = "{quip}:log";
 #[derive(Debug, Clone)]
 pub struct Call {
     script: &'static Script,
+    keys: &'static [&'static str],
     arguments: Vec<Bytes>,
 }
 
+/// Lua, and what Redis knows it by.
 #[derive(Debug)]
-struct Script {
+pub struct Script {
     code: &'static str,
     sha1: String,
+}
+
+impl Script {
+    /// One that is in the program.
+    pub fn new(code: &'static str) -> Script {
+        Script { code, sha1: redis::Script::new(code).get_hash().to_owned() }
+    }
 }
 
 macro_rules! scripts {
     ($($name:ident = $file:literal;)*) => { $(
         static $name: LazyLock<Script> = LazyLock::new(|| {
-            let code = concat!(include_str!("scripts/head.lua"), include_str!($file));
-            Script { code, sha1: redis::Script::new(code).get_hash().to_owned() }
+            Script::new(concat!(include_str!("scripts/head.lua"), include_str!($file)))
         });
     )* };
 }
@@ -63,7 +71,7 @@ impl Call {
             Ask::Found { cluster: ClusterId(cluster), epoch, base } => {
                 (&FOUND, vec![hex(cluster), text(epoch), text(base)])
             }
-            Ask::Report { node, position } => (&REPORT, vec![text(node), text(position)]),
+            Ask::Report { node, position } => (&REPORT, vec![text(node), text(position), text(&CLAIM_MS)]),
             Ask::Claim { incarnation, claim } => (&CLAIM, of_holder(claim, [text(&incarnation.0)])),
             Ask::Reset { claim, base } => (&RESET, of_holder(claim, [text(base)])),
             Ask::Restore { claim, entries } => {
@@ -74,7 +82,12 @@ impl Call {
             }
             Ask::Trim { upto } => (&TRIM, vec![text(upto)]),
         };
-        Call { script, arguments }
+        Call::new(script, &KEYS, arguments)
+    }
+
+    /// A script on these keys.
+    pub fn new(script: &'static Script, keys: &'static [&'static str], arguments: Vec<Bytes>) -> Call {
+        Call { script, keys, arguments }
     }
 
     /// As it is sent where Redis knows the script.
@@ -89,7 +102,7 @@ impl Call {
 
     fn command(&self, name: &str, script: &str) -> Cmd {
         let mut command = redis::cmd(name);
-        command.arg(script).arg(KEYS.len()).arg(&KEYS);
+        command.arg(script).arg(self.keys.len()).arg(self.keys);
         for argument in &self.arguments {
             command.arg(&argument[..]);
         }
@@ -102,11 +115,13 @@ pub fn is_unknown(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
-fn text(value: &impl ToString) -> Bytes {
+/// An argument as text.
+pub(crate) fn text(value: &impl ToString) -> Bytes {
     Bytes::from(value.to_string())
 }
 
-fn hex(bytes: &[u8; 16]) -> Bytes {
+/// An argument of sixteen bytes.
+pub(crate) fn hex(bytes: &[u8; 16]) -> Bytes {
     Bytes::from(format!("{:032x}", u128::from_be_bytes(*bytes)))
 }
 
@@ -207,15 +222,18 @@ fn stored(entry: Value) -> Option<Stored> {
     Some(Stored { before, position: place, payload: bytes(fields.nth(1)?)?.into() })
 }
 
-fn list(value: Value) -> Option<Vec<Value>> {
+/// The parts of an answer.
+pub(crate) fn list(value: Value) -> Option<Vec<Value>> {
     if let Value::Array(list) = value { Some(list) } else { None }
 }
 
-fn bytes(value: Value) -> Option<Vec<u8>> {
+/// Part of an answer.
+pub(crate) fn bytes(value: Value) -> Option<Vec<u8>> {
     if let Value::BulkString(bytes) = value { Some(bytes) } else { None }
 }
 
-fn string(value: Value) -> Option<String> {
+/// Part of an answer, as text.
+pub(crate) fn string(value: Value) -> Option<String> {
     String::from_utf8(bytes(value)?).ok()
 }
 

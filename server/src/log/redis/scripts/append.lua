@@ -4,6 +4,8 @@ local had = redis.call('HGET', BATCHES, ARGV[3])
 if had then
     local batch, place = string.match(had, '^(%x+) (.+)$')
     if batch == ARGV[4] then return { 'placed', place } end
+    -- Whoever asked this did not know of its last batch yet: it is an old one, by a connection that was given up.
+    if is_before(ARGV[2], place) then return 'fenced' end
 end
 local _, offset = split(last)
 local place = epoch .. '-' .. behind(offset)

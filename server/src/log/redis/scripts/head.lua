@@ -35,7 +35,7 @@ local function behind(offset) return string.format('%.0f', offset + 1) end
 
 -- Whether this claim holds this incarnation; then it does for so long again.
 local function holds(claim, ms)
-    if is_agreed or redis.call('GET', CLAIM) ~= incarnation .. ' ' .. claim then return false end
+    if redis.call('GET', CLAIM) ~= incarnation .. ' ' .. claim then return false end
     redis.call('PEXPIRE', CLAIM, ms)
     return true
 end
@@ -50,7 +50,7 @@ local function is_reported() return redis.call('HGET', REPORTS, 'of') == incarna
 
 local function look()
     local reported_for, reports = 0, {}
-    if not is_agreed and is_reported() then
+    if is_reported() then
         local had = redis.call('HGETALL', REPORTS)
         for i = 1, #had, 2 do
             if had[i] == 'since' then
