@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
@@ -232,8 +233,16 @@ impl Drop for Node {
     }
 }
 
+/// Ports that the system gives to nobody by itself: while a node is away, no client's socket takes its place.
+const PORTS: std::ops::Range<u16> = 12_000..32_000;
+
 /// One that is free now: a node says where it is found before it listens.
 fn free_port() -> u16 {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("there is a free port");
-    socket.local_addr().expect("it is bound").port()
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let process = u16::try_from(std::process::id() % 200).expect("less than 200") * 100;
+    let mut ports = std::iter::repeat_with(|| {
+        let next = process.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
+        PORTS.start + next % (PORTS.end - PORTS.start)
+    });
+    ports.find(|port| UdpSocket::bind(("127.0.0.1", *port)).is_ok()).expect("there is a free port")
 }
