@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use quip_protocol::codec::{Frame, FrameKind};
+use quip_protocol::frame::Push;
 use quip_protocol::{Event, Seq};
 
 use crate::check::Checker;
@@ -128,8 +129,14 @@ impl Receiver {
     /// What comes next; whether that ends the run.
     async fn step(&mut self) -> Result<bool> {
         let frame = self.lean.frame().await?;
-        if frame.kind != FrameKind::Event {
-            bail!("a frame of kind {:?} came", frame.kind);
+        match frame.kind {
+            FrameKind::Event => {}
+            // A node of a cluster says who else there is.
+            FrameKind::Push => match frame.decode(FrameKind::Push, "push")? {
+                Push::Nodes(_) => return Ok(false),
+                other => bail!("{other:?} came"),
+            },
+            other => bail!("a frame of kind {other:?} came"),
         }
         let now = self.room.clock.now();
         let told = self.room.decoded.read(self.checker.expected(), &frame)?;
