@@ -32,24 +32,23 @@ const ALL: usize = 1 << 20;
 
 /// All of it. The keeper may hold anything before.
 pub fn check(keeper: &mut impl Keeper) {
-    let parts: [(&str, fn(&mut Asking<'_>)); 14] = [
-        ("an empty log is founded once", an_empty_log_is_founded_once),
-        ("a cluster begins behind what its first node brings", a_cluster_begins_behind_what_it_brings),
-        ("entries follow on one another", entries_follow_on_one_another),
-        ("who is not up to date with the log appends nothing", who_is_wrong_appends_nothing),
-        ("a batch is appended once", a_batch_is_appended_once),
-        ("what is read is bounded", what_is_read_is_bounded),
-        ("what is trimmed is gone", what_is_trimmed_is_gone),
-        ("another process takes nothing", another_process_takes_nothing),
-        ("reports are of one incarnation", reports_are_of_one_incarnation),
-        ("one at a time repairs", one_at_a_time_repairs),
-        ("a log that is repaired takes nothing", a_log_that_is_repaired_takes_nothing),
-        ("a claim ends", a_claim_ends),
-        ("a lost tail is written back", a_lost_tail_is_written_back),
-        ("a wiped log is made again", a_wiped_log_is_made_again),
+    let parts: [fn(&mut Asking<'_>); 14] = [
+        an_empty_log_is_founded_once,
+        a_cluster_begins_behind_what_it_brings,
+        entries_follow_on_one_another,
+        who_is_wrong_appends_nothing,
+        a_batch_is_appended_once,
+        what_is_read_is_bounded,
+        what_is_trimmed_is_gone,
+        another_process_takes_nothing,
+        reports_are_of_one_incarnation,
+        one_at_a_time_repairs,
+        a_log_that_is_repaired_takes_nothing,
+        a_claim_ends,
+        a_lost_tail_is_written_back,
+        a_wiped_log_is_made_again,
     ];
-    for (name, part) in parts {
-        println!("{name}");
+    for part in parts {
         keeper.wipe();
         part(&mut Asking { keeper });
     }

@@ -19,6 +19,7 @@ struct Both {
     begun: Instant,
     /// What each calls its lives.
     lives: Vec<(Incarnation, Incarnation)>,
+    seed: u64,
     random: Random,
 }
 
@@ -49,7 +50,7 @@ impl Both {
         let now = self.now();
         let (real, model) = (self.real.ask(ask), self.model.answer(now, &model_ask).expect("nobody waits"));
         let (real, model) = (self.comparable(real), self.comparable(model));
-        assert_eq!(real, model, "{ask:?}");
+        assert_eq!(real, model, "seed {}: {ask:?}", self.seed);
         real
     }
 
@@ -104,7 +105,7 @@ impl Both {
         match random.below(20) {
             0 => Ask::Found { cluster, epoch: Epoch(1 + random.below(3) as u32), base: position(random) },
             1 => Ask::Report { node: node(random), position: position(random) },
-            2 | 3 => {
+            2 => {
                 let incarnation = match random.below(6) {
                     0 => self.lives[random.below(self.lives.len())].0.clone(),
                     _ => look.incarnation.clone(),
@@ -112,9 +113,12 @@ impl Both {
                 Ask::Claim { incarnation, claim }
             }
             4 => Ask::Reset { claim, base: position(random) },
-            5 | 6 => Ask::Restore { claim, entries: restored(random, position(random)) },
-            7..=9 => {
+            5 | 6 => {
                 let before = position(random);
+                Ask::Restore { claim, entries: restored(random, before) }
+            }
+            7..=9 => {
+                let before = if random.below(4) > 0 { last } else { position(random) };
                 let position = at(epoch.0 + random.below(3) as u32, before.offset + 1);
                 Ask::Raise { claim, cluster, entry: Stored { before, position, payload: payload(random) } }
             }
@@ -150,12 +154,20 @@ fn restored(random: &mut Random, mut before: Position) -> Vec<Stored> {
 fn redis_and_the_model_answer_the_same() {
     let real = Real::start();
     let (model, begun) = (Model::new(""), Instant::now());
-    let mut both =
-        Both { real, model, saved: Kept::default(), begun, lives: Vec::new(), random: Random::new(0) };
+    let mut both = Both {
+        real,
+        model,
+        saved: Kept::default(),
+        begun,
+        lives: Vec::new(),
+        seed: 0,
+        random: Random::new(0),
+    };
     for seed in 0..12 {
-        println!("seed {seed}");
+        both.seed = seed;
         both.random = Random::new(seed);
         both.real.wipe();
+        both.real.restart();
         both.real.save();
         both.saved = Kept::default();
         both.life(Kept::default());
@@ -171,6 +183,6 @@ fn redis_and_the_model_answer_the_same() {
             fenced += usize::from(both.ask(&ask) == Answer::Fenced);
         }
         both.ask(&Ask::Read { after: at(0, 0), max_bytes: 1 << 20, wait_ms: 0 });
-        assert!((20..180).contains(&fenced), "{fenced} of 200 were fenced");
+        assert!((10..195).contains(&fenced), "{fenced} of 200 were fenced");
     }
 }

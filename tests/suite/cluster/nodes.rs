@@ -62,7 +62,7 @@ async fn what_only_a_node_had_that_parted_is_appended_again() {
     let mut redis = Redis::start();
     let mut a = Server::node(&redis, "a", None);
     let mut b = Server::node(&redis, "b", Some(&a));
-    let mut ann = join(a.owner.as_ref().unwrap(), "ann").await;
+    let ann = join(a.owner.as_ref().unwrap(), "ann").await;
     let room = within("ann joins", ann.join("#general")).await.unwrap();
     assert!(b.stop());
     let lost = within("a receipt", ann.send(&room, "only a has this")).await.unwrap();
