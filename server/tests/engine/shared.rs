@@ -109,11 +109,12 @@ fn entries(commands: &[Command], at_once: usize) -> Vec<(Position, Bytes)> {
     entries
 }
 
+/// What the commands of each entry come to.
+type Decided = BTreeMap<Position, Vec<Result<Outcome, Refusal>>>;
+
 /// What they come to on plain maps.
-fn decide(
-    entries: &[(Position, Bytes)],
-) -> (Engine, PlainPast, BTreeMap<Position, Vec<Result<Outcome, Refusal>>>) {
-    let (mut engine, mut past, mut all) = (Engine::default(), PlainPast::default(), BTreeMap::new());
+fn decide(entries: &[(Position, Bytes)]) -> (Engine, PlainPast, Decided) {
+    let (mut engine, mut past, mut all) = (Engine::default(), PlainPast::default(), Decided::new());
     for (position, payload) in entries {
         let entry = Entry::from_bytes(payload).expect("an entry");
         let terms = Terms { epoch: position.epoch, rules: entry.rules };

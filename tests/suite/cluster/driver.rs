@@ -47,7 +47,7 @@ fn heartbeat() -> Heartbeat {
 }
 
 impl Node {
-    /// With those alive from the beginning.
+    /// With those alive from the beginning, known before the driver starts, as a node knows them.
     fn start(redis: &Redis, name: &str, alive: &[&str]) -> Node {
         let dir = tempfile::tempdir().unwrap();
         let journal = open(dir.path());
@@ -57,15 +57,14 @@ impl Node {
             id: CLUSTER,
             name: name.parse().unwrap(),
             boot: BootId([0; 16]),
-            roster: watch::Sender::new(Roster::new()),
-            phase: watch::Sender::new(Phase::Unreachable),
+            roster: watch::Sender::new(roster),
+            phase: watch::Sender::new(Phase::Live),
             counts: Arc::default(),
             draining: watch::Sender::new(false),
         });
         let address = redis.url().parse().unwrap();
         let parts = Parts { address, cluster: Arc::clone(&cluster), journal: reader.clone() };
         let (log, intake, ended) = SharedLog::start(parts).unwrap();
-        cluster.roster.send_replace(roster);
         let writer = std::thread::spawn(move || write(journal, intake));
         Node { log, cluster, journal: reader, ended, writer, _dir: dir }
     }
@@ -252,4 +251,21 @@ async fn who_finds_another_cluster_or_what_it_cannot_read_is_at_its_end() {
     assert!(matches!(connection.ask(&newer).await, Ok(Answer::Placed(_))));
     let ended = within("it ends", node.ended).await.unwrap();
     assert!(ended.to_string().contains("newer quipd") && ended.to_string().lines().count() == 1, "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_too_long_is_told_to_try_again_and_what_was_asked_for_is_there_once() {
+    let redis = Redis::start();
+    found(&redis).await;
+    let node = Node::start(&redis, "a", &["a"]);
+    node.live().await;
+    node.append_all(0..1).await;
+    // It is live until somebody notices.
+    redis.pause();
+    let refused = within("it is told", submit(&node.log, 1)).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Degraded);
+    redis.resume();
+    node.append_all(2..3).await;
+    assert_eq!(node.numbers(), [0, 1, 2], "the question was asked again until it had an answer");
+    node.stop().await;
 }

@@ -26,6 +26,10 @@ use crate::log::{LocalIntake, LocalLog, NotTaken, Placed, Submission, Waiter};
 /// How long the end waits for the place of what was asked for already.
 const END: Duration = Duration::from_secs(2);
 
+/// How long anybody waits for the place of what was asked for. It may get one later: a message sent again has the same id, and
+/// is not there twice.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// What the driver needs.
 #[derive(Debug)]
 pub struct Parts {
@@ -64,7 +68,14 @@ impl SharedLog {
         let (queue, waiting) = LocalLog::new();
         let (deliveries, intake) = both();
         let (end, ended) = oneshot::channel();
+        // Whatever it was for a driver before this one.
+        parts.cluster.phase.send_replace(Phase::Unreachable);
         let phase = parts.cluster.phase.subscribe();
+        let mut roster = parts.cluster.roster.subscribe();
+        // Who lives may be known, and stay the same for long. That nobody does is not known.
+        if !parts.cluster.roster.borrow().is_empty() {
+            roster.mark_changed();
+        }
         let lanes = Lanes::start(&parts.address, &parts.cluster.counts);
         let own = Own {
             name: parts.cluster.name.clone(),
@@ -88,7 +99,7 @@ impl SharedLog {
             journal: parts.journal,
             recalled,
             recalls,
-            roster: parts.cluster.roster.subscribe(),
+            roster,
             cluster: parts.cluster,
             end: Some(end),
         };
@@ -106,8 +117,8 @@ struct Driver {
     queue: LocalIntake,
     /// Whether there are handles.
     is_open: bool,
-    /// The batch that the member has.
-    asked: Option<BatchId>,
+    /// The batch that the member has, and until when those who sent it wait.
+    asked: Option<(BatchId, Option<Instant>)>,
     /// Who waits for what is not delivered yet.
     waiting: BTreeMap<BatchId, Vec<Waiter>>,
     lanes: Lanes,
@@ -126,6 +137,8 @@ enum Next {
     Told(Input),
     /// Something waits to be appended.
     Waiting,
+    /// What was asked for has had no place for too long.
+    Overdue,
     /// Every handle is gone.
     Closed,
     /// The writer is gone.
@@ -139,6 +152,7 @@ impl Driver {
             match self.next().await {
                 Next::Told(input) => self.step(input),
                 Next::Waiting => self.take(),
+                Next::Overdue => self.give_up(),
                 Next::Closed => break,
                 Next::Alone => return self.refuse_all(&NotTaken::Stopped.into()),
             }
@@ -152,6 +166,7 @@ impl Driver {
         while !self.waiting.is_empty() && self.end.is_some() {
             match self.next().await {
                 Next::Told(input) => self.step(input),
+                Next::Overdue => self.give_up(),
                 Next::Waiting | Next::Closed => {}
                 Next::Alone => return,
             }
@@ -161,6 +176,7 @@ impl Driver {
     async fn next(&mut self) -> Next {
         let takes = self.asked.is_none() || *self.member.phase() != Phase::Live;
         let alarm = self.alarm.map(|at| self.begun + Duration::from_millis(at));
+        let overdue = self.asked.and_then(|(_, overdue)| overdue);
         tokio::select! {
             Some((lane, answer)) = self.lanes.answered() => Next::Told(Input::Answered(lane, answer)),
             told = self.deliveries.told.recv() => match told {
@@ -177,6 +193,7 @@ impl Driver {
                 self.alarm = None;
                 Next::Told(Input::Tick)
             }
+            () = tick(overdue) => Next::Overdue,
             is_open = self.queue.ready(), if takes && self.is_open => {
                 self.is_open = is_open;
                 if is_open { Next::Waiting } else { Next::Closed }
@@ -207,7 +224,7 @@ impl Driver {
             group.into_iter().map(|Submission { command, waiter }| (command, waiter)).unzip();
         let batch = BatchId(self.chance.bytes());
         self.waiting.insert(batch, waiters);
-        self.asked = Some(batch);
+        self.asked = Some((batch, Some(Instant::now() + PATIENCE)));
         let payload = Bytes::from(Entry::undecided(batch, commands).to_bytes());
         self.step(Input::Batch(batch, payload));
     }
@@ -222,6 +239,8 @@ impl Driver {
                 refuse(self.waiting.remove(&batch).unwrap_or_default(), &unreachable());
             }
             Effect::Recall { after, max_bytes } => self.recall(after, max_bytes),
+            // After the end the node stands as it was told.
+            Effect::Phase(_) if self.end.is_none() => {}
             Effect::Phase(phase) => {
                 match &phase {
                     Phase::Live | Phase::CatchingUp { .. } => info!(?phase, "the shared log"),
@@ -236,8 +255,16 @@ impl Driver {
 
     /// The member has no batch any more.
     fn outcome(&mut self, batch: BatchId) {
-        if self.asked.take_if(|asked| *asked == batch).is_some() {
+        if self.asked.take_if(|(asked, _)| *asked == batch).is_some() {
             self.queue.done();
+        }
+    }
+
+    /// Those who wait are told to try again; the member goes on asking.
+    fn give_up(&mut self) {
+        if let Some((batch, overdue)) = &mut self.asked {
+            *overdue = None;
+            refuse(self.waiting.remove(batch).unwrap_or_default(), &unreachable());
         }
     }
 
