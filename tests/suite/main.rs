@@ -4,6 +4,7 @@
 
 mod background;
 mod client_killed;
+mod cluster;
 mod commands;
 mod crash;
 mod damage;

@@ -132,10 +132,12 @@ pub async fn ring(node: &Node) {
 }
 
 async fn changed(phase: &mut Option<watch::Receiver<Phase>>) {
-    match phase {
-        Some(phase) if phase.changed().await.is_ok() => {}
-        _ => std::future::pending().await,
+    if let Some(phase) = phase
+        && phase.changed().await.is_ok()
+    {
+        return;
     }
+    std::future::pending().await
 }
 
 /// Why nothing is written in a cluster, if so.

@@ -1,0 +1,4 @@
+//! Several nodes, and Redis, which they share.
+
+mod failover;
+mod nodes;
