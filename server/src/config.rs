@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use quip_protocol::limits::{Limits, MAX_LINE, MAX_TEXT};
 use quip_protocol::transport::IDLE_TIMEOUT;
-use quip_protocol::{SafeLine, ServerLink};
+use quip_protocol::{NodeName, SafeLine, ServerLink};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::accounts::{MAX_BOTS, MAX_DEVICES};
+use crate::log::redis::Address;
 
 /// Most memory for the store's cache, in MiB.
 const MAX_CACHE_MIB: u32 = 1024 * 1024;
@@ -22,6 +23,19 @@ pub enum Registration {
     Invite,
     /// Everyone.
     Open,
+}
+
+/// Of which cluster a server is a node.
+#[derive(Debug, Clone)]
+pub struct ClusterConfig {
+    /// Where its Redis is.
+    pub redis: Address,
+    /// What the node is called.
+    pub node: NodeName,
+    /// Where clients and other nodes find it, as `host:port`.
+    pub advertise: String,
+    /// The file with the cluster's key.
+    pub key: PathBuf,
 }
 
 /// What a server is started with.
@@ -47,6 +61,10 @@ pub struct Config {
     pub cache_bytes: u64,
     /// Writing is refused while the disk has less free than this, in bytes.
     pub disk_reserve: u64,
+    /// Of which cluster it is a node; of none, where it serves alone.
+    pub cluster: Option<ClusterConfig>,
+    /// Whether a node of a cluster is to serve alone from now on.
+    pub leave_cluster: bool,
 }
 
 /// A value that no server can run with.
@@ -105,6 +123,8 @@ impl Config {
             limits: LimitsConfig::default(),
             cache_bytes: FileConfig::default().cache_mib * 1024 * 1024,
             disk_reserve: FileConfig::default().disk_reserve_mib * 1024 * 1024,
+            cluster: None,
+            leave_cluster: false,
         }
     }
 }
@@ -258,6 +278,14 @@ pub struct FileConfig {
     pub cache_mib: u64,
     /// Writing is refused while the disk has less free than this, in MiB.
     pub disk_reserve_mib: u64,
+    /// The Redis of a cluster.
+    pub redis: Option<String>,
+    /// What this node of it is called.
+    pub node: Option<NodeName>,
+    /// Where clients and other nodes find it.
+    pub advertise: Option<String>,
+    /// The file with the cluster's key.
+    pub cluster_key: Option<PathBuf>,
     /// What is enforced.
     pub limits: LimitsConfig,
 }
@@ -275,6 +303,10 @@ impl Default for FileConfig {
             http: None,
             cache_mib: 64,
             disk_reserve_mib: 256,
+            redis: None,
+            node: None,
+            advertise: None,
+            cluster_key: None,
             limits: LimitsConfig::default(),
         }
     }
@@ -298,7 +330,14 @@ mod tests {
         // The commented-out keys are keys too.
         let all: FileConfig = toml::from_str(&uncommented).unwrap();
         assert!(
-            all.http.is_some() && all.data_dir.is_some() && all.cert.is_some() && all.public_host.is_some()
+            all.redis.is_some()
+                && all.node.is_some()
+                && all.advertise.is_some()
+                && all.cluster_key.is_some()
+                && all.http.is_some()
+                && all.data_dir.is_some()
+                && all.cert.is_some()
+                && all.public_host.is_some()
         );
     }
 

@@ -8,13 +8,14 @@ use futures_channel::mpsc::unbounded;
 use parking_lot::{Mutex, RwLock};
 use quip_protocol::limits::Limits;
 use quip_protocol::{ErrorCode, Refusal, SafeLine, Seq, ServerLink};
+use quip_storage::journal::JournalReader;
 use quip_storage::store::{Store, StoreError};
 
 use crate::cluster::Cluster;
 use crate::config::LimitsConfig;
 use crate::engine::{Command, Engine, Outcome};
 use crate::feed::{Chunk, FeedKey, Feeds};
-use crate::log::{LocalLog, NotTaken, Submission, Waiter};
+use crate::log::{Log, NotTaken, Submission, Waiter};
 use crate::ops::disk::{free_bytes, has_room};
 use crate::ops::metrics::Metrics;
 use crate::pipeline::durable::{Durable, NeverDurable};
@@ -41,6 +42,8 @@ pub struct Node {
     pub configured: RwLock<LimitsConfig>,
     /// The state, ahead of what is durable by one group. Read it through [`Node::ask`].
     pub engine: RwLock<Engine>,
+    /// What of the journal is durable, while it is written.
+    pub journal: JournalReader,
     /// Live tails.
     pub feeds: Feeds,
     /// Everything else. Whoever reads it to tell someone asks [`Node::whole`] before and after.
@@ -179,6 +182,12 @@ impl Node {
         ]
     }
 
+    /// The same of the shared log; nothing on a single node.
+    pub fn shared_gauges(&self) -> Vec<(&'static str, u64)> {
+        let of = |cluster: &Arc<Cluster>| cluster.counts.gauges(&cluster.phase.borrow()).to_vec();
+        self.cluster.as_ref().map(of).unwrap_or_default()
+    }
+
     /// What is announced in `Welcome`.
     pub fn announced(&self) -> Limits {
         self.limits.read().announced()
@@ -189,7 +198,7 @@ impl Node {
 ///
 /// # Errors
 /// The refusal.
-pub async fn submit(log: &LocalLog, command: Command) -> Result<Outcome, Refusal> {
+pub async fn submit(log: &Log, command: Command) -> Result<Outcome, Refusal> {
     let (results, mut finished) = unbounded();
     let submission = Submission { command, waiter: Waiter { label: 0, results } };
     log.append(submission).await?;
@@ -202,5 +211,5 @@ pub struct Shared {
     /// The node.
     pub node: Arc<Node>,
     /// Where commands go.
-    pub log: LocalLog,
+    pub log: Log,
 }

@@ -11,18 +11,25 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use quip_protocol::error::close;
 use quip_protocol::link::DEFAULT_PORT;
-use quip_protocol::{Fingerprint, InviteCode, Refusal, SafeLine, ServerLink, Timestamp};
+use quip_protocol::{Fingerprint, InviteCode, NodeName, Refusal, SafeLine, ServerLink, Timestamp};
 use quip_storage::data_dir::DataDir;
 use quip_storage::store::StoreOptions;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
+use crate::cluster::join::{JoinError, Joined, alone};
+use crate::cluster::membership::Membership;
+use crate::cluster::peer::Door;
+use crate::cluster::roster::NameTaken;
+use crate::cluster::{Cluster, orphans};
 use crate::config::{Config, OutOfRange, Registration};
 use crate::engine::{Actor, Command, CommandBody};
 use crate::feed::Feeds;
-use crate::log::LocalLog;
+use crate::log::redis::Ended;
+use crate::log::redis::trim::Trimmer;
+use crate::log::{Intake, LocalLog, Log};
 use crate::node::{Node, Shared, submit};
 use crate::ops;
 use crate::ops::admin::AdminSocket;
@@ -31,7 +38,7 @@ use crate::ops::limits::LimitsError;
 use crate::ops::metrics::Metrics;
 use crate::pipeline::durable::Durable;
 use crate::pipeline::fault::Fault;
-use crate::pipeline::open::{OpenError, OpenedDir, open};
+use crate::pipeline::open::{OpenError, OpenedDir, open, open_shared};
 use crate::pipeline::stopping::Stopping;
 use crate::pipeline::whole::Whole;
 use crate::session::bulletin::{self, Bulletin};
@@ -42,6 +49,8 @@ use crate::session::{accept, presence, tls};
 const OWNER_CODE_MS: u64 = 24 * 3600 * 1000;
 /// The file in the data directory that keeps the server's link.
 const LINK: &str = "link";
+/// How much of Redis' memory the shared log may take, in bytes; nodes that were away for longer get the rest from others.
+const STREAM_BYTES: u64 = 256 * 1024 * 1024;
 /// What to do about a link with this machine's own name for itself.
 pub const FOR_OTHERS: &str = "links work on this machine only; for others, start quipd with --public-host NAME, and with a --listen that is not 127.0.0.1";
 /// How long a stop waits for sessions.
@@ -53,6 +62,9 @@ pub enum StartError {
     /// The data directory.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The cluster.
+    #[error(transparent)]
+    Join(#[from] JoinError),
     /// The certificate.
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
@@ -81,12 +93,29 @@ pub enum StartError {
         /// The data directory.
         dir: PathBuf,
     },
+    /// A node of a cluster that does not run cannot be written.
+    #[error("this data directory is node {node} of a cluster: start it, or ask another node that runs")]
+    WrittenByLog {
+        /// Which node.
+        node: NodeName,
+    },
     /// The operating system.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
     /// No randomness.
     #[error("the operating system gives no randomness: {0}")]
     Random(#[from] getrandom::Error),
+}
+
+/// Why a server is not to be started again by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Over {
+    /// Another process has the node's name.
+    #[error(transparent)]
+    NameTaken(#[from] NameTaken),
+    /// A thread that everything depends on has panicked.
+    #[error("a part of the server panicked, see the log; start it again: nothing acknowledged is lost")]
+    Died,
 }
 
 /// What writes, without a door: the data directory, the writer, and what sessions would share.
@@ -102,9 +131,12 @@ pub struct Core {
 impl Core {
     async fn open(config: &Config, stopping: &Stopping) -> Result<Core, StartError> {
         let options = StoreOptions { cache_bytes: config.cache_bytes };
-        let path = config.data_dir.clone();
+        let (path, leave) = (config.data_dir.clone(), config.leave_cluster);
         let stopping = stopping.clone();
-        let opening = tokio::task::spawn_blocking(move || open(&path, options, false, &stopping));
+        let opening = tokio::task::spawn_blocking(move || {
+            alone(&path, leave)?;
+            Ok::<_, StartError>(open(&path, options, false, &stopping)?)
+        });
         Core::start(config, opening.await.map_err(io::Error::other)??)
     }
 
@@ -113,6 +145,21 @@ impl Core {
     /// # Errors
     /// When the operating system gives no thread, or the limits that were set cannot hold.
     pub fn start(config: &Config, opened: OpenedDir) -> Result<Core, StartError> {
+        let (log, intake) = LocalLog::new();
+        Core::start_on(config, opened, None, Log::Local(log), Box::new(intake))
+    }
+
+    /// The same on any log.
+    ///
+    /// # Errors
+    /// As [`Core::start`].
+    pub fn start_on(
+        config: &Config,
+        opened: OpenedDir,
+        cluster: Option<Arc<Cluster>>,
+        log: Log,
+        intake: Box<dyn Intake>,
+    ) -> Result<Core, StartError> {
         let OpenedDir { dir, journal, store, engine, .. } = opened;
         let limits = ops::limits::effective(&config.data_dir, &config.limits)?;
         let feeds = Feeds::default();
@@ -129,6 +176,7 @@ impl Core {
             limits: RwLock::new(limits),
             configured: RwLock::new(config.limits.clone()),
             engine: RwLock::new(engine),
+            journal: journal.reader(),
             feeds,
             store,
             whole: Whole::default(),
@@ -137,12 +185,11 @@ impl Core {
             applied: AtomicU64::new(0),
             sessions: Sessions::default(),
             bulletin: Bulletin::default(),
-            cluster: None,
+            cluster,
             metrics: Metrics::default(),
             disk_reserve: AtomicU64::new(config.disk_reserve),
             fault: Mutex::new(Fault::from_env()),
         });
-        let (log, intake) = LocalLog::new();
         let writer = crate::pipeline::start(Arc::clone(&node), journal, dir.journal(), intake)?;
         Ok(Core { shared: Shared { node, log }, writer, dir })
     }
@@ -166,9 +213,18 @@ pub struct Running {
     /// As long as nobody has an account: redeem it to become the server's owner.
     pub owner_code: Option<InviteCode>,
     core: Core,
+    part: Option<Part>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     endpoints: Vec<quinn::Endpoint>,
+}
+
+/// The part in a cluster.
+#[derive(Debug)]
+struct Part {
+    /// Says when this node cannot go on as it is.
+    parted: oneshot::Receiver<Ended>,
+    joined: Joined,
 }
 
 /// Everything that a start can fail at, open and not yet served.
@@ -181,8 +237,8 @@ struct Doors {
 }
 
 impl Doors {
-    async fn open(config: &Config) -> Result<Doors, StartError> {
-        let tls = tls::load(config.certificate.as_ref(), &config.data_dir)?;
+    async fn open(config: &Config, is_clustered: bool) -> Result<Doors, StartError> {
+        let tls = tls::load(config.certificate.as_ref(), &config.data_dir, is_clustered)?;
         let mut endpoints = Vec::new();
         for address in &config.listen {
             let listen = |source| StartError::Listen { address: *address, source };
@@ -209,13 +265,22 @@ impl Doors {
 /// See [`StartError`].
 pub async fn start(config: Config, stopping: &Stopping) -> Result<Running, StartError> {
     config.check()?;
-    let core = Core::open(&config, stopping).await?;
-    let opened = match Doors::open(&config).await {
-        Ok(doors) => owner_code(&core.shared).await.map(|code| (doors, code)),
+    let (core, part) = match &config.cluster {
+        None => (Core::open(&config, stopping).await?, None),
+        Some(of) => {
+            let joined = Joined::join(&config, of, stopping).await?;
+            let (core, parted) = joined.open(&config, stopping).await?;
+            (core, Some(Part { joined, parted }))
+        }
+    };
+    let owned_here = part.as_ref().is_none_or(|part| part.joined.founder);
+    let opened = match Doors::open(&config, part.is_some()).await {
+        Ok(doors) if owned_here => owner_code(&core.shared).await.map(|code| (doors, code)),
+        Ok(doors) => Ok((doors, None)),
         Err(e) => Err(e),
     };
     match opened {
-        Ok((doors, owner_code)) => Ok(serve(&config, core, doors, owner_code)),
+        Ok((doors, owner_code)) => Ok(serve(&config, core, doors, owner_code, part)),
         Err(e) => {
             core.close().await;
             Err(e)
@@ -223,7 +288,13 @@ pub async fn start(config: Config, stopping: &Stopping) -> Result<Running, Start
     }
 }
 
-fn serve(config: &Config, core: Core, doors: Doors, owner_code: Option<InviteCode>) -> Running {
+fn serve(
+    config: &Config,
+    core: Core,
+    doors: Doors,
+    owner_code: Option<InviteCode>,
+    part: Option<Part>,
+) -> Running {
     let Doors { endpoints, addresses, fingerprint, http, admin } = doors;
     let node = Arc::clone(&core.shared.node);
     set_link(&node, link(config, addresses.first().copied(), fingerprint));
@@ -231,8 +302,17 @@ fn serve(config: &Config, core: Core, doors: Doors, owner_code: Option<InviteCod
     bulletin::look(&node);
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
+    let peers = part.as_ref().map(|part| {
+        tasks.spawn(append_orphans(core.shared.clone(), stopped.clone()));
+        let (joined, cluster) = (&part.joined, Arc::clone(&part.joined.cluster));
+        let (id, name) = (cluster.id, cluster.name.clone());
+        let trimmer = Trimmer::new(joined.address.clone(), cluster, node.journal.clone(), STREAM_BYTES);
+        tasks.spawn(trimmer.run(stopped.clone()));
+        joined.heart.serves(true);
+        Arc::new(Door::new(id, name, joined.key.clone(), node.journal.clone()))
+    });
     for endpoint in &endpoints {
-        tasks.spawn(accept::run(endpoint.clone(), core.shared.clone(), stopped.clone()));
+        tasks.spawn(accept::run(endpoint.clone(), core.shared.clone(), peers.clone(), stopped.clone()));
     }
     tasks.spawn(presence::tell(Arc::clone(&node), stopped.clone()));
     tasks.spawn(bulletin::post(Arc::clone(&node), stopped.clone()));
@@ -246,7 +326,19 @@ fn serve(config: &Config, core: Core, doors: Doors, owner_code: Option<InviteCod
     if let Some(link) = node.link.read().as_ref().filter(|link| is_local(link)) {
         info!(host = link.host, "{FOR_OTHERS}");
     }
-    Running { addresses, owner_code, core, stop, tasks, endpoints }
+    Running { addresses, owner_code, core, part, stop, tasks, endpoints }
+}
+
+/// What only this node had before it was put right.
+async fn append_orphans(shared: Shared, mut stop: watch::Receiver<bool>) {
+    let appended = tokio::select! {
+        appended = orphans::append_again(&shared.node.data_dir, &shared.log) => appended,
+        // The next start goes on with them.
+        _ = stop.wait_for(|stop| *stop) => Ok(()),
+    };
+    if let Err(e) = appended {
+        error!(error = %e, "what only this node had is not appended again; it stays where it is until the next start");
+    }
 }
 
 /// Whether only who is on the server's machine can use the link.
@@ -262,12 +354,27 @@ fn set_link(node: &Node, link: ServerLink) {
     *node.link.write() = Some(link);
 }
 
-/// Opens a data directory that no server runs on, to do what an operator asks.
+/// Opens a data directory that no server runs on, to do what an operator asks. One of a cluster's node only to be read: its
+/// journal is written from the log alone.
 ///
 /// # Errors
 /// See [`StartError`].
-pub async fn open_offline(config: &Config, link: Option<ServerLink>) -> Result<Core, StartError> {
-    let core = Core::open(config, &Stopping::default()).await?;
+pub async fn open_offline(
+    config: &Config,
+    link: Option<ServerLink>,
+    writes: bool,
+) -> Result<Core, StartError> {
+    let file = Membership::read(&config.data_dir).map_err(JoinError::from)?;
+    let core = match file {
+        Some(file) if writes => return Err(StartError::WrittenByLog { node: file.node }),
+        Some(_) => {
+            let (path, options) = (config.data_dir.clone(), StoreOptions { cache_bytes: config.cache_bytes });
+            let opening =
+                tokio::task::spawn_blocking(move || open_shared(&path, options, &Stopping::default()));
+            Core::start(config, opening.await.map_err(io::Error::other)??)?
+        }
+        None => Core::open(config, &Stopping::default()).await?,
+    };
     *core.shared.node.link.write() = link;
     Ok(core)
 }
@@ -331,7 +438,7 @@ impl Running {
     pub fn reload(&self, config: &Config) -> Result<(), StartError> {
         config.check()?;
         let node = &self.core.shared.node;
-        let tls = tls::load(config.certificate.as_ref(), &node.data_dir)?;
+        let tls = tls::load(config.certificate.as_ref(), &node.data_dir, node.cluster.is_some())?;
         ops::limits::configure(node, &config.limits)?;
         let link = self.link();
         if Some(tls.fingerprint) != link.fingerprint {
@@ -343,6 +450,25 @@ impl Running {
         }
         node.disk_reserve.store(config.disk_reserve, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Waits until it is to be stopped and started again: this node and its cluster have parted, and a start puts that right.
+    /// Never on a single node.
+    ///
+    /// # Errors
+    /// When it is to be stopped, and not to be started again.
+    pub async fn parted(&mut self) -> Result<(), Over> {
+        let durable = &self.core.shared.node.durable;
+        let Some(Part { parted, joined }) = &mut self.part else {
+            durable.died().await;
+            return Err(Over::Died);
+        };
+        tokio::select! {
+            // A driver that ended without a word has panicked, and said so.
+            _ = parted => Ok(()),
+            Ok(taken) = &mut joined.beating.taken => Err(taken.into()),
+            () = durable.died() => Err(Over::Died),
+        }
     }
 
     /// Waits until a thread that everything depends on has panicked: then the process is to end.
@@ -357,8 +483,9 @@ impl Running {
 
     /// Stops: accepts nothing more, tells the clients, finishes what was accepted, makes everything durable.
     pub async fn stop(mut self) {
-        if let Some(cluster) = &self.core.shared.node.cluster {
-            cluster.drain().await;
+        if let Some(part) = &self.part {
+            part.joined.heart.serves(false);
+            part.joined.cluster.drained().await;
         }
         // Nobody listens if every task has ended already.
         let _ = self.stop.send(true);
@@ -376,6 +503,9 @@ impl Running {
         }
         let ready = self.core.shared.node.is_ready();
         self.core.close().await;
+        if let Some(part) = self.part {
+            part.joined.beating.stop().await;
+        }
         match ready {
             true => info!("stopped"),
             false => {

@@ -25,7 +25,7 @@ mod timeline;
 mod whole;
 
 pub use data_dir::{DataDir, DataDirError};
-pub use journal::{Checked, Journal, JournalError, JournalOptions, Replay};
+pub use journal::{Checked, EpochSpan, Journal, JournalError, JournalOptions, JournalReader, Replay};
 pub use outbox::{Outbox, OutboxError};
 pub use outdated::{Piece, Stretch};
 pub use problem::Problem;

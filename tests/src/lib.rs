@@ -2,6 +2,7 @@
 //!
 //! The binaries are the ones beside the running program; `tests/run` builds them first.
 
+pub mod cluster;
 pub mod command;
 pub mod copied;
 pub mod middlebox;

@@ -12,6 +12,7 @@ use quip_protocol::ServerLink;
 use tempfile::TempDir;
 
 use crate::binary;
+use crate::cluster::Redis;
 use crate::network::Machine;
 use crate::poll::{DEADLINE, eventually};
 
@@ -58,6 +59,28 @@ impl Server {
         let dir = tempfile::tempdir().expect("a directory for the server");
         std::fs::rename(data.keep(), dir.path().join("data")).expect("the directory can be moved");
         Server::begin(Machine::default(), HERE, dir, None, "")
+    }
+
+    /// Starts a new node of the cluster of this Redis. Whose key it has is its founder; without one, it is that itself.
+    pub fn node(redis: &Redis, name: &str, founder: Option<&Server>) -> Server {
+        let dir = tempfile::tempdir().expect("a directory for the server");
+        let taken = std::net::UdpSocket::bind(HERE).and_then(|socket| socket.local_addr());
+        let listen = taken.expect("a free port").to_string();
+        let key = founder.map_or(dir.path().to_owned(), |founder| founder.dir.path().to_owned()).join("key");
+        let path = dir.path().join("quipd.toml");
+        let toml = format!(
+            "redis = {:?}\nnode = {name:?}\nadvertise = {listen:?}\ncluster_key = {key:?}\nhttp = {HERE:?}\n",
+            redis.url()
+        );
+        std::fs::write(&path, toml).expect("a configuration file");
+        let machine = Machine::default();
+        let (process, stdout, link) = spawn(&machine, dir.path(), Some(&path), &listen, &[]);
+        let (mounted, config) = (None, Some(path));
+        let mut server = Server { dir, mounted, config, machine, process, stdout, link, owner: None };
+        if founder.is_none() {
+            server.owner = Some(server.next_owner());
+        }
+        server
     }
 
     fn begin(machine: Machine, listen: &str, dir: TempDir, mounted: Option<PathBuf>, toml: &str) -> Server {

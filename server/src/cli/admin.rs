@@ -110,7 +110,7 @@ fn offline(config: &Config, request: AdminRequest) -> Result<AdminReply, Failure
         _ => None,
     };
     runtime.block_on(async {
-        let core = open_offline(config, link).await.map_err(failed)?;
+        let core = open_offline(config, link, request.writes()).await.map_err(failed)?;
         let reply = answer(&core.shared, request).await;
         core.close().await;
         Ok(reply)

@@ -9,6 +9,7 @@ use quip_storage::journal::{Checked, Journal, JournalOptions};
 use quip_storage::store::{Opened, Store, StoreOptions};
 use tracing_subscriber::EnvFilter;
 
+use crate::cluster::membership::Membership;
 use crate::pipeline::open::{OpenError, open};
 use crate::pipeline::stopping::Stopping;
 
@@ -30,6 +31,15 @@ pub fn run(place: &PlaceArgs, rebuild: bool) -> Result<(), Failure> {
         DataDirError::InUse { .. } => Failure::new(TRY_AGAIN, e),
         e => failed(e),
     })?;
+    let node = Membership::read(&path).map_err(failed)?.map(|file| file.node);
+    if let Some(node) = node.filter(|_| rebuild) {
+        let text = format!(
+            "{} is node {node} of a cluster: to make its store anew, delete {} and start it",
+            path.display(),
+            dir.store().display()
+        );
+        return Err(Failure::new(USAGE, text));
+    }
     if !rebuild {
         let checked = Journal::check(&dir.journal()).map_err(failed)?;
         return run_checks(&path, &dir, &checked, lines(&checked.problems));
@@ -78,7 +88,8 @@ fn run_checks(
         ));
     }
     let (last, applied) = (journal.last, store.applied());
-    if applied > last {
+    // Of a node of a cluster the rest comes from the others.
+    if applied > last && Membership::read(path).map_err(failed)?.is_none() {
         problems.push(OpenError::JournalBehind { journal: last, store: applied }.to_string());
     }
     problems.extend(lines(&store.check().map_err(failed)?));
@@ -94,7 +105,9 @@ fn report(path: &Path, applied: Position, last: Position, problems: &[String]) -
             if problems.len() == 1 { "1 problem".into() } else { format!("{} problems", problems.len()) };
         return Err(Failure::new(FAILED, format!("{count} found in {}", path.display())));
     }
-    let behind = if applied < last {
+    let behind = if applied > last {
+        format!("the journal ends at {last}, and the rest comes from the cluster when quipd starts")
+    } else if applied < last {
         format!("the store is at {applied}, and is brought up to {last} when quipd starts")
     } else {
         format!("journal and store end at {applied}")

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
-use quip_protocol::{AccountName, RoomName};
+use quip_protocol::{AccountName, NodeName, RoomName};
 
 use crate::config::{DEFAULT_CONFIG, FileConfig, Registration};
 
@@ -34,7 +34,7 @@ struct Cli {
 enum Verb {
     /// Serve until SIGTERM or Ctrl+C (the default)
     #[command(
-        after_help = "Examples:\n  quipd serve --data-dir /var/lib/quipd --public-host chat.example.org\n  quipd serve --listen 127.0.0.1:0             for this machine alone, on a port that is free\n  quipd serve --config quipd.toml --http 127.0.0.1:9847"
+        after_help = "Examples:\n  quipd serve --data-dir /var/lib/quipd --public-host chat.example.org\n  quipd serve --listen 127.0.0.1:0             for this machine alone, on a port that is free\n  quipd serve --config quipd.toml --http 127.0.0.1:9847\n  quipd serve --redis redis://10.0.0.1 --node a --advertise a.example.org:7847"
     )]
     Serve(ServeArgs),
     /// Print a link that makes an account
@@ -196,6 +196,21 @@ struct ServeArgs {
     /// Serve /metrics, /healthz and /readyz here
     #[arg(long, env = "QUIPD_HTTP", value_name = "ADDR")]
     http: Option<SocketAddr>,
+    /// Be one of several servers that are one chat, through this Redis: redis://host:port
+    #[arg(long, env = "QUIPD_REDIS", value_name = "URL", conflicts_with = "leave_cluster")]
+    redis: Option<String>,
+    /// What this server is called among them [default: the host's name, where that is a valid one]
+    #[arg(long, env = "QUIPD_NODE", value_name = "NAME")]
+    node: Option<NodeName>,
+    /// Where clients and the other servers find it, as host:port
+    #[arg(long, env = "QUIPD_ADVERTISE", value_name = "ADDR")]
+    advertise: Option<String>,
+    /// The key that all of them have [default: cluster.key in the data directory; the first one makes it]
+    #[arg(long, env = "QUIPD_CLUSTER_KEY", value_name = "FILE")]
+    cluster_key: Option<PathBuf>,
+    /// Serve alone from now on, with all that this server has; the others may go on without it
+    #[arg(long)]
+    leave_cluster: bool,
     /// How logs are written to stderr
     #[arg(long, env = "QUIPD_LOG_FORMAT", default_value = "text")]
     log_format: LogFormat,

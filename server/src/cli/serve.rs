@@ -1,12 +1,16 @@
 //! `quipd serve`.
 
+use std::path::Path;
 use std::pin::pin;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::Config;
+use quip_protocol::NodeName;
+
+use crate::cluster::join::JoinError;
+use crate::config::{ClusterConfig, Config, FileConfig};
 use crate::pipeline::open::OpenError;
 use crate::pipeline::stopping::Stopping;
 use crate::start::{Running, StartError, start};
@@ -25,6 +29,7 @@ pub fn run(args: &ServeArgs, place: &PlaceArgs) -> Result<(), Failure> {
 pub fn merge(args: &ServeArgs, place: &PlaceArgs) -> Result<Config, Failure> {
     let file = place.file()?;
     let data_dir = place.data_dir(&file)?;
+    let cluster = cluster(args, &file, &data_dir)?;
     let listen = if args.listen.is_empty() { file.listen } else { args.listen.clone() };
     if listen.is_empty() {
         return Err(Failure::new(USAGE, "no address to listen on: say one with --listen ADDR"));
@@ -35,6 +40,8 @@ pub fn merge(args: &ServeArgs, place: &PlaceArgs) -> Result<Config, Failure> {
         _ => return Err(Failure::new(USAGE, "a certificate needs its key: give both cert and key")),
     };
     Ok(Config {
+        cluster,
+        leave_cluster: args.leave_cluster,
         listen,
         data_dir,
         certificate,
@@ -48,6 +55,55 @@ pub fn merge(args: &ServeArgs, place: &PlaceArgs) -> Result<Config, Failure> {
     })
 }
 
+/// Of which cluster it is a node: every part of that, or none.
+fn cluster(args: &ServeArgs, file: &FileConfig, data_dir: &Path) -> Result<Option<ClusterConfig>, Failure> {
+    let usage = |why: String| Failure::new(USAGE, why);
+    let (node, advertise) =
+        (args.node.as_ref().or(file.node.as_ref()), args.advertise.as_ref().or(file.advertise.as_ref()));
+    let Some(redis) = args.redis.as_ref().or(file.redis.as_ref()).filter(|_| !args.leave_cluster) else {
+        return match node.is_some() || advertise.is_some() {
+            true if !args.leave_cluster => {
+                Err(usage("--node and --advertise are for a cluster: name its Redis with --redis URL".into()))
+            }
+            _ => Ok(None),
+        };
+    };
+    let redis = redis.parse().map_err(|e| usage(format!("--redis: {e}")))?;
+    let node = node
+        .cloned()
+        .or_else(host_name)
+        .ok_or_else(|| usage("the host's name is no name for a node: say one with --node NAME".into()))?;
+    let advertise = advertise.cloned().ok_or_else(|| {
+        usage(
+            "--redis needs --advertise ADDR: where clients and the other servers find this one, as host:port"
+                .into(),
+        )
+    })?;
+    if !is_address(&advertise) {
+        return Err(usage(format!(
+            "--advertise {advertise:?} cannot be: say host:port, such as a.example.org:7847"
+        )));
+    }
+    let key = args.cluster_key.clone().or_else(|| file.cluster_key.clone());
+    Ok(Some(ClusterConfig {
+        redis,
+        node,
+        advertise,
+        key: key.unwrap_or_else(|| data_dir.join("cluster.key")),
+    }))
+}
+
+/// The first part of the host's name, if nodes can be called that.
+fn host_name() -> Option<NodeName> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?.trim().to_lowercase();
+    host.split('.').next()?.parse().ok()
+}
+
+fn is_address(text: &str) -> bool {
+    text.rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse().is_ok_and(|port: u16| port > 0))
+}
+
 fn logging(format: LogFormat) {
     let filter =
         EnvFilter::try_from_env("QUIPD_LOG").unwrap_or_else(|_| EnvFilter::new("info,quinn=warn,sled=warn"));
@@ -59,20 +115,52 @@ fn logging(format: LogFormat) {
     }
 }
 
-async fn serve(args: &ServeArgs, place: &PlaceArgs, config: Config) -> Result<(), Failure> {
+/// Serves until it is told to stop. A node that has parted from its cluster starts again, on the same addresses: that puts it
+/// right.
+async fn serve(args: &ServeArgs, place: &PlaceArgs, mut config: Config) -> Result<(), Failure> {
     let mut signals =
         Signals::new().map_err(|e| Failure::new(FAILED, format!("cannot listen for signals: {e}")))?;
-    let Some(running) = start_or_stop(config, &mut signals.stop).await? else { return Ok(()) };
-    print(&format!("ready {}\n", running.link().reveal()))?;
-    if let Some(link) = running.owner_link() {
-        print(&format!("owner {}\n", link.reveal()))?;
+    let mut is_first = true;
+    loop {
+        let Some(mut running) = start_or_stop(config.clone(), &mut signals.stop).await? else {
+            return Ok(());
+        };
+        if std::mem::take(&mut is_first) {
+            announce(&running)?;
+        }
+        config.listen.clone_from(&running.addresses);
+        let goes_on = run_on(args, place, &mut running, &mut signals).await;
+        running.stop().await;
+        if !goes_on? {
+            return Ok(());
+        }
+        warn!("starting again, to get what the cluster has and this node has not");
     }
-    let served = tokio::select! {
-        () = until_stopped(args, place, &running, &mut signals) => Ok(()),
-        () = running.died() => Err(Failure::new(FAILED, "a part of the server panicked, see the log; start it again: nothing acknowledged is lost")),
-    };
-    running.stop().await;
-    served
+}
+
+/// Serves until it is told to stop, or is to be started again; which of these.
+async fn run_on(
+    args: &ServeArgs,
+    place: &PlaceArgs,
+    running: &mut Running,
+    signals: &mut Signals,
+) -> Result<bool, Failure> {
+    loop {
+        tokio::select! {
+            () = signals.stop.told() => return Ok(false),
+            _ = signals.hangup.recv() => {}
+            parted = running.parted() => return parted.map(|()| true).map_err(|e| Failure::new(FAILED, e)),
+        }
+        reload(args, place, running);
+    }
+}
+
+fn announce(running: &Running) -> Result<(), Failure> {
+    print(&format!("ready {}\n", running.link().reveal()))?;
+    match running.owner_link() {
+        Some(link) => print(&format!("owner {}\n", link.reveal())),
+        None => Ok(()),
+    }
 }
 
 /// The signals that are listened for, from before the start.
@@ -121,19 +209,11 @@ async fn start_or_stop(config: Config, signals: &mut StopSignals) -> Result<Opti
             Ok(None)
         }
         Ok(running) => Ok(Some(running)),
-        Err(StartError::Open(OpenError::Stopped)) => Ok(None),
+        Err(StartError::Open(OpenError::Stopped) | StartError::Join(JoinError::Open(OpenError::Stopped))) => {
+            Ok(None)
+        }
         Err(StartError::Config(e)) => Err(Failure::new(USAGE, format!("{e}; see quipd default-config"))),
         Err(e) => Err(Failure::new(FAILED, e)),
-    }
-}
-
-/// Serves, and reloads when it is told to, until it is told to stop.
-async fn until_stopped(args: &ServeArgs, place: &PlaceArgs, running: &Running, signals: &mut Signals) {
-    loop {
-        tokio::select! {
-            () = signals.stop.told() => return,
-            _ = signals.hangup.recv() => reload(args, place, running),
-        }
     }
 }
 

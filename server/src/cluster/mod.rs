@@ -1,13 +1,24 @@
 //! What a node is in a cluster: its name, the others, and how the log that they share stands. What the nodes say to each other
 //! beside the log is in the files of this folder.
 
+pub mod join;
+pub mod key;
+pub mod membership;
+pub mod orphans;
+mod pause;
+pub mod peer;
+pub mod realign;
+pub mod roster;
+
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use quip_protocol::limits::MAX_NODES;
 use quip_protocol::{Fingerprint, NodeAddress, NodeName, NodeSummary, Position};
 use tokio::sync::watch;
 
+use crate::log::redis::counts::Counts;
 use crate::log::shared::contract::ClusterId;
 use crate::log::shared::member::Phase;
 
@@ -53,8 +64,8 @@ pub struct Cluster {
     pub roster: watch::Sender<Roster>,
     /// How the shared log stands, as this node sees it.
     pub phase: watch::Sender<Phase>,
-    /// Whether this node is stopping: its heartbeats say so from then on.
-    pub draining: watch::Sender<bool>,
+    /// What is counted of the shared log.
+    pub counts: Arc<Counts>,
 }
 
 /// How long a node that stops waits until the others have been told so: some heartbeats.
@@ -70,7 +81,6 @@ impl Cluster {
             own.into_iter().chain(others).filter_map(summary).take(MAX_NODES).collect();
         if let Some(own) = summaries.first_mut().filter(|summary| summary.node.name == self.name) {
             own.connections = connections;
-            own.draining |= *self.draining.borrow();
         }
         summaries
     }
@@ -80,9 +90,8 @@ impl Cluster {
         self.roster.borrow().iter().any(|(name, heartbeat)| *name != self.name && !heartbeat.draining)
     }
 
-    /// This node is stopping. Waits until the others know, or should.
-    pub async fn drain(&self) {
-        self.draining.send_replace(true);
+    /// This node says that it is stopping. Waits until the others know, or should.
+    pub async fn drained(&self) {
         let mut roster = self.roster.subscribe();
         let told = roster.wait_for(|roster| roster.get(&self.name).is_none_or(|own| own.draining));
         let _ = tokio::time::timeout(DRAIN_WITHIN, told).await;

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{NotTaken, Submission};
+use quip_protocol::Position;
+
+use super::{NotTaken, Submission, Taken};
 
 /// What waits together, by [`crate::engine::Command::weight`], in bytes: some 28,000 short messages. With the group that is being
 /// written that is all the log holds.
@@ -122,20 +124,16 @@ impl Room {
 impl Intake {
     /// Everything that waits and fits, in order; blocks until there is something, for so long. Nothing if there was
     /// nothing; `None` when no sender is left.
-    pub fn group(&mut self, patience: Duration) -> Option<Vec<Submission>> {
+    pub fn submissions(&mut self, patience: Duration) -> Option<Vec<Submission>> {
         // Asked for the next group, the writer is done with the one before.
-        if let Some((at, bytes)) = self.given.take() {
-            self.room.note(at.elapsed(), bytes);
-        }
-        if self.taken.is_empty() && !self.wait(Instant::now() + patience) {
+        self.done();
+        let until = Instant::now() + patience;
+        if self.taken.is_empty() && !take_waiting(&mut self.queue, &mut self.taken, until) {
             return None;
         }
-        let (mut bytes, mut changes) = (0, 0);
-        let fits = |submission: &&Submission| {
-            bytes += submission.command.weight();
-            changes += submission.command.changes();
-            bytes <= GROUP_BYTES && changes <= GROUP_CHANGES
-        };
+        let mut bounds = Bounds::default();
+        let fits =
+            |submission: &&Submission| bounds.fits(submission.command.weight(), submission.command.changes());
         let fitting = self.taken.iter().take_while(fits).count().max(1);
         let rest = self.taken.split_off(fitting.min(self.taken.len()));
         let group = std::mem::replace(&mut self.taken, rest);
@@ -147,23 +145,68 @@ impl Intake {
         Some(group)
     }
 
-    /// Takes what comes until then. Says whether there is still a sender. Needs no runtime: the writer is a thread
-    /// that outlives it.
-    fn wait(&mut self, until: Instant) -> bool {
-        let waker = Waker::from(Arc::new(Unpark(thread::current())));
-        let mut cx = Context::from_waker(&waker);
-        loop {
-            match self.queue.poll_recv_many(&mut cx, &mut self.taken, GROUP) {
-                Poll::Ready(taken) => return taken > 0,
-                Poll::Pending => {}
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return true;
-            }
-            thread::park_timeout(left);
+    /// The group that was given is written, or has its place: how long that took says when to come again.
+    pub(super) fn done(&mut self) {
+        if let Some((at, bytes)) = self.given.take() {
+            self.room.note(at.elapsed(), bytes);
         }
     }
+
+    /// Waits until there is something to take; for whoever has a runtime. Says whether there is still a sender. Can be given up
+    /// and awaited again.
+    pub(super) async fn ready(&mut self) -> bool {
+        !self.taken.is_empty() || self.queue.recv_many(&mut self.taken, GROUP).await > 0
+    }
+}
+
+/// How much goes into one group.
+#[derive(Debug, Default)]
+pub(super) struct Bounds {
+    bytes: usize,
+    changes: usize,
+}
+
+impl Bounds {
+    /// Whether one more still does. The first one goes alone if it must.
+    pub(super) fn fits(&mut self, bytes: usize, changes: usize) -> bool {
+        self.bytes += bytes;
+        self.changes += changes;
+        self.bytes <= GROUP_BYTES && self.changes <= GROUP_CHANGES
+    }
+}
+
+/// Takes what comes until then. Says whether there is still a sender. Needs no runtime: the writer is a thread that
+/// outlives it.
+pub(super) fn take_waiting<T>(
+    queue: &mut mpsc::UnboundedReceiver<T>,
+    taken: &mut Vec<T>,
+    until: Instant,
+) -> bool {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        match queue.poll_recv_many(&mut cx, taken, GROUP) {
+            Poll::Ready(taken) => return taken > 0,
+            Poll::Pending => {}
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return true;
+        }
+        thread::park_timeout(left);
+    }
+}
+
+impl super::Intake for Intake {
+    fn group(&mut self, patience: Duration) -> Option<Taken> {
+        self.submissions(patience).map(Taken::Commands)
+    }
+
+    /// Nobody else has to know.
+    fn durable(&mut self, _: Position) {}
+
+    /// What was not written was refused, and is not given again.
+    fn rewind(&mut self, _: Position) {}
 }
 
 /// Wakes the thread that waits.
@@ -203,7 +246,7 @@ mod tests {
             assert_eq!(log.offer(submission(1_000)), Ok(()));
         }
         assert!(matches!(log.offer(submission(0)), Err(NotTaken::Full { .. })));
-        assert_eq!(intake.group(Duration::ZERO).map(|group| group.len()), Some(3));
+        assert_eq!(intake.submissions(Duration::ZERO).map(|group| group.len()), Some(3));
         assert_eq!(log.offer(submission(1_000)), Ok(()));
         drop(intake);
         assert_eq!(log.offer(submission(1_000)), Err(NotTaken::Stopped));

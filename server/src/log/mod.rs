@@ -1,8 +1,10 @@
-//! The log: where commands get their order. On one node it is the local journal's intake; nothing outside this
-//! folder and the pipeline knows what it is.
+//! The log: where commands get their order. On one node it is the local journal's intake, in a cluster the log that the nodes
+//! share; nothing outside this folder and the pipeline knows which it is.
 
 pub mod local;
+pub mod redis;
 pub mod shared;
+pub mod shared_log;
 
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use quip_protocol::{ErrorCode, Position, Refusal};
 use crate::engine::{Command, Entry, Outcome};
 
 pub use local::{Intake as LocalIntake, LocalLog};
+pub use shared_log::SharedLog;
 
 /// Why a command was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +26,14 @@ pub enum NotTaken {
         /// When there should be room.
         retry_after_ms: u32,
     },
+    /// The log that the nodes of a cluster share takes nothing now.
+    #[error(
+        "the log that the cluster's nodes share cannot be written to now; try again in {retry_after_ms} ms"
+    )]
+    Unreachable {
+        /// When to try.
+        retry_after_ms: u32,
+    },
     /// Nothing is written any more.
     #[error("the server is stopping; try again")]
     Stopped,
@@ -30,11 +41,45 @@ pub enum NotTaken {
 
 impl From<NotTaken> for Refusal {
     fn from(why: NotTaken) -> Refusal {
-        let after_ms = match why {
-            NotTaken::Full { retry_after_ms } => retry_after_ms,
-            NotTaken::Stopped => 1_000,
+        let (code, after_ms) = match why {
+            NotTaken::Full { retry_after_ms } => (ErrorCode::Unavailable, retry_after_ms),
+            NotTaken::Unreachable { retry_after_ms } => (ErrorCode::Degraded, retry_after_ms),
+            NotTaken::Stopped => (ErrorCode::Unavailable, 1_000),
         };
-        Refusal::retry(ErrorCode::Unavailable, why.to_string(), after_ms)
+        Refusal::retry(code, why.to_string(), after_ms)
+    }
+}
+
+/// Where sessions put commands.
+#[derive(Debug, Clone)]
+pub enum Log {
+    /// A single node's.
+    Local(LocalLog),
+    /// A cluster's.
+    Shared(SharedLog),
+}
+
+impl Log {
+    /// Appends a command, unless the log is full.
+    ///
+    /// # Errors
+    /// When it is, or nothing is taken now.
+    pub fn offer(&self, submission: Submission) -> Result<(), NotTaken> {
+        match self {
+            Log::Local(log) => log.offer(submission),
+            Log::Shared(log) => log.offer(submission),
+        }
+    }
+
+    /// Appends a command that is rare; waits while the log is full.
+    ///
+    /// # Errors
+    /// When nothing is taken now.
+    pub async fn append(&self, submission: Submission) -> Result<(), NotTaken> {
+        match self {
+            Log::Local(log) => log.append(submission).await,
+            Log::Shared(log) => log.append(submission).await,
+        }
     }
 }
 
@@ -88,7 +133,8 @@ pub trait Intake: Send {
     /// The journal has everything up to there, durably.
     fn durable(&mut self, last: Position);
 
-    /// What was taken behind there was not written: entries that have their place are given again.
+    /// What was taken behind there was not written: entries that have their place are given again, from the next one on. What
+    /// was on its way to the writer before it said so may still come; the writer leaves it.
     fn rewind(&mut self, last: Position);
 }
 

@@ -70,6 +70,20 @@ pub enum AdminRequest {
     Limits(BTreeMap<String, Option<u32>>),
 }
 
+impl AdminRequest {
+    /// Whether it comes to a command in the log.
+    pub fn writes(&self) -> bool {
+        !matches!(
+            self,
+            AdminRequest::Users
+                | AdminRequest::Devices(_)
+                | AdminRequest::Rooms
+                | AdminRequest::Stats
+                | AdminRequest::Limits(_)
+        )
+    }
+}
+
 /// What is answered.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

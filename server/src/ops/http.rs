@@ -49,7 +49,9 @@ pub fn serve(
 }
 
 async fn metrics(State(node): State<Arc<Node>>) -> String {
-    node.metrics.render(&node.gauges())
+    let counters = node.cluster.as_ref().map(|cluster| cluster.counts.all().to_vec()).unwrap_or_default();
+    let gauges = [node.gauges().to_vec(), node.shared_gauges()].concat();
+    node.metrics.render(&counters, &gauges)
 }
 
 async fn ready(State(node): State<Arc<Node>>) -> (StatusCode, &'static str) {

@@ -35,6 +35,10 @@ pub struct Metrics {
     pub datagrams: AtomicU64,
     /// Those of them that were passed on to nobody.
     pub datagrams_dropped: AtomicU64,
+    /// Connections as a node by who does not have the cluster's key.
+    pub peers_refused: AtomicU64,
+    /// Blocks of the journal, of about 1 MiB, that other nodes were told.
+    pub peer_blocks: AtomicU64,
 }
 
 impl Metrics {
@@ -51,7 +55,7 @@ impl Metrics {
     }
 
     /// Every counter by name, in a fixed order.
-    pub fn all(&self) -> [(&'static str, u64); 14] {
+    pub fn all(&self) -> [(&'static str, u64); 16] {
         let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("commands", value(&self.commands)),
@@ -68,13 +72,15 @@ impl Metrics {
             ("pages", value(&self.pages)),
             ("datagrams", value(&self.datagrams)),
             ("datagrams_dropped", value(&self.datagrams_dropped)),
+            ("peers_refused", value(&self.peers_refused)),
+            ("peer_blocks", value(&self.peer_blocks)),
         ]
     }
 
-    /// The text for `/metrics`; `gauges` are what is counted elsewhere.
-    pub fn render(&self, gauges: &[(&str, u64)]) -> String {
+    /// The text for `/metrics`; `counters` and `gauges` are what is counted elsewhere.
+    pub fn render(&self, counters: &[(&str, u64)], gauges: &[(&str, u64)]) -> String {
         let mut text = String::new();
-        for (name, value) in self.all() {
+        for (name, value) in self.all().iter().chain(counters) {
             let _ = writeln!(text, "# TYPE quip_{name}_total counter\nquip_{name}_total {value}");
         }
         for (name, value) in gauges {

@@ -47,6 +47,15 @@ pub(super) fn due(
     }
 }
 
+/// The next opening raises the epoch, whatever the store vouches for: somebody else may have gone on from this journal.
+pub(super) fn require(dir: &DataDir, journal: Position) -> Result<(), OpenError> {
+    match noted(dir)?.filter(|noted| *noted > journal.epoch) {
+        Some(_) => Ok(()),
+        // Of a store that is not newer nothing can be told.
+        None => note(dir, next(journal, Position::ZERO)?),
+    }
+}
+
 fn needed(journal: Position, store: Position, unreadable: bool) -> bool {
     store > journal || ((unreadable || store == Position::ZERO) && journal != Position::ZERO)
 }

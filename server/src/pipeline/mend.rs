@@ -12,20 +12,19 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use quip_protocol::{Position, Refusal, Timestamp};
+use quip_protocol::{Position, Timestamp};
 use quip_storage::journal::{Journal, JournalError, JournalOptions};
 use quip_storage::store::{Opened, StoreError};
 use tracing::{error, info, warn};
 
-use crate::engine::{Engine, Outcome};
-use crate::log::Waiter;
+use crate::engine::Engine;
 use crate::node::Node;
 
 use super::behind::Behind;
 use super::open::{OpenError, catch_up};
 use super::past::Unpublished;
 use super::recent::Recent;
-use super::{Group, Writer, degraded};
+use super::{Group, Results, Writer, degraded};
 
 /// How long it is waited at first before what failed is opened again.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);
@@ -143,12 +142,7 @@ impl Writer {
     }
 
     /// Stops writing after a group was applied: it is not durable, so nobody is told that it is.
-    pub(super) fn fail(
-        &mut self,
-        group: Group,
-        why: &str,
-        cure: Cure,
-    ) -> Vec<(Waiter, Result<Outcome, Refusal>)> {
+    pub(super) fn fail(&mut self, group: Group, why: &str, cure: Cure) -> Results {
         self.stall(why, cure);
         if self.group > self.durable {
             self.node.durable.lose(self.group);
@@ -275,7 +269,7 @@ fn mend(
     journal: Option<Journal>,
     store_failed: bool,
 ) -> Mended {
-    let journal = match journal.map_or_else(|| reopen_journal(journal_dir, last), Ok) {
+    let journal = match journal.map_or_else(|| reopen_journal(node, journal_dir, last), Ok) {
         Ok(journal) => journal,
         Err(hindrance) => return Mended { journal: None, engine: Err(hindrance) },
     };
@@ -291,11 +285,19 @@ fn mend(
 }
 
 /// Opens the journal again. A record that was written as a whole and not acknowledged means that the disk failed to
-/// sync it: it may be in memory alone, and nothing is to follow on it.
-fn reopen_journal(dir: &Path, last: Position) -> Result<Journal, Hindrance> {
-    let journal = Journal::open(dir, JournalOptions::default()).map_err(OpenError::from)?;
+/// sync it: it may be in memory alone, and nothing is to follow on it. Of a shared log the next entries are taken again, and
+/// written over it.
+fn reopen_journal(node: &Node, dir: &Path, last: Position) -> Result<Journal, Hindrance> {
+    let mut journal = Journal::open(dir, JournalOptions::default()).map_err(OpenError::from)?;
+    if node.cluster.is_some() {
+        journal.cut_behind(last).map_err(OpenError::from)?;
+    }
     let found = journal.last();
-    if found == last { Ok(journal) } else { Err(Hindrance::Doubtful { found, last }) }
+    if found != last {
+        return Err(Hindrance::Doubtful { found, last });
+    }
+    journal.show_to(&node.journal);
+    Ok(journal)
 }
 
 fn reopen_store(node: &Node) -> Result<(), StoreError> {

@@ -1,8 +1,11 @@
 //! The one writer: log → engine → journal → feeds, with the store behind it.
 //!
-//! The writer is a thread. It takes everything that waits in the log as one group, applies it, writes what changed
-//! something with one write and one fdatasync, and only then publishes and answers. Whoever reads the engine's
+//! The writer is a thread. It takes everything that waits in the log as one group, applies it, writes it with one write and
+//! one fdatasync, and only then publishes and answers. Whoever reads the engine's
 //! state meanwhile waits for [`durable::Durable`] before it tells anyone.
+//!
+//! A single node's commands get their place here, as one entry, if they changed something. Entries of a shared log have their
+//! place: all of them are written, so that the journal is that log. What of them could not be written is taken again, in order.
 
 pub mod behind;
 pub mod durable;
@@ -22,14 +25,15 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use quip_protocol::{AccountId, ErrorCode, Position, Refusal, RoomId, Timestamp};
 use quip_storage::journal::Journal;
 use quip_storage::record::{Applied, Change, Standing};
 use rustc_hash::FxHashMap;
 
-use crate::engine::{Engine, Entry, NotApplied, Outcome, Terms, Unreadable};
+use crate::engine::{Command, Engine, Entry, NotApplied, Outcome, Terms, Unreadable};
 use crate::feed::{FeedKey, Grown};
-use crate::log::{LocalIntake as Intake, Submission, Waiter};
+use crate::log::{Intake, Placed, Submission, Taken, Waiter};
 use crate::node::Node;
 
 use behind::Behind;
@@ -54,7 +58,7 @@ pub fn start(
     node: Arc<Node>,
     journal: Journal,
     journal_dir: PathBuf,
-    intake: Intake,
+    intake: Box<dyn Intake>,
 ) -> std::io::Result<thread::JoinHandle<()>> {
     let behind = Behind::start(Arc::clone(&node))?;
     let recent = Recent::load(&node.store, Timestamp::now()).unwrap_or_else(|_| Recent::unknown());
@@ -75,6 +79,7 @@ pub fn start(
         pause: mend::PAUSE,
         mended: None,
         is_low: false,
+        missed: false,
     };
     thread::Builder::new().name("quip-writer".into()).spawn(move || writer.run())
 }
@@ -86,7 +91,7 @@ struct Writer {
     journal_dir: PathBuf,
     /// The last record that was acknowledged.
     last: Position,
-    intake: Intake,
+    intake: Box<dyn Intake>,
     /// `None` while the store is opened again.
     behind: Option<Behind>,
     unpublished: Unpublished,
@@ -107,32 +112,71 @@ struct Writer {
     mended: Option<Instant>,
     /// Whether the disk has too little room.
     is_low: bool,
+    /// Whether entries that have their place were not written, and are to be taken again.
+    missed: bool,
 }
+
+type Results = Vec<(Waiter, Result<Outcome, Refusal>)>;
 
 /// A group that was applied and is not durable yet.
 #[derive(Default)]
 struct Group {
+    /// What gets its place here.
     entry: Entry,
+    /// What has its place.
+    placed: Vec<(Position, Bytes)>,
+    /// How many commands that is.
+    commands: usize,
     changes: Vec<Change>,
     /// For each event that amends a message, in order.
     amended: Vec<Rewritten>,
-    results: Vec<(Waiter, Result<Outcome, Refusal>)>,
+    results: Results,
 }
 
 impl Writer {
     fn run(mut self) {
         let _ends = EndsWithPanic(Arc::clone(&self.node));
-        while let Some(submissions) = self.intake.group(self.patience()) {
+        while let Some(taken) = self.intake.group(self.patience()) {
             self.note_stored();
             self.tend();
-            let results = match (&self.stall, submissions.is_empty()) {
-                (_, true) => continue,
-                (Some(_), false) => refuse_all(submissions, &degraded()),
-                (None, false) => self.commit(submissions),
-            };
-            finish(results);
+            finish(self.take(taken));
+            self.take_again();
         }
         self.end();
+    }
+
+    fn take(&mut self, taken: Taken) -> Results {
+        match taken {
+            Taken::Commands(submissions) if submissions.is_empty() => Results::new(),
+            Taken::Commands(_) => self.commit(taken),
+            Taken::Entries(entries) => self.follow(entries),
+        }
+    }
+
+    /// Entries that have their place: those that come next.
+    fn follow(&mut self, mut entries: Vec<Placed>) -> Results {
+        let had = entries.iter().take_while(|placed| placed.position.offset <= self.last.offset).count();
+        // Only what was on its way when the log was asked for them again.
+        let mut results = refuse_all(Taken::Entries(entries.drain(..had).collect()), &degraded());
+        let next = (self.last.offset + 1)..;
+        let fitting =
+            entries.iter().zip(next).take_while(|(placed, next)| placed.position.offset == *next).count();
+        let beyond = entries.split_off(fitting);
+        self.missed |= !beyond.is_empty();
+        if let Some(last) = entries.last().map(|placed| placed.position) {
+            results.extend(self.commit(Taken::Entries(entries)));
+            self.missed |= self.last != last;
+        }
+        results.extend(refuse_all(Taken::Entries(beyond), &degraded()));
+        results
+    }
+
+    /// Asks for the entries that were not written, when they can be.
+    fn take_again(&mut self) {
+        if self.missed && self.stall.is_none() && !self.is_low {
+            self.missed = false;
+            self.intake.rewind(self.last);
+        }
     }
 
     fn patience(&self) -> Duration {
@@ -150,70 +194,88 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, submissions: Vec<Submission>) -> Vec<(Waiter, Result<Outcome, Refusal>)> {
-        if let Err(refusal) = self.node.room_on_disk() {
-            return refuse_all(submissions, &refusal);
+    fn commit(&mut self, taken: Taken) -> Results {
+        if self.stall.is_some() {
+            return refuse_all(taken, &degraded());
         }
-        let looked_up = match self.look_up(&submissions) {
+        if let Err(refusal) = self.node.room_on_disk() {
+            return refuse_all(taken, &refusal);
+        }
+        let looked_up = match self.look_up(&taken) {
             Ok(looked_up) => looked_up,
             Err(unreadable) => {
                 self.stall(&unreadable.to_string(), Cure::Store);
-                return refuse_all(submissions, &degraded());
+                return refuse_all(taken, &degraded());
             }
         };
-        let mut group = match self.apply(submissions, &looked_up) {
+        let mut group = match self.apply(taken, &looked_up) {
             Ok(group) => group,
             Err(failed) => {
                 let (group, unreadable) = *failed;
                 return self.fail(group, &unreadable.to_string(), Cure::Store);
             }
         };
-        if !group.changes.is_empty() {
-            let begun = Instant::now();
-            Fault::SlowDisk.linger(&self.node, SLOW_SYNC);
-            let position = self.last.next();
-            let journal =
-                self.journal.as_mut().expect("nothing is committed while the journal is opened again");
-            if let Err(e) = journal.append(position, &group.entry.to_bytes()) {
-                return self.fail(group, &e.to_string(), Cure::of(&e));
-            }
-            self.last = position;
-            self.node.metrics.journaled(group.entry.commands.len(), begun.elapsed());
-            let grown = self.publish(&group);
-            self.node.durable.advance(self.group);
-            self.durable = self.group;
-            // Who sent it hears that before the many who watch are woken, and these once for all of the group.
-            finish(std::mem::take(&mut group.results));
-            grown.values().for_each(|grown| self.node.feeds.wake(grown));
-            if let Some(behind) = &self.behind {
-                behind.send(Applied { position, changes: std::mem::take(&mut group.changes) });
+        let placed = std::mem::take(&mut group.placed);
+        match (placed.is_empty(), group.changes.is_empty()) {
+            (false, _) => self.write(group, &placed),
+            (true, true) => group.results,
+            (true, false) => {
+                let record = (self.last.next(), group.entry.to_bytes());
+                self.write(group, &[record])
             }
         }
-        group.results
+    }
+
+    /// Makes a group durable, then publishes it, then answers.
+    fn write<P: AsRef<[u8]>>(&mut self, mut group: Group, records: &[(Position, P)]) -> Results {
+        let begun = Instant::now();
+        Fault::SlowDisk.linger(&self.node, SLOW_SYNC);
+        let journal = self.journal.as_mut().expect("nothing is committed while the journal is opened again");
+        if let Err(e) = journal.append_all(records) {
+            return self.fail(group, &e.to_string(), Cure::of(&e));
+        }
+        let position = journal.last();
+        self.last = position;
+        self.node.metrics.journaled(group.commands, begun.elapsed());
+        let grown = self.publish(&group);
+        self.node.durable.advance(self.group);
+        self.durable = self.group;
+        self.intake.durable(position);
+        // Who sent it hears that before the many who watch are woken, and these once for all of the group.
+        finish(std::mem::take(&mut group.results));
+        grown.values().for_each(|grown| self.node.feeds.wake(grown));
+        if let Some(behind) = &self.behind {
+            behind.send(Applied { position, changes: group.changes });
+        }
+        Results::new()
     }
 
     /// Asks the store about the ids that it may have, while the engine can still be read by everyone.
-    fn look_up(&self, submissions: &[Submission]) -> Result<LookedUp, Unreadable> {
+    fn look_up(&self, taken: &Taken) -> Result<LookedUp, Unreadable> {
         let mut looked_up = LookedUp::new();
-        for id in submissions.iter().filter_map(|submission| submission.command.id()) {
+        let mut look = |command: &Command| -> Result<(), Unreadable> {
+            let Some(id) = command.id() else { return Ok(()) };
             if self.unpublished.has_id(id) || looked_up.contains_key(&id) {
-                continue;
+                return Ok(());
             }
             let found = match self.recent.is_new(id) {
                 true => None,
                 false => self.node.store.receipt(id).map_err(|e| Unreadable(e.to_string()))?,
             };
             looked_up.insert(id, found);
+            Ok(())
+        };
+        match taken {
+            Taken::Commands(submissions) => submissions.iter().try_for_each(|s| look(&s.command))?,
+            Taken::Entries(entries) => {
+                entries.iter().flat_map(|placed| &placed.entry.commands).try_for_each(look)?;
+            }
         }
         Ok(looked_up)
     }
 
     /// Applies every command of the group. A query that sees the result waits until the group is durable.
-    fn apply(
-        &mut self,
-        submissions: Vec<Submission>,
-        looked_up: &LookedUp,
-    ) -> Result<Group, Box<(Group, Unreadable)>> {
+    fn apply(&mut self, taken: Taken, looked_up: &LookedUp) -> Result<Group, Box<(Group, Unreadable)>> {
         let node = Arc::clone(&self.node);
         let mut engine = node.engine.write();
         let before = (self.group, node.applied.load(Ordering::Acquire));
@@ -221,59 +283,105 @@ impl Writer {
         self.group += 1;
         node.applied.store(self.group, Ordering::Release);
         let mut group = Group::default();
-        let mut failed = None;
-        let mut submissions = submissions.into_iter();
-        while let Some(submission) = submissions.next() {
-            if let Err((waiter, unreadable)) = self.apply_one(&mut engine, submission, looked_up, &mut group)
-            {
-                let rest = std::iter::once(waiter).chain(submissions.by_ref().map(|s| s.waiter));
-                group.results.extend(rest.map(|waiter| (waiter, Err(degraded()))));
-                failed = Some(unreadable);
+        let applied = match taken {
+            Taken::Commands(submissions) => {
+                self.apply_commands(&mut engine, submissions, looked_up, &mut group)
             }
-        }
+            Taken::Entries(entries) => self.apply_entries(&mut engine, entries, looked_up, &mut group),
+        };
         Fault::WriterPanics.strike(&node, || panic!("injected: the writer panics"));
         if group.changes.is_empty() {
             self.group = before.0;
             node.applied.store(before.1, Ordering::Release);
         }
-        match failed {
-            None => Ok(group),
-            Some(unreadable) => Err(Box::new((group, unreadable))),
+        match applied {
+            Ok(()) => Ok(group),
+            Err(unreadable) => Err(Box::new((group, unreadable))),
         }
     }
 
+    /// Commands that get their place here: those that change something.
+    fn apply_commands(
+        &mut self,
+        engine: &mut Engine,
+        submissions: Vec<Submission>,
+        looked_up: &LookedUp,
+        group: &mut Group,
+    ) -> Result<(), Unreadable> {
+        let terms = Terms { epoch: self.last.epoch, rules: group.entry.rules };
+        let mut submissions = submissions.into_iter();
+        while let Some(Submission { command, waiter }) = submissions.next() {
+            let before = group.changes.len();
+            match self.apply_one(engine, terms, &command, looked_up, group) {
+                Ok(result) => group.results.push((waiter, result)),
+                Err(unreadable) => {
+                    let rest = std::iter::once(waiter).chain(submissions.map(|s| s.waiter));
+                    group.results.extend(rest.map(|waiter| (waiter, Err(degraded()))));
+                    return Err(unreadable);
+                }
+            }
+            // A command that changed nothing (a repeated one) needs no place in the log.
+            if group.changes.len() > before {
+                group.entry.commands.push(command);
+                group.commands += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Entries that have their place, and keep it whatever their commands come to.
+    fn apply_entries(
+        &mut self,
+        engine: &mut Engine,
+        entries: Vec<Placed>,
+        looked_up: &LookedUp,
+        group: &mut Group,
+    ) -> Result<(), Unreadable> {
+        let mut entries = entries.into_iter();
+        while let Some(Placed { position, payload, entry, waiters }) = entries.next() {
+            let terms = Terms { epoch: position.epoch, rules: entry.rules };
+            let mut waiters = waiters.into_iter();
+            for command in &entry.commands {
+                let waiter = waiters.next();
+                let result = self.apply_one(engine, terms, command, looked_up, group);
+                match result.and_then(|result| as_decided(&entry, position, result)) {
+                    Ok(result) => group.results.extend(waiter.map(|waiter| (waiter, result))),
+                    Err(unreadable) => {
+                        let others = entries.flat_map(|placed| placed.waiters);
+                        let rest = waiter.into_iter().chain(waiters).chain(others);
+                        group.results.extend(rest.map(|waiter| (waiter, Err(degraded()))));
+                        return Err(unreadable);
+                    }
+                }
+            }
+            group.commands += entry.commands.len();
+            group.placed.push((position, payload));
+        }
+        Ok(())
+    }
+
+    /// What one command comes to.
     fn apply_one(
         &mut self,
         engine: &mut Engine,
-        submission: Submission,
+        terms: Terms,
+        command: &Command,
         looked_up: &LookedUp,
         group: &mut Group,
-    ) -> Result<(), (Waiter, Unreadable)> {
-        let Submission { command, waiter } = submission;
+    ) -> Result<Result<Outcome, Refusal>, Unreadable> {
         let before = group.changes.len();
         let applied =
             AppliedPast { unpublished: &self.unpublished, feeds: &self.node.feeds, store: &self.node.store };
-        let terms = Terms { epoch: self.last.epoch, rules: group.entry.rules };
         let past = Prepared { applied, looked_up };
-        match engine.apply(&past, terms, &command, &mut group.changes) {
+        match engine.apply(&past, terms, command, &mut group.changes) {
             Ok(outcome) => {
                 let changes = &group.changes[before..];
-                match self.unpublished.note(&self.node.feeds, &self.node.store, changes) {
-                    Ok(amended) => group.amended.extend(amended),
-                    Err(unreadable) => return Err((waiter, unreadable)),
-                }
-                // A command that changed nothing (a repeated one) needs no place in the log.
-                if !changes.is_empty() {
-                    group.entry.commands.push(command);
-                }
-                group.results.push((waiter, Ok(outcome)));
-                Ok(())
+                let amended = self.unpublished.note(&self.node.feeds, &self.node.store, changes)?;
+                group.amended.extend(amended);
+                Ok(Ok(outcome))
             }
-            Err(NotApplied::Refused(refusal)) => {
-                group.results.push((waiter, Err(refusal)));
-                Ok(())
-            }
-            Err(NotApplied::Unreadable(unreadable)) => Err((waiter, unreadable)),
+            Err(NotApplied::Refused(refusal)) => Ok(Err(refusal)),
+            Err(NotApplied::Unreadable(unreadable)) => Err(unreadable),
         }
     }
 
@@ -329,14 +437,34 @@ impl Writer {
     }
 }
 
-fn finish(results: Vec<(Waiter, Result<Outcome, Refusal>)>) {
+/// A refusal is a result of its own where entries are undecided; where not, the command was accepted by who wrote it.
+fn as_decided(
+    entry: &Entry,
+    position: Position,
+    result: Result<Outcome, Refusal>,
+) -> Result<Result<Outcome, Refusal>, Unreadable> {
+    match result {
+        Err(refusal) if entry.batch.is_none() => {
+            Err(Unreadable(format!("entry {position} was accepted, and is refused now: {refusal}")))
+        }
+        result => Ok(result),
+    }
+}
+
+fn finish(results: Results) {
     for (waiter, result) in results {
         waiter.finish(result);
     }
 }
 
-fn refuse_all(submissions: Vec<Submission>, refusal: &Refusal) -> Vec<(Waiter, Result<Outcome, Refusal>)> {
-    submissions.into_iter().map(|submission| (submission.waiter, Err(refusal.clone()))).collect()
+fn refuse_all(taken: Taken, refusal: &Refusal) -> Results {
+    let refused = |waiter| (waiter, Err(refusal.clone()));
+    match taken {
+        Taken::Commands(submissions) => submissions.into_iter().map(|s| refused(s.waiter)).collect(),
+        Taken::Entries(entries) => {
+            entries.into_iter().flat_map(|placed| placed.waiters).map(refused).collect()
+        }
+    }
 }
 
 fn degraded() -> Refusal {

@@ -126,10 +126,67 @@ pub fn open(
     stopping: &Stopping,
 ) -> Result<OpenedDir, OpenError> {
     let opened = open_dir(path, store_options, rebuild, stopping);
-    opened.map_err(|error| match error.full_disk() {
+    opened.map_err(|error| or_full(path, error))
+}
+
+fn or_full(path: &Path, error: OpenError) -> OpenError {
+    match error.full_disk() {
         Some(why) => OpenError::Full { dir: path.to_owned(), why },
         None => error,
-    })
+    }
+}
+
+/// Opens the data directory of a node of a cluster. The shared log vouches for the journal: one that was cut, or put back
+/// older, lacks nothing that does not come from there or from another node, so a store that is ahead of it is made anew, and no
+/// epoch is raised.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn open_shared(
+    path: &Path,
+    store_options: StoreOptions,
+    stopping: &Stopping,
+) -> Result<OpenedDir, OpenError> {
+    let opened = (|| {
+        let dir = DataDir::open(path)?;
+        let journal = Journal::open(dir.journal(), JournalOptions::default())?;
+        check_version(&journal)?;
+        let (store, set_aside) = open_store(&dir, &journal, store_options, false)?;
+        let engine = caught_up(&store, &journal, stopping)?;
+        Ok(OpenedDir { dir, journal, store, engine, set_aside })
+    })();
+    opened.map_err(|error| or_full(path, error))
+}
+
+/// The store as it was, or a new one where it is not of this journal.
+fn open_store(
+    dir: &DataDir,
+    journal: &Journal,
+    options: StoreOptions,
+    rebuild: bool,
+) -> Result<(Store, Option<PathBuf>), OpenError> {
+    let (store, opened) = Store::open(dir.store(), options.clone())?;
+    let mut set_aside = None;
+    if let Opened::SetAside { to, why } = opened {
+        warn!(kept = %to.display(), why, "the store could not be opened: making it anew from the journal; the old one can be deleted");
+        set_aside = Some(to);
+    }
+    if !rebuild && journal.holds(store.applied())? {
+        return Ok((store, set_aside));
+    }
+    let to = store.set_aside()?;
+    warn!(kept = %to.display(), "making the store anew from the journal");
+    Ok((Store::open(dir.store(), options)?.0, Some(to)))
+}
+
+/// The directory's cluster may go on without it: its epoch is raised when it is opened next, so that no place is given twice.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn leave_cluster(path: &Path) -> Result<(), OpenError> {
+    let dir = DataDir::open(path)?;
+    let journal = Journal::open(dir.journal(), JournalOptions::default())?;
+    epoch::require(&dir, journal.last())
 }
 
 fn open_dir(
@@ -258,6 +315,8 @@ impl Replay<'_> {
             let past = AppliedPast { unpublished: &self.unpublished, feeds: &self.feeds, store: self.store };
             match self.engine.apply(&past, terms, command, &mut changes) {
                 Ok(_) => {}
+                // As it was when the entry was applied; it changed nothing.
+                Err(NotApplied::Refused(_)) if entry.batch.is_some() => {}
                 Err(NotApplied::Refused(refusal)) => {
                     return Err(damaged(format!("it was accepted, and is refused now: {refusal}")));
                 }

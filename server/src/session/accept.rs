@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+use crate::cluster::peer;
 use crate::node::Shared;
 use crate::ops::metrics::Metrics;
 
@@ -105,8 +106,14 @@ fn transport() -> TransportConfig {
     transport
 }
 
-/// Accepts connections until it is told to stop; then waits until the sessions have finished what they accepted.
-pub async fn run(endpoint: Endpoint, shared: Shared, mut stop: watch::Receiver<bool>) {
+/// Accepts connections until it is told to stop; then waits until the sessions have finished what they accepted. Other
+/// nodes of a cluster come in through `peers`.
+pub async fn run(
+    endpoint: Endpoint,
+    shared: Shared,
+    peers: Option<Arc<peer::Door>>,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut sessions = JoinSet::new();
     loop {
         let incoming = tokio::select! {
@@ -121,7 +128,7 @@ pub async fn run(endpoint: Endpoint, shared: Shared, mut stop: watch::Receiver<b
             }
             continue;
         }
-        sessions.spawn(connection(shared.clone(), incoming, stop.clone()));
+        sessions.spawn(connection(shared.clone(), peers.clone(), incoming, stop.clone()));
     }
     while sessions.join_next().await.is_some() {}
 }
@@ -146,7 +153,12 @@ fn refuse(shared: &Shared, incoming: quinn::Incoming) {
     incoming.refuse();
 }
 
-async fn connection(shared: Shared, incoming: quinn::Incoming, stop: watch::Receiver<bool>) {
+async fn connection(
+    shared: Shared,
+    peers: Option<Arc<peer::Door>>,
+    incoming: quinn::Incoming,
+    stop: watch::Receiver<bool>,
+) {
     let node = Arc::clone(&shared.node);
     let address = incoming.remote_address();
     let limits = node.limits.read().clone();
@@ -165,7 +177,9 @@ async fn connection(shared: Shared, incoming: quinn::Incoming, stop: watch::Rece
         Ok(Ok(connection)) => {
             Metrics::count(&node.metrics.connections);
             node.sessions.spent.shook_hands(address.ip(), &limits, Timestamp::now());
-            if let Some(key) = tls::device_key(&connection) {
+            if let Some(peers) = peers.filter(|_| tls::is_node(&connection)) {
+                peers.serve(&node.metrics, connection, stop).await;
+            } else if let Some(key) = tls::device_key(&connection) {
                 serve(shared, connection, key, stop).await;
             }
         }

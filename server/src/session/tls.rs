@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use quinn::crypto::rustls::{NoInitialCipherSuite, QuicServerConfig};
+use quinn::crypto::rustls::{HandshakeData, NoInitialCipherSuite, QuicServerConfig};
 use quip_protocol::frame::ALPN;
 use quip_protocol::{DeviceKey, Fingerprint};
 use rcgen::{CertificateParams, KeyPair};
@@ -19,6 +19,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer, 
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 
+use crate::cluster::peer;
 use crate::ops::disk::write_private;
 
 /// Why there is no TLS.
@@ -83,11 +84,16 @@ pub struct ServerTls {
     pub reset_key: ring::hmac::Key,
 }
 
-/// Loads the pair that is given, or the one that was made before, or makes one if there is nothing of one.
+/// Loads the pair that is given, or the one that was made before, or makes one if there is nothing of one. Other nodes are
+/// let in where this is one of a cluster.
 ///
 /// # Errors
 /// See [`TlsError`].
-pub fn load(given: Option<&(PathBuf, PathBuf)>, data_dir: &Path) -> Result<ServerTls, TlsError> {
+pub fn load(
+    given: Option<&(PathBuf, PathBuf)>,
+    data_dir: &Path,
+    is_clustered: bool,
+) -> Result<ServerTls, TlsError> {
     let (cert, key) = match given {
         Some(pair) => pair.clone(),
         None => {
@@ -99,7 +105,7 @@ pub fn load(given: Option<&(PathBuf, PathBuf)>, data_dir: &Path) -> Result<Serve
     let (chain, fingerprint) = certificate(&cert)?;
     let private = PrivateKeyDer::from_pem_file(&key).map_err(|e| not_pem(&key, &e))?;
     let reset_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, private.secret_der());
-    let config = match server_config(chain, private) {
+    let config = match server_config(chain, private, is_clustered) {
         Err(TlsError::Tls(source)) => return Err(TlsError::Pair { cert, key, source }),
         config => config?,
     };
@@ -132,6 +138,7 @@ fn not_pem(path: &Path, why: &impl std::fmt::Display) -> TlsError {
 fn server_config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
+    is_clustered: bool,
 ) -> Result<QuicServerConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = Arc::new(AnyDevice { provider: Arc::clone(&provider) });
@@ -139,7 +146,8 @@ fn server_config(
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    let nodes = is_clustered.then_some(peer::ALPN);
+    config.alpn_protocols = [ALPN].into_iter().chain(nodes).map(<[u8]>::to_vec).collect();
     // A replayed first flight must have no effect.
     config.max_early_data_size = 0;
     Ok(QuicServerConfig::try_from(config)?)
@@ -236,6 +244,12 @@ pub fn device_key(connection: &quinn::Connection) -> Option<DeviceKey> {
     DeviceKey::from_spki(certificates.first()?)
 }
 
+/// Whether who connected speaks as a node.
+pub(super) fn is_node(connection: &quinn::Connection) -> bool {
+    let data = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
+    data.is_some_and(|data| data.protocol.as_deref() == Some(peer::ALPN))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,27 +258,27 @@ mod tests {
     fn a_pair_is_made_once_and_never_in_place_of_another() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
-        let ours = load(None, dir.path()).unwrap().fingerprint;
-        assert_eq!(load(None, dir.path()).unwrap().fingerprint, ours);
+        let ours = load(None, dir.path(), false).unwrap().fingerprint;
+        assert_eq!(load(None, dir.path(), false).unwrap().fingerprint, ours);
         assert_eq!(fingerprint(&path("cert.pem")).unwrap(), ours);
         // A crash between the two: the key is the identity.
         fs::remove_file(path("cert.pem")).unwrap();
-        assert_eq!(load(None, dir.path()).unwrap().fingerprint, ours);
+        assert_eq!(load(None, dir.path(), false).unwrap().fingerprint, ours);
         fs::rename(path("key.pem"), path("kept")).unwrap();
-        let error = load(None, dir.path()).err().unwrap();
+        let error = load(None, dir.path(), false).err().unwrap();
         assert!(matches!(error, TlsError::KeyMissing { .. }), "{error}");
         assert!(!path("key.pem").exists(), "no other key is made");
         let other = tempfile::tempdir().unwrap();
-        load(None, other.path()).unwrap();
+        load(None, other.path(), false).unwrap();
         fs::copy(other.path().join("key.pem"), path("key.pem")).unwrap();
-        let error = load(None, dir.path()).err().unwrap();
+        let error = load(None, dir.path(), false).err().unwrap();
         assert!(matches!(error, TlsError::Pair { .. }), "{error}");
         assert!(error.to_string().contains("key.pem") && error.to_string().lines().count() == 1, "{error}");
         fs::rename(path("kept"), path("key.pem")).unwrap();
-        assert_eq!(load(None, dir.path()).unwrap().fingerprint, ours, "the right one is back");
+        assert_eq!(load(None, dir.path(), false).unwrap().fingerprint, ours, "the right one is back");
         for name in ["cert.pem", "key.pem"] {
             fs::remove_file(path(name)).unwrap();
         }
-        assert_ne!(load(None, dir.path()).unwrap().fingerprint, ours, "asked for by removing both");
+        assert_ne!(load(None, dir.path(), false).unwrap().fingerprint, ours, "asked for by removing both");
     }
 }

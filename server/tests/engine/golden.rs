@@ -9,6 +9,7 @@ use proptest::test_runner::TestRunner;
 use quip_protocol::{Cursor, Epoch, Position, Role, RoomId, SafeLine, SafeText, Seq, Target, Timestamp};
 use quip_server::Stopping;
 use quip_server::engine::{Actor, Command, CommandBody, Engine, Entry, NotApplied, Rules, Terms};
+use quip_server::log::shared::contract::BatchId;
 use quip_server::pipeline::open::open;
 use quip_storage::journal::{Journal, JournalOptions};
 use quip_storage::store::StoreOptions;
@@ -22,12 +23,17 @@ struct Golden {
     name: &'static str,
     /// By which it was written.
     rules: Rules,
+    /// Whether it is of a shared log: the entries have what was refused too.
+    undecided: bool,
     /// What it was made of.
     made_of: fn() -> Vec<Command>,
 }
 
 /// All there are. Only ever appended to.
-const JOURNALS: [Golden; 1] = [Golden { name: "1", rules: Rules::FIRST, made_of: first }];
+const JOURNALS: [Golden; 2] = [
+    Golden { name: "1", rules: Rules::FIRST, undecided: false, made_of: first },
+    Golden { name: "2", rules: Rules::FIRST, undecided: true, made_of: first },
+];
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -46,10 +52,11 @@ fn data_dir(kept: &Path) -> tempfile::TempDir {
 
 #[test]
 fn every_journal_comes_to_what_it_came_to() {
-    for Golden { name, rules, made_of } in JOURNALS {
+    for made in JOURNALS {
+        let name = made.name;
         let kept = golden().join(name);
         if !kept.exists() {
-            write(&kept, rules, &made_of());
+            write(&kept, &made);
             panic!("{} was not there and has been made: look at its digest and commit it", kept.display());
         }
         let dir = data_dir(&kept);
@@ -149,20 +156,20 @@ fn variant(body: &CommandBody) -> &'static str {
 
 /// Writes what is accepted of the commands in groups of one to five, with the epoch raised half way, in segments of
 /// which all but the last are compressed; and the digest beside it.
-fn write(kept: &Path, rules: Rules, commands: &[Command]) {
-    let dir = kept.join("journal");
+fn write(kept: &Path, &Golden { rules, undecided, made_of, .. }: &Golden) {
+    let (dir, commands) = (kept.join("journal"), made_of());
     let options = JournalOptions { segment_bytes: 4096, compress: true };
     let mut journal = Journal::open(&dir, options).expect("a new journal");
     let (mut engine, mut past) = (Engine::default(), PlainPast::default());
-    let mut entry = Entry { rules, commands: Vec::new() };
+    let mut batches = (0..=u8::MAX).cycle().map(|n| undecided.then_some(BatchId([n; 16])));
+    let mut entry = Entry { rules, batch: batches.next().flatten(), commands: Vec::new() };
     let mut position = Position { offset: 1, ..Position::ZERO };
     for (at, command) in commands.iter().enumerate() {
         let mut changes = Vec::new();
         match engine.apply(&past, Terms { epoch: position.epoch, rules }, command, &mut changes) {
-            Ok(_) if changes.is_empty() => {}
-            Ok(_) => entry.commands.push(command.clone()),
-            Err(NotApplied::Refused(_)) => {}
             Err(NotApplied::Unreadable(why)) => panic!("plain maps can be read: {why}"),
+            _ if undecided || !changes.is_empty() => entry.commands.push(command.clone()),
+            _ => {}
         }
         past.note(&changes);
         let raise = at == commands.len() / 2;
@@ -171,10 +178,11 @@ fn write(kept: &Path, rules: Rules, commands: &[Command]) {
             journal.append(position, &entry.to_bytes()).expect("it is written");
             position = position.next();
             entry.commands.clear();
+            entry.batch = batches.next().flatten();
         }
         if raise {
             position.epoch = Epoch(position.epoch.0 + 1);
-            journal.append(position, &entry.to_bytes()).expect("it is written");
+            journal.append(position, &Entry { rules, ..Entry::default() }.to_bytes()).expect("it is written");
             position = position.next();
         }
     }

@@ -15,5 +15,6 @@ mod private;
 mod property;
 mod roles;
 mod sessions;
+mod shared;
 mod tiers;
 mod world;

@@ -37,7 +37,7 @@ async fn begun() -> tempfile::TempDir {
     dir
 }
 
-async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
+pub async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
     let mut tick = tokio::time::interval(Duration::from_millis(5));
     let polling = async {
         while !check() {

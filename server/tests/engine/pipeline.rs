@@ -189,7 +189,7 @@ async fn a_group_fits_into_a_journal_record() {
     // The writer takes them meanwhile: the log holds fewer than these.
     let labels = tokio::task::spawn_blocking(move || {
         let mut labels = Vec::new();
-        while let Some(group) = intake.group(std::time::Duration::from_secs(60)) {
+        while let Some(group) = intake.submissions(std::time::Duration::from_secs(60)) {
             labels.extend(group.iter().map(|submission| submission.waiter.label));
             let commands: Vec<Command> = group.into_iter().map(|submission| submission.command).collect();
             let weight: usize = commands.iter().map(Command::weight).sum();
@@ -230,7 +230,7 @@ async fn a_group_makes_a_bounded_number_of_changes() {
     }
     drop(log);
     let groups = tokio::task::spawn_blocking(move || {
-        std::iter::from_fn(|| intake.group(Duration::from_secs(60))).collect::<Vec<_>>()
+        std::iter::from_fn(|| intake.submissions(Duration::from_secs(60))).collect::<Vec<_>>()
     });
     let groups = groups.await.unwrap();
     let large = |submission: &&Submission| submission.command.body.names() > 0;

@@ -44,11 +44,11 @@ impl Door {
         let core = Core::start(&config, opened).expect("a writer starts");
         let first = Command { at: Timestamp(1), by: Actor::Operator, body: bootstrap() };
         submit(&core.shared.log, first).await.expect("an empty log takes its first command");
-        let tls = tls::load(None, dir.path()).expect("a certificate is made");
+        let tls = tls::load(None, dir.path(), false).expect("a certificate is made");
         let endpoint = accept::endpoint(([127, 0, 0, 1], 0).into(), &tls).expect("a socket");
         let port = endpoint.local_addr().expect("its address").port();
         let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(accept::run(endpoint, core.shared.clone(), stopped));
+        let serving = tokio::spawn(accept::run(endpoint, core.shared.clone(), None, stopped));
         Door { core, port, fingerprint: tls.fingerprint, serving, _stop: stop, _dir: dir }
     }
 

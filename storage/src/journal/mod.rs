@@ -10,6 +10,7 @@ mod check;
 mod compress;
 mod entry;
 mod header;
+mod reader;
 mod recover;
 mod replay;
 mod segment;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use quip_protocol::Position;
 
 pub use entry::MAX_PAYLOAD;
+pub use reader::{EpochSpan, JournalReader};
 pub use replay::Replay;
 #[doc(hidden)]
 pub use segment::Fault;
@@ -30,6 +32,7 @@ use crate::problem::Problem;
 use compress::Compressor;
 use entry::ENTRY_HEADER_BYTES;
 use header::Header;
+use reader::Extent;
 use segment::{ActiveSegment, Segment};
 
 /// A buffer that a large group has grown is given back above this.
@@ -38,7 +41,7 @@ const KEPT_BUFFER: usize = 1024 * 1024;
 /// How a journal is kept.
 #[derive(Debug, Clone)]
 pub struct JournalOptions {
-    /// A segment is sealed before it grows beyond this, in bytes. One record may be larger.
+    /// A segment is sealed before an append makes it grow beyond this, in bytes. What one append writes may be larger.
     pub segment_bytes: u64,
     /// Whether sealed segments are compressed.
     pub compress: bool,
@@ -130,7 +133,7 @@ pub struct Checked {
     pub last: Position,
 }
 
-/// A journal that is open for writing. One writer; [`Replay`]s of it read at the same time.
+/// A journal that is open for writing. One writer; [`Replay`]s and [`JournalReader`]s of it read at the same time.
 #[derive(Debug)]
 pub struct Journal {
     dir: PathBuf,
@@ -145,6 +148,8 @@ pub struct Journal {
     failed: Option<String>,
     /// A record is laid out here, to be written at once.
     buffer: Vec<u8>,
+    /// What its readers may read.
+    extent: Extent,
     fault: Option<Fault>,
 }
 
@@ -160,7 +165,7 @@ impl Journal {
         let dir = dir.into();
         let tail = recover::open_tail(&dir)?;
         let compressor = start_compressor(&dir, &options, &tail.sealed)?;
-        Ok(Journal {
+        let journal = Journal {
             dir,
             options,
             last: tail.last,
@@ -169,8 +174,11 @@ impl Journal {
             compressor,
             failed: None,
             buffer: Vec::new(),
+            extent: Extent::default(),
             fault: None,
-        })
+        };
+        journal.show_all();
+        Ok(journal)
     }
 
     /// The last record; [`Position::ZERO`] if there is none.
@@ -185,25 +193,87 @@ impl Journal {
     /// [`JournalError::TooLarge`] and [`JournalError::OutOfOrder`] change nothing; [`JournalError::Io`] is the
     /// first failure of the disk, [`JournalError::ReadOnly`] every append after it.
     pub fn append(&mut self, position: Position, payload: &[u8]) -> Result<(), JournalError> {
+        self.append_all(&[(position, payload)])
+    }
+
+    /// The same for several records, in order: one write, one fdatasync for all of them. Nothing is done for none.
+    ///
+    /// # Errors
+    /// As [`Journal::append`]. After a failure of the disk any of them may be there, from the first on.
+    pub fn append_all<P: AsRef<[u8]>>(&mut self, records: &[(Position, P)]) -> Result<(), JournalError> {
         if let Some(why) = &self.failed {
             return Err(JournalError::ReadOnly { why: why.clone() });
         }
-        if payload.len() > MAX_PAYLOAD {
-            return Err(JournalError::TooLarge { bytes: payload.len() });
-        }
-        if position.offset <= self.last.offset || position.epoch < self.last.epoch {
-            return Err(JournalError::OutOfOrder { position, last: self.last });
-        }
-        let written = self.write(position, payload);
+        let Some(last) = self.checked(records)? else { return Ok(()) };
+        let written = self.write(records);
         self.buffer.shrink_to(KEPT_BUFFER);
         match written {
-            Ok(()) => self.last = position,
+            Ok(()) => self.last = last,
             Err(error) => {
                 self.failed = Some(error.to_string());
                 return Err(error);
             }
         }
+        self.extent.grow(last, self.active.as_ref().map_or(0, |active| active.bytes));
         Ok(())
+    }
+
+    /// The last of the records, if all are behind what is there and behind each other.
+    fn checked<P: AsRef<[u8]>>(&self, records: &[(Position, P)]) -> Result<Option<Position>, JournalError> {
+        let mut last = self.last;
+        for (position, payload) in records {
+            let bytes = payload.as_ref().len();
+            if bytes > MAX_PAYLOAD {
+                return Err(JournalError::TooLarge { bytes });
+            }
+            if position.offset <= last.offset || position.epoch < last.epoch {
+                return Err(JournalError::OutOfOrder { position: *position, last });
+            }
+            last = *position;
+        }
+        Ok((!records.is_empty()).then_some(last))
+    }
+
+    /// Cuts off what is behind `last`, which was never acknowledged; in the newest segment alone. After an append of several
+    /// records failed, some of them may be there.
+    ///
+    /// # Errors
+    /// [`JournalError::OutOfOrder`] when `last` is not in that segment, and I/O errors.
+    pub fn cut_behind(&mut self, last: Position) -> Result<(), JournalError> {
+        if last == self.last {
+            return Ok(());
+        }
+        let missing = JournalError::OutOfOrder { position: last, last: self.last };
+        let Some(active) = &mut self.active else { return Err(missing) };
+        let mut reader = active.segment.read(active.bytes)?;
+        while reader.last() < last && reader.next()?.is_some() {}
+        if reader.last() != last {
+            return Err(missing);
+        }
+        let path = active.segment.path.clone();
+        let is_empty = last == reader.header().before;
+        let cut = if is_empty { active.remove(&self.dir) } else { active.cut(reader.byte()) };
+        cut.map_err(|source| JournalError::io("cut", &path, source))?;
+        self.active.take_if(|_| is_empty);
+        self.last = last;
+        self.show_all();
+        Ok(())
+    }
+
+    /// Reads what is durable, while this writes.
+    pub fn reader(&self) -> JournalReader {
+        self.extent.reader()
+    }
+
+    /// From now on this reader, of a journal that was here before, reads this one.
+    pub fn show_to(&mut self, reader: &JournalReader) {
+        self.extent = Extent::of(reader);
+        self.show_all();
+    }
+
+    fn show_all(&self) {
+        let active = self.active.as_ref().map(|active| (active.segment.clone(), active.bytes));
+        self.extent.show(self.last, self.sealed.clone(), active);
     }
 
     /// Everything behind `behind`, up to the last record of now.
@@ -231,12 +301,7 @@ impl Journal {
     /// # Errors
     /// When what is before it in its segment can't be read.
     pub fn holds(&self, position: Position) -> Result<bool, JournalError> {
-        if position == self.last || position == Position::ZERO {
-            return Ok(true);
-        }
-        let before = Position { offset: position.offset.saturating_sub(1), ..position };
-        let found = self.replay(before)?.next().transpose()?;
-        Ok(found.is_some_and(|(found, _)| found == position))
+        self.reader().holds(position)
     }
 
     /// Verifies every record of the journal in `dir`, which nobody writes to meanwhile, and says all that is wrong,
@@ -255,17 +320,21 @@ impl Journal {
         self.fault = Some(fault);
     }
 
-    /// Writes one record, in a new segment if the present one is full.
-    fn write(&mut self, position: Position, payload: &[u8]) -> Result<(), JournalError> {
+    /// Writes records, in a new segment if they do not fit into the present one.
+    fn write<P: AsRef<[u8]>>(&mut self, records: &[(Position, P)]) -> Result<(), JournalError> {
         let fault = self.fault.take();
-        let bytes = (ENTRY_HEADER_BYTES + payload.len()) as u64;
+        let bytes = |(_, payload): &(Position, P)| (ENTRY_HEADER_BYTES + payload.as_ref().len()) as u64;
+        let bytes: u64 = records.iter().map(bytes).sum();
+        let first = records.first().map_or(0, |(position, _)| position.offset);
         let fits = |active: &ActiveSegment| active.bytes + bytes <= self.options.segment_bytes;
         let mut active = match self.active.take() {
             Some(active) if fits(&active) => active,
-            full => self.roll(full, position.offset)?,
+            full => self.roll(full, first)?,
         };
         self.buffer.clear();
-        entry::put(&mut self.buffer, active.seed, position, payload);
+        for (position, payload) in records {
+            entry::put(&mut self.buffer, active.seed, *position, payload.as_ref());
+        }
         let written = active.append(&self.buffer, fault);
         let active = self.active.insert(active);
         written.map_err(|source| JournalError::io("write", &active.segment.path, source))
@@ -281,6 +350,7 @@ impl Journal {
         let created = Header::new(self.last, follows)
             .and_then(|header| ActiveSegment::create(&self.dir, segment, &header))
             .map_err(|source| JournalError::io("write", &path, source))?;
+        self.extent.roll(created.segment.clone());
         if let Some((compressor, full)) = self.compressor.as_ref().zip(full) {
             compressor.push(full);
         }

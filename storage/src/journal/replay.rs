@@ -52,15 +52,7 @@ impl Replay {
 
     fn open_next(&mut self) -> Result<bool, JournalError> {
         let Some((segment, limit)) = self.segments.pop_front() else { return Ok(false) };
-        let opened = segment.read(limit);
-        let opened = match opened {
-            // The background compressed it since the list was made.
-            Err(JournalError::Io { .. }) if !segment.compressed && !segment.path.exists() => {
-                segment.to_compressed().read(limit)
-            }
-            opened => opened,
-        };
-        let opened = opened?;
+        let opened = segment.read_either(limit)?;
         if let Some(last) = self.last {
             chain::joins(&segment.path, &opened.header(), last)?;
         }

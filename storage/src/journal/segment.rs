@@ -72,6 +72,16 @@ impl Segment {
         Ok(SegmentReader { segment: self.clone(), header, entries, begun: false })
     }
 
+    /// The same, in whichever form it is now: the background may have compressed it since it was met.
+    pub(super) fn read_either(&self, limit: u64) -> Result<SegmentReader, JournalError> {
+        match self.read(limit) {
+            Err(JournalError::Io { .. }) if !self.compressed && !self.path.exists() => {
+                self.to_compressed().read(limit)
+            }
+            opened => opened,
+        }
+    }
+
     fn bad_header(&self, bad: BadHeader) -> JournalError {
         match bad {
             BadHeader::Bad(why) => JournalError::corrupt(&self.path, 0, why),
@@ -230,6 +240,20 @@ impl ActiveSegment {
     pub(super) fn reopen(segment: Segment, seed: u32, bytes: u64) -> io::Result<ActiveSegment> {
         let file = OpenOptions::new().append(true).open(&segment.path)?;
         Ok(ActiveSegment { segment, file, seed, bytes })
+    }
+
+    /// Forgets what is behind so many bytes.
+    pub(super) fn cut(&mut self, bytes: u64) -> io::Result<()> {
+        self.file.set_len(bytes)?;
+        self.file.sync_all()?;
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    /// It is not written to any more.
+    pub(super) fn remove(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_file(&self.segment.path)?;
+        sync_dir(dir)
     }
 
     /// One write and one sync.

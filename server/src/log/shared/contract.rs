@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use quip_protocol::{Epoch, NodeName, Position};
 
-/// One life of the process that keeps the log: the `run_id` of Redis, which is new at each start.
+/// One life of the process that keeps the log, as its master: of Redis the `run_id`, which is new at each start, and the
+/// `master_replid`, which is new at each promotion. The first alone does not do: a master that was demoted, took over the
+/// shorter log of another and was promoted again has the same `run_id`, and the agreement of before in its copy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub String);
 
@@ -91,11 +93,13 @@ pub enum Ask {
         wait_ms: u64,
     },
     /// One entry at the end of a log that is agreed on in this epoch and is not behind `seen`. The node's last batch once more
-    /// is answered with its place, and not appended again. → [`Answer::Placed`] or [`Answer::Fenced`]
+    /// is answered with its place, and not appended again. Another batch whose `seen` is behind the place of the node's last
+    /// one is old, and comes late by a connection that was given up: it is fenced, or it would be there twice.
+    /// → [`Answer::Placed`] or [`Answer::Fenced`]
     Append {
         /// The epoch in which it is to stand.
         epoch: Epoch,
-        /// The last entry that the node has seen.
+        /// The last entry that the node knows of: which it has read, or which is its own and was answered with its place.
         seen: Position,
         /// Who appends.
         node: NodeName,
@@ -104,7 +108,8 @@ pub enum Ask {
         /// Its bytes.
         payload: Bytes,
     },
-    /// A new cluster, in a log with nothing in it: its entries follow on `base`. → [`Answer::Done`] or [`Answer::Fenced`]
+    /// A new cluster, in a log with nothing in it: its entries follow on `base`. Where nodes report or one has claimed the
+    /// repair, a cluster is there, and was wiped. The same once more is done. → [`Answer::Done`] or [`Answer::Fenced`]
     Found {
         /// Its id.
         cluster: ClusterId,
@@ -114,7 +119,7 @@ pub enum Ask {
         base: Position,
     },
     /// The node waits for this incarnation to be agreed on, and has everything up to there. Said anew, it replaces the
-    /// report of before. → [`Answer::Look`]
+    /// report of before. Reports are forgotten when none came for `CLAIM_MS`. → [`Answer::Look`]
     Report {
         /// Who.
         node: NodeName,
@@ -122,7 +127,8 @@ pub enum Ask {
         position: Position,
     },
     /// Begins the repair of this incarnation: nobody else may while the claim lasts (`CLAIM_MS`, from each operation of its
-    /// holder on). → [`Answer::Done`] or [`Answer::Fenced`]
+    /// holder on). From here on the log is agreed on no more, if it was: it takes nothing until [`Ask::Raise`]. The holder's
+    /// own claim once more is done. → [`Answer::Done`] or [`Answer::Fenced`]
     Claim {
         /// Which is to be repaired.
         incarnation: Incarnation,
@@ -145,8 +151,8 @@ pub enum Ask {
         /// Which, in order.
         entries: Vec<Stored>,
     },
-    /// Ends the repair: appends the entry without commands that raises the epoch, and from here on this incarnation is agreed
-    /// on in that epoch. Forgets reports, claim and last batches. → [`Answer::Done`] or [`Answer::Fenced`]
+    /// Ends the repair: appends the entry without commands that raises the epoch, above that of the last entry and the one
+    /// agreed on, and from here on this incarnation is agreed on in that epoch. Forgets reports, claim and last batches. → [`Answer::Done`] or [`Answer::Fenced`]
     Raise {
         /// By whom.
         claim: Claim,

@@ -4,3 +4,9 @@
 
 pub mod contract;
 pub mod member;
+
+mod batches;
+mod follow;
+mod lane;
+mod repair;
+mod tail;

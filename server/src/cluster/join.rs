@@ -1,0 +1,437 @@
+//! How a node comes into its cluster: what its directory and the log come to by the rules of `membership`, what is missing
+//! fetched from another node, the log followed to its end; and then it serves. Imports the shared log, peers and the core.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use quip_protocol::{Epoch, Position, Timestamp};
+use quip_storage::data_dir::DataDir;
+use quip_storage::journal::{Journal, JournalError, JournalOptions, JournalReader};
+use quip_storage::store::StoreOptions;
+use tokio::sync::{oneshot, watch};
+use tokio::task::spawn_blocking;
+use tracing::{info, warn};
+
+use super::key::{ClusterKey, KeyError};
+use super::membership::{Membership, MembershipError, Plan, Refused, Started, hex, plan};
+use super::pause::pause;
+use super::peer::{self, Asker, FetchError};
+use super::realign::{self, RealignError};
+use super::roster::{self, Beating, NameTaken, Now};
+use super::{BootId, Cluster, Roster};
+use crate::config::{ClusterConfig, Config};
+use crate::log::Log;
+use crate::log::redis::settings;
+use crate::log::redis::{Address, Connection, Ended, Parts, Recall};
+use crate::log::shared::contract::{Answer, Ask, ClusterId, Look, Lost, Stored};
+use crate::log::shared::member::{Phase, StepAside};
+use crate::log::shared_log::SharedLog;
+use crate::node::Node;
+use crate::pipeline::open::{OpenError, OpenedDir, leave_cluster, open_shared};
+use crate::pipeline::stopping::Stopping;
+use crate::session::tls::{self, TlsError};
+use crate::start::{Core, StartError};
+
+/// Bytes of entries that are read at once to find where a journal and the log part.
+const READ_BYTES: usize = 1024 * 1024;
+/// How often it is looked whether everything is applied, and whether to stop.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Why a node did not come into its cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// By the rules.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The file that says of which cluster the directory is.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
+    /// The cluster's key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The directory's journal.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// What is missing was not got.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// A journal that has parted.
+    #[error(transparent)]
+    Realign(#[from] RealignError),
+    /// Another node has the name.
+    #[error(transparent)]
+    NameTaken(#[from] NameTaken),
+    /// The server's key, which the others are told.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The log has become another cluster's.
+    #[error("Redis has another cluster's log now: name the right Redis, or start with an empty --data-dir")]
+    Foreign,
+    /// The driver cannot go on.
+    #[error("{0}")]
+    Ended(Ended),
+    /// The operating system.
+    #[error("cannot come into the cluster: {0}")]
+    System(#[from] io::Error),
+}
+
+impl From<JournalError> for JoinError {
+    fn from(error: JournalError) -> JoinError {
+        JoinError::Open(error.into())
+    }
+}
+
+/// A node in its cluster, which serves nobody yet.
+#[derive(Debug)]
+pub struct Joined {
+    /// What the parts of the node share.
+    pub cluster: Arc<Cluster>,
+    /// Whether the cluster began with it.
+    pub founder: bool,
+    /// What nodes know each other by.
+    pub key: ClusterKey,
+    /// Says that it lives.
+    pub beating: Beating,
+    /// Which node it says that of.
+    pub heart: Arc<Heart>,
+    /// Where Redis is.
+    pub address: Address,
+}
+
+/// What a node says of itself with each heartbeat, before it serves too.
+#[derive(Debug)]
+pub struct Heart {
+    last: Position,
+    /// Once there is one.
+    node: Mutex<Weak<Node>>,
+    serves: AtomicBool,
+}
+
+impl Heart {
+    /// Who should come, does, from now on, or no more.
+    pub fn serves(&self, serves: bool) {
+        self.serves.store(serves, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> Now {
+        let node = self.node.lock().upgrade();
+        Now {
+            connections: node.as_ref().map_or(0, |node| node.sessions.total()),
+            position: node.as_ref().map_or(self.last, |node| node.journal.last()),
+            draining: !self.serves.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Joined {
+    /// Comes into the cluster; waits for Redis as long as it does not answer. Before the directory is opened.
+    ///
+    /// # Errors
+    /// See [`JoinError`].
+    pub async fn join(config: &Config, of: &ClusterConfig, stopping: &Stopping) -> Result<Joined, JoinError> {
+        let mut connection = Connection::new(of.redis.clone());
+        let dir = config.data_dir.clone();
+        let (file, last) = blocking(move || survey(&dir)).await?;
+        let (file, key) = loop {
+            let look = look(&mut connection, stopping).await?;
+            let started = Started { node: Some(&of.node), leave: false };
+            let there = look.agreed.as_ref().map(|agreed| agreed.cluster);
+            match plan(started, file.as_ref(), last, there)? {
+                Plan::Found { base } => {
+                    let key = ClusterKey::load_or_make(&of.key)?;
+                    if let Some(founder) = found(&mut connection, config, of, base, &look).await? {
+                        break (founder, key);
+                    }
+                }
+                Plan::Join(cluster) => {
+                    let key = ClusterKey::load(&of.key)?;
+                    let joins = Membership { cluster, node: of.node.clone(), id: random()?, founder: false };
+                    joins.write(&config.data_dir)?;
+                    info!(cluster = %hex(joins.cluster.0), "joining the cluster");
+                    break (joins, key);
+                }
+                Plan::Stay(_) | Plan::Alone | Plan::Leave => {
+                    let file = file.expect("only a directory of a cluster stays in it");
+                    // Where it founded the cluster and then failed, nobody has the key yet.
+                    let key = if file.founder {
+                        ClusterKey::load_or_make(&of.key)
+                    } else {
+                        ClusterKey::load(&of.key)
+                    };
+                    break (file, key?);
+                }
+            }
+        };
+        let cluster = Cluster {
+            id: file.cluster,
+            name: file.node.clone(),
+            boot: BootId(random()?),
+            roster: watch::Sender::new(Roster::new()),
+            phase: watch::Sender::new(Phase::Unreachable),
+            counts: Arc::default(),
+        };
+        let cluster = Arc::new(cluster);
+        let heart = Arc::new(Heart { last, node: Mutex::new(Weak::new()), serves: AtomicBool::new(false) });
+        let tls = tls::load(config.certificate.as_ref(), &config.data_dir, true)?;
+        let own = roster::Own {
+            directory: file.id,
+            started: Timestamp::now(),
+            address: of.advertise.clone(),
+            fingerprint: tls.fingerprint,
+        };
+        let beats = Arc::clone(&heart);
+        let (redis, to) = (of.redis.clone(), Arc::clone(&cluster));
+        let beating = roster::start(redis.clone(), to, own, move || beats.now()).await?;
+        tokio::spawn(settings::tell(redis.clone()));
+        Ok(Joined { cluster, founder: file.founder, key, beating, heart, address: redis })
+    }
+
+    /// Opens the directory and follows the log to where it ends now. Where the two have parted, the directory is put right
+    /// first. With what tells when they part later.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn open(
+        &self,
+        config: &Config,
+        stopping: &Stopping,
+    ) -> Result<(Core, oneshot::Receiver<Ended>), StartError> {
+        loop {
+            let (core, mut ended) = self.core(config, stopping).await?;
+            let followed = tokio::select! {
+                followed = self.caught_up(&core, stopping) => followed.map(|()| None),
+                why = &mut ended => Ok(why.ok()),
+            };
+            let why = match followed {
+                Ok(None) => return Ok((core, ended)),
+                Ok(Some(why)) => why,
+                Err(e) => {
+                    core.close().await;
+                    return Err(e.into());
+                }
+            };
+            core.close().await;
+            self.put_right(config, why).await?;
+        }
+    }
+
+    async fn core(
+        &self,
+        config: &Config,
+        stopping: &Stopping,
+    ) -> Result<(Core, oneshot::Receiver<Ended>), StartError> {
+        let (path, options) = (config.data_dir.clone(), StoreOptions { cache_bytes: config.cache_bytes });
+        let stopping = stopping.clone();
+        let opened: OpenedDir = blocking(move || Ok(open_shared(&path, options, &stopping)?)).await?;
+        let reader = opened.journal.reader();
+        let (address, cluster) = (self.address.clone(), Arc::clone(&self.cluster));
+        let (last, recall) = (reader.last(), recall(reader));
+        let (log, intake, ended) = SharedLog::start(Parts { address, cluster, last, recall })?;
+        let cluster = Some(Arc::clone(&self.cluster));
+        let core = Core::start_on(config, opened, cluster, Log::Shared(log), Box::new(intake))?;
+        *self.heart.node.lock() = Arc::downgrade(&core.shared.node);
+        Ok((core, ended))
+    }
+
+    /// Waits until everything that the log had is applied here: nobody is to be served what is older.
+    async fn caught_up(&self, core: &Core, stopping: &Stopping) -> Result<(), JoinError> {
+        let mut phase = self.cluster.phase.subscribe();
+        let mut tick = tokio::time::interval(LOOK);
+        while *phase.borrow_and_update() != Phase::Live {
+            tick.tick().await;
+            if stopping.has_begun() {
+                return Err(OpenError::Stopped.into());
+            }
+        }
+        let look = look(&mut Connection::new(self.address.clone()), stopping).await?;
+        while core.shared.node.journal.last() < look.last {
+            tick.tick().await;
+            if stopping.has_begun() {
+                return Err(OpenError::Stopped.into());
+            }
+        }
+        info!(position = %look.last, "has all that the cluster had");
+        Ok(())
+    }
+
+    async fn put_right(&self, config: &Config, why: Ended) -> Result<(), JoinError> {
+        let dir = config.data_dir.clone();
+        match why {
+            Ended::Aside(StepAside::Foreign { .. }) => Err(JoinError::Foreign),
+            Ended::Aside(StepAside::Behind { base }) => {
+                warn!(%base, "the shared log begins behind what this node has: getting the rest from another node");
+                self.fetch(&dir).await
+            }
+            Ended::Aside(StepAside::Diverged) => {
+                let (dir, journal) = blocking(move || open_journal(&dir)).await?;
+                let common = self.common(journal.reader()).await?;
+                blocking(move || {
+                    let reader = journal.reader();
+                    // Nothing is renamed under it.
+                    drop(journal);
+                    Ok(realign::realign(dir.path(), &reader, common)?)
+                })
+                .await
+            }
+            unreadable => Err(JoinError::Ended(unreadable)),
+        }
+    }
+
+    fn asker(&self) -> Asker {
+        Asker { cluster: self.cluster.id, name: self.cluster.name.clone(), key: self.key.clone() }
+    }
+
+    /// Writes to the journal what other nodes have more, a block with one fdatasync.
+    async fn fetch(&self, dir: &Path) -> Result<(), JoinError> {
+        let dir = dir.to_owned();
+        let (dir, mut journal) = blocking(move || open_journal(&dir)).await?;
+        let after = journal.last();
+        let sink = move |block: Vec<(Position, Bytes)>| {
+            // With it nobody else has the directory.
+            let _ = &dir;
+            journal.append_all(&block).map_err(io::Error::other)
+        };
+        let roster = self.cluster.roster.subscribe();
+        let last = peer::fetch(roster, &self.asker(), after, sink, |_| {}).await?;
+        info!(from = %after, to = %last, "got what was missing from other nodes");
+        Ok(())
+    }
+
+    /// The last record that this journal and the cluster have in common: by the log itself, or, where that begins behind it,
+    /// by another node's journal.
+    async fn common(&self, reader: JournalReader) -> Result<Position, JoinError> {
+        let epochs = blocking(move || Ok(reader.epochs()?)).await?;
+        let mut connection = Connection::new(self.address.clone());
+        let look = look(&mut connection, &Stopping::default()).await?;
+        if !realign::holds(&epochs, look.base) {
+            let (from, theirs) = peer::epochs(self.cluster.roster.subscribe(), &self.asker()).await?;
+            info!(node = %from, "comparing journals");
+            return Ok(peer::common(&epochs, &theirs));
+        }
+        let mut common = look.base;
+        loop {
+            let ask = Ask::Read { after: common, max_bytes: READ_BYTES, wait_ms: 0 };
+            let entries = match until_answered(&mut connection, &ask, &Stopping::default()).await? {
+                Answer::Entries(entries) => entries,
+                _ => Vec::new(),
+            };
+            let held = entries.iter().take_while(|entry| realign::holds(&epochs, entry.position)).count();
+            common = entries[..held].last().map_or(common, |entry| entry.position);
+            if held < entries.len() || entries.is_empty() {
+                return Ok(common);
+            }
+        }
+    }
+}
+
+/// Before a directory is opened for a single node: refused where it is of a cluster, unless it leaves that.
+///
+/// # Errors
+/// See [`JoinError`].
+pub fn alone(data_dir: &Path, leave: bool) -> Result<(), JoinError> {
+    let file = Membership::read(data_dir)?;
+    let started = Started { node: None, leave };
+    if plan(started, file.as_ref(), Position::ZERO, None)? == Plan::Leave {
+        realign::finish(data_dir)?;
+        leave_cluster(data_dir)?;
+        Membership::remove(data_dir)?;
+        warn!("this node has left its cluster: it serves alone, with all that it has");
+    }
+    Ok(())
+}
+
+/// What the directory says, and where its journal ends. What a crash left of putting it right is completed.
+fn survey(path: &Path) -> Result<(Option<Membership>, Position), JoinError> {
+    let dir = DataDir::open(path).map_err(OpenError::from)?;
+    realign::finish(dir.path())?;
+    let journal = Journal::open(dir.journal(), JournalOptions::default())?;
+    Ok((Membership::read(path)?, journal.last()))
+}
+
+fn open_journal(path: &Path) -> Result<(DataDir, Journal), JoinError> {
+    let dir = DataDir::open(path).map_err(OpenError::from)?;
+    let journal = Journal::open(dir.journal(), JournalOptions::default())?;
+    Ok((dir, journal))
+}
+
+/// The directory says that it founds the cluster before Redis does: a crash between the two is repaired as a Redis that was
+/// wiped. Nothing if another node was first.
+async fn found(
+    connection: &mut Connection,
+    config: &Config,
+    of: &ClusterConfig,
+    base: Position,
+    look: &Look,
+) -> Result<Option<Membership>, JoinError> {
+    let cluster = ClusterId(random()?);
+    let founder = Membership { cluster, node: of.node.clone(), id: random()?, founder: true };
+    founder.write(&config.data_dir)?;
+    let epoch = Epoch(base.epoch.max(look.last.epoch).0.saturating_add(1));
+    let answered = connection.ask(&Ask::Found { cluster, epoch, base }).await;
+    match answered {
+        Ok(Answer::Done) => info!(cluster = %hex(founder.cluster.0), %base, "founded a cluster"),
+        // It may be done: then this is the founder, or else the log is repaired by who is.
+        Err(Lost(why)) => warn!(why, "Redis did not say whether the cluster is founded"),
+        Ok(_) => {
+            Membership::remove(&config.data_dir)?;
+            return Ok(None);
+        }
+    }
+    Ok(Some(founder))
+}
+
+async fn look(connection: &mut Connection, stopping: &Stopping) -> Result<Look, JoinError> {
+    match until_answered(connection, &Ask::Look, stopping).await? {
+        Answer::Look(look) => Ok(look),
+        _ => Err(JoinError::System(io::Error::other("Redis answers what was not asked"))),
+    }
+}
+
+async fn until_answered(
+    connection: &mut Connection,
+    ask: &Ask,
+    stopping: &Stopping,
+) -> Result<Answer, JoinError> {
+    for failures in 0.. {
+        match connection.ask(ask).await {
+            Ok(answer) => return Ok(answer),
+            Err(lost) if failures == 0 => warn!(why = %lost, "waiting for Redis"),
+            Err(_) => {}
+        }
+        tokio::time::sleep(pause(failures)).await;
+        if stopping.has_begun() {
+            break;
+        }
+    }
+    Err(OpenError::Stopped.into())
+}
+
+/// The journal's entries as the log has them: each names the one before.
+fn recall(reader: JournalReader) -> Recall {
+    Arc::new(move |after, max_bytes| {
+        let mut before = after;
+        let block = reader.block(after, max_bytes).map_err(|e| e.to_string())?;
+        let stored = block.into_iter().map(|(position, payload)| {
+            let before = std::mem::replace(&mut before, position);
+            Stored { before, position, payload: payload.into() }
+        });
+        Ok(stored.collect())
+    })
+}
+
+fn random() -> Result<[u8; 16], JoinError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|e| JoinError::System(io::Error::other(e)))?;
+    Ok(bytes)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, JoinError> + Send + 'static,
+) -> Result<T, JoinError> {
+    spawn_blocking(work).await.map_err(io::Error::other)?
+}

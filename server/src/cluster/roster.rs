@@ -1,0 +1,293 @@
+//! Who lives: every node says so in Redis once a second, and hears who else does. A name belongs to one node. Knows the
+//! connection to Redis.
+
+use std::sync::Arc;
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use quip_protocol::{Epoch, Fingerprint, NodeName, Position, Timestamp};
+use redis::Value;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{debug, error};
+
+use super::{BootId, Cluster, DEAD_AFTER, HEARTBEAT, Heartbeat, Roster};
+use crate::log::redis::scripts::{Call, Script, bytes, hex, list, string, text};
+use crate::log::redis::{Address, Connection};
+use crate::log::shared::contract::Lost;
+
+const KEYS: &[&str] = &["{quip}:nodes"];
+
+static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("beat.lua")));
+static GONE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("gone.lua")));
+
+/// What of a node stays the same as long as it runs.
+#[derive(Debug, Clone)]
+pub struct Own {
+    /// The data directory, which is another start of the same node if it is the same.
+    pub directory: [u8; 16],
+    /// When the process started.
+    pub started: Timestamp,
+    /// Where clients and nodes find it, as `host:port`.
+    pub address: String,
+    /// By which key they know it.
+    pub fingerprint: Fingerprint,
+}
+
+/// What of a node changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// How many connections it has.
+    pub connections: u32,
+    /// Its journal has everything up to there.
+    pub position: Position,
+    /// It is stopping.
+    pub draining: bool,
+}
+
+/// Another process is called like this node.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "another node of this cluster, at {address}, is called {name}: stop that one, or start this one with another --node"
+)]
+pub struct NameTaken {
+    /// What both are called.
+    pub name: NodeName,
+    /// Where the other is.
+    pub address: String,
+}
+
+/// A node that says that it lives.
+#[derive(Debug)]
+pub struct Beating {
+    /// Sent when another process has the name: this one must stop.
+    pub taken: oneshot::Receiver<NameTaken>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Beating {
+    /// The node is gone at once for the others, as far as Redis can be told.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        // A task that panicked has said so.
+        let _ = self.task.await;
+    }
+}
+
+/// Says once, and from then on every second, that the node lives, and keeps `cluster.roster`. A Redis that does not answer is
+/// tried again; the roster stays as it was seen last.
+///
+/// # Errors
+/// When another node has the name.
+pub async fn start(
+    address: Address,
+    cluster: Arc<Cluster>,
+    own: Own,
+    now: impl Fn() -> Now + Send + 'static,
+) -> Result<Beating, NameTaken> {
+    let mut beat = Beat { connection: Connection::new(address), cluster, own };
+    beat.once(now()).await?;
+    let (stop, stopped) = watch::channel(false);
+    let (tell, taken) = oneshot::channel();
+    let task = tokio::spawn(async move {
+        if let Err(name_taken) = beat.until(stopped, now).await {
+            error!("{name_taken}");
+            // Who does not listen does not stop.
+            let _ = tell.send(name_taken);
+        }
+    });
+    Ok(Beating { taken, stop, task })
+}
+
+struct Beat {
+    connection: Connection,
+    cluster: Arc<Cluster>,
+    own: Own,
+}
+
+impl Beat {
+    async fn until(
+        &mut self,
+        mut stopped: watch::Receiver<bool>,
+        now: impl Fn() -> Now,
+    ) -> Result<(), NameTaken> {
+        let mut ticks = interval(HEARTBEAT);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let is_over = tokio::select! {
+                // An error means that the server is gone, which is a stop too.
+                _ = stopped.wait_for(|stop| *stop) => true,
+                _ = ticks.tick() => false,
+            };
+            if is_over {
+                self.gone().await;
+                return Ok(());
+            }
+            self.once(now()).await?;
+        }
+    }
+
+    async fn once(&mut self, now: Now) -> Result<(), NameTaken> {
+        let heartbeat = self.heartbeat(now);
+        match self.ask(&heartbeat).await {
+            Ok(Heard::Nodes(mut roster)) => {
+                roster.insert(self.cluster.name.clone(), heartbeat);
+                self.cluster.roster.send_if_modified(|known| {
+                    let is_news = *known != roster;
+                    *known = roster;
+                    is_news
+                });
+                Ok(())
+            }
+            Ok(Heard::Taken(address)) => Err(NameTaken { name: self.cluster.name.clone(), address }),
+            // How the shared log stands is told elsewhere, once.
+            Err(Lost(e)) => {
+                debug!(error = e, "no heartbeat");
+                Ok(())
+            }
+        }
+    }
+
+    fn heartbeat(&self, now: Now) -> Heartbeat {
+        Heartbeat {
+            boot: self.cluster.boot,
+            address: self.own.address.clone(),
+            fingerprint: self.own.fingerprint,
+            connections: now.connections,
+            position: now.position,
+            draining: now.draining,
+        }
+    }
+
+    async fn ask(&mut self, heartbeat: &Heartbeat) -> Result<Heard, Lost> {
+        let arguments = vec![
+            text(&self.cluster.name),
+            hex(&self.cluster.boot.0),
+            hex(&self.own.directory),
+            text(&self.own.started.0),
+            text(&DEAD_AFTER.as_millis()),
+            said(heartbeat),
+        ];
+        let heard = self.connection.call(&Call::new(&BEAT, KEYS, arguments)).await?;
+        heard_in(heard).ok_or_else(|| Lost("a roster of an unexpected shape".into()))
+    }
+
+    async fn gone(&mut self) {
+        let arguments = vec![text(&self.cluster.name), hex(&self.cluster.boot.0)];
+        if let Err(Lost(e)) = self.connection.call(&Call::new(&GONE, KEYS, arguments)).await {
+            debug!(error = e, "cannot say that this node is gone; it is, some seconds later");
+        }
+    }
+}
+
+/// What a node says of itself, for other versions too: what they do not know they leave out.
+#[derive(Debug, Serialize, Deserialize)]
+struct Said {
+    boot: String,
+    address: String,
+    fingerprint: String,
+    connections: u32,
+    epoch: u32,
+    offset: u64,
+    draining: bool,
+}
+
+fn said(heartbeat: &Heartbeat) -> Bytes {
+    let said = Said {
+        boot: format!("{:032x}", u128::from_be_bytes(heartbeat.boot.0)),
+        address: heartbeat.address.clone(),
+        fingerprint: heartbeat.fingerprint.to_string(),
+        connections: heartbeat.connections,
+        epoch: heartbeat.position.epoch.0,
+        offset: heartbeat.position.offset,
+        draining: heartbeat.draining,
+    };
+    serde_json::to_vec(&said).expect("texts and numbers can be written").into()
+}
+
+fn heartbeat_in(said: &[u8]) -> Option<Heartbeat> {
+    let said: Said = serde_json::from_slice(said).ok()?;
+    Some(Heartbeat {
+        boot: BootId(u128::from_str_radix(&said.boot, 16).ok()?.to_be_bytes()),
+        address: said.address,
+        fingerprint: said.fingerprint.parse().ok()?,
+        connections: said.connections,
+        position: Position { epoch: Epoch(said.epoch), offset: said.offset },
+        draining: said.draining,
+    })
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    /// The others.
+    Nodes(Roster),
+    /// Where the one is that has the name.
+    Taken(String),
+}
+
+/// A node that says what cannot be read is left out: it is of a version that is none of ours.
+fn heard_in(answer: Value) -> Option<Heard> {
+    let mut parts = list(answer)?.into_iter();
+    match &bytes(parts.next()?)?[..] {
+        b"taken" => {
+            let other = heartbeat_in(&bytes(parts.next()?)?);
+            Some(Heard::Taken(other.map_or_else(|| "an unknown address".into(), |other| other.address)))
+        }
+        b"nodes" => {
+            let mut roster = Roster::new();
+            while let Some(name) = parts.next() {
+                let (name, said) = (string(name)?, bytes(parts.next()?)?);
+                if let (Ok(name), Some(heartbeat)) = (name.parse(), heartbeat_in(&said)) {
+                    roster.insert(name, heartbeat);
+                }
+            }
+            Some(Heard::Nodes(roster))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heartbeat() -> Heartbeat {
+        Heartbeat {
+            boot: BootId([1; 16]),
+            address: "a.example:4433".into(),
+            fingerprint: Fingerprint([2; 32]),
+            connections: 3,
+            position: Position { epoch: Epoch(4), offset: 5 },
+            draining: true,
+        }
+    }
+
+    fn bulk(bytes: &[u8]) -> Value {
+        Value::BulkString(bytes.to_vec())
+    }
+
+    #[test]
+    fn what_a_node_says_is_heard() {
+        let said = said(&heartbeat());
+        let nodes = Value::Array(vec![bulk(b"nodes"), bulk(b"b"), bulk(&said), bulk(b"c"), bulk(b"{}")]);
+        let roster = Roster::from([("b".parse().unwrap(), heartbeat())]);
+        assert_eq!(heard_in(nodes), Some(Heard::Nodes(roster)));
+        let taken = Value::Array(vec![bulk(b"taken"), bulk(&said)]);
+        assert_eq!(heard_in(taken), Some(Heard::Taken("a.example:4433".into())));
+        for broken in [Value::Nil, Value::Array(vec![]), Value::Array(vec![bulk(b"nodes"), bulk(b"b")])] {
+            assert_eq!(heard_in(broken), None);
+        }
+    }
+
+    #[test]
+    fn what_another_version_says_is_read_as_far_as_it_is_known() {
+        let mut value: serde_json::Value = serde_json::from_slice(&said(&heartbeat())).unwrap();
+        value["more"] = 1.into();
+        assert_eq!(heartbeat_in(value.to_string().as_bytes()), Some(heartbeat()));
+        value["fingerprint"] = "x".into();
+        assert_eq!(heartbeat_in(value.to_string().as_bytes()), None);
+    }
+}

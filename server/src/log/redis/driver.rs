@@ -1,0 +1,353 @@
+//! The shell around a member of the shared log: gives it answers, batches and the time, and does what it says. Everything that
+//! is decided is decided in `log::shared::member`.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use quip_protocol::{Position, Refusal};
+use quip_storage::{JournalError, JournalReader};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{sleep_until, timeout};
+use tracing::{error, info, warn};
+
+use super::address::Address;
+use super::intake::{Deliveries, SharedIntake, Told, both};
+use super::lanes::Lanes;
+use crate::cluster::{Cluster, Roster};
+use crate::engine::{Command, Entry, EntryError};
+use crate::log::shared::contract::{BatchId, Claim, Stored};
+use crate::log::shared::member::{Chance, Effect, Input, Member, Own, Phase, StepAside};
+use crate::log::shared_log::{RETRY_MS, SharedLog};
+use crate::log::{LocalIntake, LocalLog, NotTaken, Placed, Submission, Waiter};
+
+/// How long the end waits for the place of what was asked for already.
+const END: Duration = Duration::from_secs(2);
+
+/// What the driver needs.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where Redis is.
+    pub address: Address,
+    /// Of which cluster, and as whom.
+    pub cluster: Arc<Cluster>,
+    /// What of the journal is durable.
+    pub journal: JournalReader,
+}
+
+/// Why the driver is at its end: the node cannot go on as it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Ended {
+    /// The log and this node have parted: get what is missing, and begin again.
+    #[error("this node and the shared log have parted: {0:?}")]
+    Aside(StepAside),
+    /// There is an entry that this version cannot read.
+    #[error("cannot apply the entry {position} of the shared log: {why}")]
+    Unreadable {
+        /// Where.
+        position: Position,
+        /// Why.
+        why: EntryError,
+    },
+}
+
+impl SharedLog {
+    /// Starts the driver on the runtime of the caller. It ends when every handle is gone, having placed what waited, or says
+    /// why it cannot go on.
+    ///
+    /// # Errors
+    /// When the operating system gives no randomness.
+    pub fn start(parts: Parts) -> io::Result<(SharedLog, SharedIntake, oneshot::Receiver<Ended>)> {
+        let chance = Random::from_system()?;
+        let (queue, waiting) = LocalLog::new();
+        let (deliveries, intake) = both();
+        let (end, ended) = oneshot::channel();
+        let phase = parts.cluster.phase.subscribe();
+        let lanes = Lanes::start(&parts.address, &parts.cluster.counts);
+        let own = Own {
+            name: parts.cluster.name.clone(),
+            cluster: parts.cluster.id,
+            last: parts.journal.last(),
+            raising: Entry::default().to_bytes().into(),
+            batch_of: Entry::batch_of,
+        };
+        let (recalled, recalls) = mpsc::unbounded_channel();
+        let driver = Driver {
+            member: Member::new(own),
+            chance,
+            begun: Instant::now(),
+            alarm: None,
+            queue: waiting,
+            is_open: true,
+            asked: None,
+            waiting: BTreeMap::new(),
+            lanes,
+            deliveries,
+            journal: parts.journal,
+            recalled,
+            recalls,
+            roster: parts.cluster.roster.subscribe(),
+            cluster: parts.cluster,
+            end: Some(end),
+        };
+        tokio::spawn(driver.run());
+        Ok((SharedLog { queue, phase }, intake, ended))
+    }
+}
+
+struct Driver {
+    member: Member,
+    chance: Random,
+    /// The member's clock.
+    begun: Instant,
+    alarm: Option<u64>,
+    queue: LocalIntake,
+    /// Whether there are handles.
+    is_open: bool,
+    /// The batch that the member has.
+    asked: Option<BatchId>,
+    /// Who waits for what is not delivered yet.
+    waiting: BTreeMap<BatchId, Vec<Waiter>>,
+    lanes: Lanes,
+    deliveries: Deliveries,
+    journal: JournalReader,
+    recalled: mpsc::UnboundedSender<Vec<Stored>>,
+    recalls: mpsc::UnboundedReceiver<Vec<Stored>>,
+    roster: watch::Receiver<Roster>,
+    cluster: Arc<Cluster>,
+    /// Gone when it was said why this is the end.
+    end: Option<oneshot::Sender<Ended>>,
+}
+
+/// What comes next.
+enum Next {
+    Told(Input),
+    /// Something waits to be appended.
+    Waiting,
+    /// Every handle is gone.
+    Closed,
+    /// The writer is gone.
+    Alone,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        self.step(Input::Tick);
+        loop {
+            match self.next().await {
+                Next::Told(input) => self.step(input),
+                Next::Waiting => self.take(),
+                Next::Closed => break,
+                Next::Alone => return self.refuse_all(&NotTaken::Stopped.into()),
+            }
+        }
+        // What was asked for is in the log, or will be: those who wait are to hear of it.
+        let _ = timeout(END, self.finish()).await;
+        self.refuse_all(&NotTaken::Stopped.into());
+    }
+
+    async fn finish(&mut self) {
+        while !self.waiting.is_empty() && self.end.is_some() {
+            match self.next().await {
+                Next::Told(input) => self.step(input),
+                Next::Waiting | Next::Closed => {}
+                Next::Alone => return,
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Next {
+        let takes = self.asked.is_none() || *self.member.phase() != Phase::Live;
+        let alarm = self.alarm.map(|at| self.begun + Duration::from_millis(at));
+        tokio::select! {
+            Some((lane, answer)) = self.lanes.answered() => Next::Told(Input::Answered(lane, answer)),
+            told = self.deliveries.told.recv() => match told {
+                Some(Told::Durable(last)) => Next::Told(Input::Durable(last)),
+                Some(Told::Rewind(last)) => Next::Told(Input::Rewind(last)),
+                None => Next::Alone,
+            },
+            Some(entries) = self.recalls.recv() => Next::Told(Input::Recalled(entries)),
+            Ok(()) = self.roster.changed() => {
+                let nodes = self.roster.borrow_and_update().keys().cloned().collect();
+                Next::Told(Input::Nodes(nodes))
+            }
+            () = tick(alarm) => {
+                self.alarm = None;
+                Next::Told(Input::Tick)
+            }
+            is_open = self.queue.ready(), if takes && self.is_open => {
+                self.is_open = is_open;
+                if is_open { Next::Waiting } else { Next::Closed }
+            }
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn step(&mut self, input: Input) {
+        let mut effects = Vec::new();
+        self.member.step(self.now(), &mut self.chance, input, &mut effects);
+        effects.into_iter().for_each(|effect| self.perform(effect));
+    }
+
+    /// What waits becomes one entry, or is refused.
+    fn take(&mut self) {
+        let group = self.queue.submissions(Duration::ZERO).unwrap_or_default();
+        if *self.member.phase() != Phase::Live || self.end.is_none() {
+            return refuse(group.into_iter().map(|submission| submission.waiter), &unreachable());
+        }
+        if group.is_empty() {
+            return;
+        }
+        let (commands, waiters): (Vec<Command>, Vec<Waiter>) =
+            group.into_iter().map(|Submission { command, waiter }| (command, waiter)).unzip();
+        let batch = BatchId(self.chance.bytes());
+        self.waiting.insert(batch, waiters);
+        self.asked = Some(batch);
+        let payload = Bytes::from(Entry::undecided(batch, commands).to_bytes());
+        self.step(Input::Batch(batch, payload));
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Ask(lane, ask) => self.lanes.ask(lane, ask),
+            Effect::Deliver(entries) => self.deliver(entries),
+            Effect::Placed(batch, _) => self.outcome(batch),
+            Effect::NotTaken(batch) => {
+                self.outcome(batch);
+                refuse(self.waiting.remove(&batch).unwrap_or_default(), &unreachable());
+            }
+            Effect::Recall { after, max_bytes } => self.recall(after, max_bytes),
+            Effect::Phase(phase) => {
+                match &phase {
+                    Phase::Live | Phase::CatchingUp { .. } => info!(?phase, "the shared log"),
+                    Phase::Unreachable | Phase::Repairing => warn!(?phase, "the shared log takes nothing"),
+                }
+                self.cluster.phase.send_replace(phase);
+            }
+            Effect::StepAside(why) => self.end(Ended::Aside(why)),
+            Effect::Alarm(at) => self.alarm = Some(at),
+        }
+    }
+
+    /// The member has no batch any more.
+    fn outcome(&mut self, batch: BatchId) {
+        if self.asked.take_if(|asked| *asked == batch).is_some() {
+            self.queue.done();
+        }
+    }
+
+    fn deliver(&mut self, entries: Vec<Stored>) {
+        for Stored { position, payload, .. } in entries {
+            // What comes behind an entry that cannot be applied, cannot be either.
+            if self.end.is_none() {
+                return;
+            }
+            let entry = match Entry::from_bytes(&payload) {
+                Ok(entry) => entry,
+                Err(why) => return self.end(Ended::Unreadable { position, why }),
+            };
+            let waiters = entry.batch.and_then(|batch| self.waiting.remove(&batch)).unwrap_or_default();
+            // A writer that is gone is noticed where it would tell something.
+            let _ = self.deliveries.entries.send(Placed { position, payload, entry, waiters });
+        }
+    }
+
+    fn recall(&self, after: Position, max_bytes: usize) {
+        let (journal, recalled) = (self.journal.clone(), self.recalled.clone());
+        tokio::task::spawn_blocking(move || {
+            let entries = recall(&journal, after, max_bytes).unwrap_or_else(|e| {
+                error!(%after, error = %e, "cannot read the journal for writing it back");
+                Vec::new()
+            });
+            let _ = recalled.send(entries);
+        });
+    }
+
+    /// The node is told, once; nothing is taken from here on.
+    fn end(&mut self, why: Ended) {
+        if let Some(end) = self.end.take() {
+            error!("{why}");
+            self.cluster.phase.send_replace(Phase::Unreachable);
+            self.refuse_all(&unreachable());
+            let _ = end.send(why);
+        }
+    }
+
+    fn refuse_all(&mut self, refusal: &Refusal) {
+        self.asked = None;
+        refuse(std::mem::take(&mut self.waiting).into_values().flatten(), refusal);
+    }
+}
+
+/// Entries of the own journal behind a position, of about so many bytes; at least one if there is one.
+fn recall(journal: &JournalReader, after: Position, max_bytes: usize) -> Result<Vec<Stored>, JournalError> {
+    // The record at that place too, for the first entry names the one before it.
+    let from = Position { offset: after.offset.saturating_sub(1), ..after };
+    let mut records = journal.replay(from)?;
+    let mut before = match after.offset {
+        0 => Position::ZERO,
+        _ => match records.next().transpose()? {
+            Some((position, _)) => position,
+            None => return Ok(Vec::new()),
+        },
+    };
+    let (mut entries, mut bytes) = (Vec::new(), 0);
+    for record in records {
+        let (position, payload) = record?;
+        bytes += payload.len();
+        if !entries.is_empty() && bytes > max_bytes {
+            break;
+        }
+        entries.push(Stored { before, position, payload: payload.into() });
+        before = position;
+    }
+    Ok(entries)
+}
+
+async fn tick(alarm: Option<Instant>) {
+    match alarm {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn unreachable() -> Refusal {
+    NotTaken::Unreachable { retry_after_ms: RETRY_MS }.into()
+}
+
+fn refuse(waiters: impl IntoIterator<Item = Waiter>, refusal: &Refusal) {
+    waiters.into_iter().for_each(|waiter| waiter.finish(Err(refusal.clone())));
+}
+
+/// The operating system's randomness.
+struct Random;
+
+impl Random {
+    /// Fails now if it ever would.
+    fn from_system() -> io::Result<Random> {
+        getrandom::fill(&mut [0; 16]).map_err(io::Error::other)?;
+        Ok(Random)
+    }
+
+    fn bytes(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).expect("it gave some when the driver began");
+        bytes
+    }
+}
+
+impl Chance for Random {
+    fn claim(&mut self) -> Claim {
+        Claim(self.bytes())
+    }
+
+    fn below(&mut self, bound: u32) -> u32 {
+        let [a, b, c, d, ..] = self.bytes();
+        u32::from_le_bytes([a, b, c, d]) % bound.max(1)
+    }
+}

@@ -1,0 +1,2 @@
+-- ARGV: nothing.
+return look()

@@ -1,0 +1,244 @@
+//! A real redis-server on a free port: started, killed, stopped in its tracks, set back to what it was, emptied.
+
+use std::fs;
+use std::io;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::poll::eventually;
+
+/// When Redis makes durable what it took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fsync {
+    /// Before it answers.
+    Always,
+    /// Once a second.
+    EverySecond,
+}
+
+/// A server, killed when it is dropped. Its files go with it.
+#[derive(Debug)]
+pub struct Redis {
+    dir: TempDir,
+    port: u16,
+    fsync: Fsync,
+    arguments: Vec<String>,
+    child: Option<Child>,
+}
+
+/// Its files as they were.
+#[derive(Debug)]
+pub struct Saved(TempDir);
+
+impl Redis {
+    /// Starts one that makes all durable before it answers.
+    ///
+    /// # Panics
+    /// When there is no `redis-server`; `tests/run` installs it.
+    pub fn start() -> Redis {
+        Redis::with(Fsync::Always, &[])
+    }
+
+    /// Starts one with these arguments too.
+    ///
+    /// # Panics
+    /// When there is no `redis-server`; `tests/run` installs it.
+    pub fn with(fsync: Fsync, arguments: &[&str]) -> Redis {
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        let dir = tempfile::tempdir().expect("a directory of one's own can be made");
+        let mut redis = Redis { dir, port: free_port(), fsync, arguments, child: None };
+        redis.run();
+        redis
+    }
+
+    /// Starts one that has what `of` has, some moments later.
+    pub fn replica(of: &Redis) -> Redis {
+        let port = of.port.to_string();
+        let replica = Redis::with(Fsync::Always, &["--replicaof", "127.0.0.1", &port]);
+        eventually("the replica follows", || {
+            replica.cli(&["INFO", "replication"]).contains("master_link_status:up").then_some(())
+        });
+        replica
+    }
+
+    fn run(&mut self) {
+        let fsync = if self.fsync == Fsync::Always { "always" } else { "everysec" };
+        let child = Command::new("redis-server")
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+            .args(["--appendonly", "yes", "--appendfsync", fsync])
+            .arg("--dir")
+            .arg(self.dir.path())
+            .args(&self.arguments)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server starts: tests/run installs it");
+        self.child = Some(child);
+        eventually("Redis answers", || (self.cli(&["PING"]) == "PONG").then_some(()));
+    }
+
+    /// Where nodes find it.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Its port, which it keeps.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What `redis-cli` prints for a command, without the end of its last line.
+    pub fn cli(&self, command: &[&str]) -> String {
+        cli(self.port, command)
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.child.as_ref().and_then(|child| i32::try_from(child.id()).ok());
+        let pid = id.and_then(Pid::from_raw).expect("it runs");
+        kill_process(pid, signal).expect("a child can be signalled");
+    }
+
+    /// `kill -9`; if it does not run, nothing.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("a child can be killed");
+            child.wait().expect("a child that was killed ends");
+        }
+    }
+
+    /// Killed, and started with what is in its files.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.run();
+    }
+
+    /// It does nothing any more (`SIGSTOP`), until it goes on.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// It goes on.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Copies its files as they are.
+    pub fn save(&self) -> Saved {
+        let saved = tempfile::tempdir().expect("a directory of one's own can be made");
+        copy(self.dir.path(), saved.path()).expect("files can be copied");
+        Saved(saved)
+    }
+
+    /// Killed, and started with the files of then: all that it took since is lost.
+    pub fn roll_back(&mut self, to: &Saved) {
+        self.kill();
+        clear(self.dir.path()).expect("files can be removed");
+        copy(to.0.path(), self.dir.path()).expect("files can be copied");
+        self.run();
+    }
+
+    /// Killed, and started with nothing.
+    pub fn replace_by_an_empty_one(&mut self) {
+        self.kill();
+        clear(self.dir.path()).expect("files can be removed");
+        self.run();
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A Sentinel that watches one Redis, which it calls `shared`. Killed when it is dropped.
+#[derive(Debug)]
+pub struct Sentinel {
+    port: u16,
+    child: Child,
+    _dir: TempDir,
+}
+
+impl Sentinel {
+    /// Starts one that promotes a replica after a second.
+    ///
+    /// # Panics
+    /// When there is no `redis-server`; `tests/run` installs it.
+    pub fn of(redis: &Redis) -> Sentinel {
+        let (dir, port) = (tempfile::tempdir().expect("a directory of one's own can be made"), free_port());
+        let settings = format!(
+            "port {port}\nbind 127.0.0.1\nsentinel monitor shared 127.0.0.1 {} 1\n\
+             sentinel down-after-milliseconds shared 1000\nsentinel failover-timeout shared 5000\n",
+            redis.port
+        );
+        let file = dir.path().join("sentinel.conf");
+        fs::write(&file, settings).expect("a file can be written");
+        let child = Command::new("redis-server")
+            .arg(&file)
+            .arg("--sentinel")
+            .arg("--dir")
+            .arg(dir.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server starts: tests/run installs it");
+        let sentinel = Sentinel { port, child, _dir: dir };
+        eventually("the Sentinel knows the replica", || {
+            let known = cli(port, &["SENTINEL", "master", "shared"]);
+            let mut lines = known.lines().skip_while(|line| *line != "num-slaves");
+            (lines.nth(1) == Some("1")).then_some(())
+        });
+        sentinel
+    }
+
+    /// Where nodes find the master: by a Sentinel that is none, and this one.
+    pub fn url(&self) -> String {
+        format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/shared", self.port)
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        // One that has ended needs no end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn cli(port: u16, command: &[&str]) -> String {
+    let port = port.to_string();
+    let ran = Command::new("redis-cli").args(["-p", &port]).args(command).output();
+    let ran = ran.expect("redis-cli comes with redis-server");
+    String::from_utf8_lossy(&ran.stdout).trim_end().to_owned()
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    listener.local_addr().expect("it has an address").port()
+}
+
+fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path())).collect()
+}
+
+fn clear(dir: &Path) -> io::Result<()> {
+    entries(dir)?
+        .iter()
+        .try_for_each(|path| if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) })
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    for path in entries(from)? {
+        let Some(name) = path.file_name() else { continue };
+        let target = to.join(name);
+        if path.is_dir() {
+            fs::create_dir(&target)?;
+            copy(&path, &target)?;
+        } else {
+            fs::copy(&path, &target)?;
+        }
+    }
+    Ok(())
+}

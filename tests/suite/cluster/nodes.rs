@@ -1,0 +1,56 @@
+//! Real nodes on a real Redis are one chat.
+
+use quip_protocol::client::{Client, Event};
+use quip_tests::cluster::Redis;
+use quip_tests::{Server, join, within};
+
+/// The next message that is seen.
+async fn text(client: &mut Client) -> (String, u64) {
+    loop {
+        if let Event::Message(message) = within("a message", client.next()).await.unwrap().unwrap() {
+            return (message.text().to_owned(), message.seq().0);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_are_one_chat() {
+    let redis = Redis::start();
+    let mut a = Server::node(&redis, "a", None);
+    let mut b = Server::node(&redis, "b", Some(&a));
+    let mut ann = join(a.owner.as_ref().unwrap(), "ann").await;
+    let mut bob = join(&b.invite(&[]), "bob").await;
+    let here = within("ann joins", ann.join("#general")).await.unwrap();
+    let there = within("bob joins", bob.join("#general")).await.unwrap();
+    assert_eq!(here.id, there.id);
+    let first = within("a receipt", ann.send(&here, "hello from a")).await.unwrap();
+    assert_eq!(text(&mut bob).await, ("hello from a".to_owned(), first.seq.0));
+    let second = within("a receipt", bob.send(&there, "hello from b")).await.unwrap();
+    assert_eq!(second.seq.0, first.seq.0 + 1);
+    let seen = loop {
+        let (text, seq) = text(&mut ann).await;
+        if text != "hello from a" {
+            break (text, seq);
+        }
+    };
+    assert_eq!(seen, ("hello from b".to_owned(), second.seq.0));
+    drop((ann, bob));
+
+    // A node that was away has what was said meanwhile, and the epoch goes on.
+    b.kill();
+    let ann = join(&a.invite(&[]), "carl").await;
+    let room = within("carl joins", ann.join("#general")).await.unwrap();
+    let third = within("a receipt", ann.send(&room, "b is away")).await.unwrap();
+    b.restart();
+    let mut dora = join(&b.invite(&[]), "dora").await;
+    let room = within("dora joins", dora.join("#general")).await.unwrap();
+    let fourth = within("a receipt", dora.send(&room, "b is back")).await.unwrap();
+    assert_eq!(fourth.epoch, third.epoch);
+    assert!(fourth.seq > third.seq);
+    assert_eq!(text(&mut dora).await, ("b is back".to_owned(), fourth.seq.0));
+    drop((ann, dora));
+
+    assert!(a.stop() && b.stop());
+    a.admin(&["check"]);
+    b.admin(&["check"]);
+}
