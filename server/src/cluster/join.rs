@@ -27,8 +27,8 @@ use super::{BootId, Cluster, Roster};
 use crate::config::{ClusterConfig, Config};
 use crate::log::Log;
 use crate::log::redis::settings;
-use crate::log::redis::{Address, Connection, Ended, Parts, Recall};
-use crate::log::shared::contract::{Answer, Ask, ClusterId, Look, Lost, Stored};
+use crate::log::redis::{Address, Connection, Ended, Parts};
+use crate::log::shared::contract::{Answer, Ask, ClusterId, Look, Lost};
 use crate::log::shared::member::{Phase, StepAside};
 use crate::log::shared_log::SharedLog;
 use crate::node::Node;
@@ -228,10 +228,9 @@ impl Joined {
         let (path, options) = (config.data_dir.clone(), StoreOptions { cache_bytes: config.cache_bytes });
         let stopping = stopping.clone();
         let opened: OpenedDir = blocking(move || Ok(open_shared(&path, options, &stopping)?)).await?;
-        let reader = opened.journal.reader();
+        let journal = opened.journal.reader();
         let (address, cluster) = (self.address.clone(), Arc::clone(&self.cluster));
-        let (last, recall) = (reader.last(), recall(reader));
-        let (log, intake, ended) = SharedLog::start(Parts { address, cluster, last, recall })?;
+        let (log, intake, ended) = SharedLog::start(Parts { address, cluster, journal })?;
         let cluster = Some(Arc::clone(&self.cluster));
         let core = Core::start_on(config, opened, cluster, Log::Shared(log), Box::new(intake))?;
         *self.heart.node.lock() = Arc::downgrade(&core.shared.node);
@@ -409,19 +408,6 @@ async fn until_answered(
         }
     }
     Err(OpenError::Stopped.into())
-}
-
-/// The journal's entries as the log has them: each names the one before.
-fn recall(reader: JournalReader) -> Recall {
-    Arc::new(move |after, max_bytes| {
-        let mut before = after;
-        let block = reader.block(after, max_bytes).map_err(|e| e.to_string())?;
-        let stored = block.into_iter().map(|(position, payload)| {
-            let before = std::mem::replace(&mut before, position);
-            Stored { before, position, payload: payload.into() }
-        });
-        Ok(stored.collect())
-    })
 }
 
 fn random() -> Result<[u8; 16], JoinError> {
