@@ -110,7 +110,8 @@ async fn without_redis_nothing_is_written_and_everybody_knows() {
     assert!(stats.contains(r#""log":"unreachable""#) && stats.contains(r#""writable":false"#), "{stats}");
     let handle = client.handle();
     let waiting = tokio::spawn(async move { handle.send(&general(), "meanwhile").await });
-    let page = client.page(&general(), quip_protocol::frame::PageFrom::Latest, 10);
+    let (room, newest) = (general(), quip_protocol::frame::PageFrom::Latest);
+    let page = client.page(&room, newest, 10);
     assert!(!within("reading goes on", page).await.unwrap().events.is_empty());
     cluster.redis.resume();
     until(&mut client, "it is told", |event| (event == Event::Writable).then_some(())).await;
