@@ -17,7 +17,7 @@ use quip_storage::store::StoreOptions;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::cluster::join::{JoinError, Joined, alone};
 use crate::cluster::membership::Membership;
@@ -303,7 +303,7 @@ fn serve(
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     let peers = part.as_ref().map(|part| {
-        tasks.spawn(append_orphans(core.shared.clone(), stopped.clone()));
+        tasks.spawn(orphans::append_until(core.shared.clone(), stopped.clone()));
         let (joined, cluster) = (&part.joined, Arc::clone(&part.joined.cluster));
         let (id, name) = (cluster.id, cluster.name.clone());
         let trimmer = Trimmer::new(joined.address.clone(), cluster, node.journal.clone(), STREAM_BYTES);
@@ -327,18 +327,6 @@ fn serve(
         info!(host = link.host, "{FOR_OTHERS}");
     }
     Running { addresses, owner_code, core, part, stop, tasks, endpoints }
-}
-
-/// What only this node had before it was put right.
-async fn append_orphans(shared: Shared, mut stop: watch::Receiver<bool>) {
-    let appended = tokio::select! {
-        appended = orphans::append_again(&shared.node.data_dir, &shared.log) => appended,
-        // The next start goes on with them.
-        _ = stop.wait_for(|stop| *stop) => Ok(()),
-    };
-    if let Err(e) = appended {
-        error!(error = %e, "what only this node had is not appended again; it stays where it is until the next start");
-    }
 }
 
 /// Whether only who is on the server's machine can use the link.

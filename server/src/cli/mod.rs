@@ -36,7 +36,7 @@ enum Verb {
     #[command(
         after_help = "Examples:\n  quipd serve --data-dir /var/lib/quipd --public-host chat.example.org\n  quipd serve --listen 127.0.0.1:0             for this machine alone, on a port that is free\n  quipd serve --config quipd.toml --http 127.0.0.1:9847\n  quipd serve --redis redis://10.0.0.1 --node a --advertise a.example.org:7847"
     )]
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Print a link that makes an account
     #[command(
         after_help = "Examples:\n  quipd invite\n  quipd invite --room '#ops' --uses 20 --ttl 7d\n  quipd invite --owner"

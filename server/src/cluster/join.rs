@@ -205,7 +205,10 @@ impl Joined {
             let (core, mut ended) = self.core(config, stopping).await?;
             let followed = tokio::select! {
                 followed = self.caught_up(&core, stopping) => followed.map(|()| None),
-                why = &mut ended => Ok(why.ok()),
+                why = &mut ended => match why {
+                    Ok(why) => Ok(Some(why)),
+                    Err(_) => Err(io::Error::other("the driver of the shared log ended without a word").into()),
+                },
             };
             let why = match followed {
                 Ok(None) => return Ok((core, ended)),

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use quip_protocol::{Epoch, ErrorCode, Position};
 use quip_storage::journal::{Journal, JournalError, JournalOptions};
-use tracing::{info, warn};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
 
 use crate::engine::{Command, Entry, EntryError};
 use crate::log::Log;
-use crate::node::submit;
+use crate::node::{Shared, submit};
 
 /// Before the name of each of these journals.
 pub(super) const PREFIX: &str = "orphans-";
@@ -91,12 +92,23 @@ fn kept(data_dir: &Path) -> Result<Vec<PathBuf>, OrphanError> {
     Ok(found)
 }
 
+/// As [`append_again`], until it is told to stop; the next start goes on.
+pub async fn append_until(shared: Shared, mut stop: watch::Receiver<bool>) {
+    let appended = tokio::select! {
+        appended = append_again(&shared.node.data_dir, &shared.log) => appended,
+        _ = stop.wait_for(|stop| *stop) => Ok(()),
+    };
+    if let Err(e) = appended {
+        error!(error = %e, "what only this node had is not appended again; it stays where it is until the next start");
+    }
+}
+
 /// Appends everything that is kept, in its order, and forgets it when it is durable. What is refused now (of a device that was
 /// revoked meanwhile, a room that is archived) is refused as it would be for anybody.
 ///
 /// # Errors
 /// When they cannot be read; they stay where they are.
-pub async fn append_again(data_dir: &Path, log: &Log) -> Result<(), OrphanError> {
+async fn append_again(data_dir: &Path, log: &Log) -> Result<(), OrphanError> {
     for dir in kept(data_dir)? {
         let from = dir.clone();
         let commands = tokio::task::spawn_blocking(move || read(&from)).await;

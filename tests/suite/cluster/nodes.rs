@@ -2,7 +2,7 @@
 
 use quip_protocol::client::{Client, Event};
 use quip_tests::cluster::Redis;
-use quip_tests::{Server, join, within};
+use quip_tests::{Server, eventually, join, within};
 
 /// The next message that is seen.
 async fn text(client: &mut Client) -> (String, u64) {
@@ -50,6 +50,46 @@ async fn two_nodes_are_one_chat() {
     assert_eq!(text(&mut dora).await, ("b is back".to_owned(), fourth.seq.0));
     drop((ann, dora));
 
+    assert!(a.stop() && b.stop());
+    a.admin(&["check"]);
+    b.admin(&["check"]);
+}
+
+/// Its journal has an entry that no other node has, and the cluster went on without it: the node takes what the others have, and
+/// appends its own again, behind that.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_a_node_had_that_parted_is_appended_again() {
+    let mut redis = Redis::start();
+    let mut a = Server::node(&redis, "a", None);
+    let mut b = Server::node(&redis, "b", Some(&a));
+    let mut ann = join(a.owner.as_ref().unwrap(), "ann").await;
+    let room = within("ann joins", ann.join("#general")).await.unwrap();
+    assert!(b.stop());
+    let lost = within("a receipt", ann.send(&room, "only a has this")).await.unwrap();
+    drop(ann);
+    a.kill();
+    redis.replace_by_an_empty_one();
+
+    b.restart();
+    let mut carl = join(&b.invite(&[]), "carl").await;
+    let room = within("carl joins", carl.join("#general")).await.unwrap();
+    let after = within("a receipt", carl.send(&room, "b went on")).await.unwrap();
+    assert!(after.epoch > lost.epoch, "{after:?} {lost:?}");
+    a.restart();
+    let again = loop {
+        let (text, seq) = text(&mut carl).await;
+        if text == "only a has this" {
+            break seq;
+        }
+    };
+    assert!(again > after.seq.0);
+    let kept = |prefix: &str| {
+        let names = std::fs::read_dir(a.data_dir()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with(prefix)).count()
+    };
+    eventually("nothing is left to append", || (kept("orphans-") == 0).then_some(()));
+    assert_eq!(kept("diverged-"), 1);
+    drop(carl);
     assert!(a.stop() && b.stop());
     a.admin(&["check"]);
     b.admin(&["check"]);

@@ -112,11 +112,13 @@ fn roster(nodes: &[&Node]) -> watch::Receiver<Roster> {
     watch::channel(roster).1
 }
 
+type Block = Vec<(Position, bytes::Bytes)>;
+
 /// What was taken, and what takes it.
-fn sink() -> (Arc<Mutex<Records>>, impl FnMut(Vec<(Position, bytes::Bytes)>) -> std::io::Result<()> + Send) {
+fn sink() -> (Arc<Mutex<Records>>, impl FnMut(Block) -> std::io::Result<()> + Send) {
     let taken: Arc<Mutex<Records>> = Arc::default();
     let into = Arc::clone(&taken);
-    let sink = move |block: Vec<(Position, bytes::Bytes)>| {
+    let sink = move |block: Block| {
         into.lock().extend(block.into_iter().map(|(position, payload)| (position, payload.to_vec())));
         Ok(())
     };
