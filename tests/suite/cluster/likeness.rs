@@ -112,7 +112,10 @@ impl Both {
                 Ask::Claim { incarnation, claim }
             }
             4 => Ask::Reset { claim, base: position(random) },
-            5 | 6 => Ask::Restore { claim, entries: restored(random, position(random)) },
+            5 | 6 => {
+                let before = position(random);
+                Ask::Restore { claim, entries: restored(random, before) }
+            }
             7..=9 => {
                 let before = position(random);
                 let position = at(epoch.0 + random.below(3) as u32, before.offset + 1);
