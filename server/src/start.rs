@@ -473,9 +473,7 @@ impl Running {
     pub async fn stop(mut self) {
         if let Some(part) = &self.part {
             part.joined.heart.serves(false);
-        }
-        if let Some(cluster) = &self.core.shared.node.cluster {
-            cluster.drain().await;
+            part.joined.cluster.drained().await;
         }
         // Nobody listens if every task has ended already.
         let _ = self.stop.send(true);

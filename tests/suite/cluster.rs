@@ -3,6 +3,7 @@
 mod contract;
 mod degraded;
 mod driver;
+mod failover;
 mod likeness;
 mod members;
 mod nodes;

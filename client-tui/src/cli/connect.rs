@@ -41,6 +41,11 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Whether the server is a cluster with other nodes than the one that this goes to.
+    pub fn has_others(&self) -> bool {
+        self.handle.nodes().len() > 1
+    }
+
     /// Says goodbye.
     pub async fn close(self) {
         self.client.close().await;

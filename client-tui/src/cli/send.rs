@@ -68,12 +68,26 @@ pub async fn run(args: SendArgs, env: &Env, out: &mut Out) -> Result<(), CliErro
     let words = [args.text.as_slice(), &args.rest].concat();
     let text = text(&words, env.stdin_terminal, io::stdin().lock())?;
     let connection = connect(env, Stay::Once).await?;
-    let receipt = post_as_member(&connection.handle, post(&args, text)).await?;
+    let post = post(&args, text);
+    let (connection, receipt) = match post_as_member(&connection.handle, post.clone()).await {
+        Err(error) if is_lost(&error) && connection.has_others() => {
+            // Another node answers the same id with the same receipt.
+            let other = connect(env, Stay::Once).await?;
+            let receipt = post_as_member(&other.handle, post).await?;
+            (other, receipt)
+        }
+        sent => (connection, sent?),
+    };
     if out.is_json() {
         out.object(&Line::receipt(&args.target, &receipt))?;
     }
     connection.close().await;
     Ok(())
+}
+
+/// The connection broke before there was an answer.
+fn is_lost(error: &CliError) -> bool {
+    matches!(error, CliError::Client(client::Error::Disconnected | client::Error::TimedOut))
 }
 
 fn post(args: &SendArgs, text: SafeText) -> Post {

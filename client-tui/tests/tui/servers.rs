@@ -359,6 +359,36 @@ fn servers_of_one_name_are_told_apart_by_address() {
     assert_eq!(servers.here(), "a.example:7847 #general");
 }
 
+/// As a node of a cluster.
+fn node(name: &str) -> NodeSummary {
+    let (address, fingerprint) = (Address::new(name, 1).unwrap(), Fingerprint([1; 32]));
+    let node = NodeAddress { name: name.parse().unwrap(), address, fingerprint };
+    NodeSummary { node, connections: 1, draining: false }
+}
+
+#[test]
+fn the_list_of_servers_says_on_which_node_one_is_and_which_server_is_read_only() {
+    let mut servers = links::unconnected();
+    servers.server(HOME, |world| world.nodes = vec![node("a"), node("b")]);
+    servers.connect(HOME);
+    servers.connect(WORK);
+    servers.hear(WORK, Input::ReadOnly(SafeLine::new("the disk is full")));
+    servers.keys("/servers<Enter>");
+    let words = |servers: &mut Servers| {
+        let screen = servers.screen(120, 40);
+        screen.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let said = words(&mut servers);
+    assert!(said.contains("connected to home · node a of 2"), "{said}");
+    assert!(said.contains("read-only since 14:30: the disk is full; what you send waits"), "{said}");
+    servers.keys("<Esc>");
+    servers.hear(HOME, Input::Nodes(vec![node("c"), node("a"), node("b")]));
+    servers.hear(WORK, Input::Writable);
+    servers.keys("/servers<Enter>");
+    let said = words(&mut servers);
+    assert!(said.contains("node c of 3") && !said.contains("read-only"), "{said}");
+}
+
 #[test]
 fn plain_mode_tells_of_all_servers() {
     let mut servers = links::unconnected();

@@ -167,21 +167,10 @@ fn the_status_says_since_when() {
     assert!(world.screen(80, 24).contains("connected to home"), "that passes by itself");
 }
 
-/// As a node of a cluster.
-fn node(name: &str) -> NodeSummary {
-    let (address, fingerprint) = (Address::new(name, 1).unwrap(), Fingerprint([1; 32]));
-    NodeSummary {
-        node: NodeAddress { name: name.parse().unwrap(), address, fingerprint },
-        connections: 1,
-        draining: false,
-    }
-}
-
 #[test]
 fn a_server_that_writes_nothing_says_so_and_what_is_sent_waits() {
     let mut world = World::new();
     world.host(1, "#general", "");
-    world.nodes = vec![node("a"), node("b")];
     world.connect();
     let words = |world: &mut World| world.screen(80, 24).split_whitespace().collect::<Vec<_>>().join(" ");
     world.pass(MINUTE);
@@ -201,15 +190,11 @@ fn a_server_that_writes_nothing_says_so_and_what_is_sent_waits() {
     assert!(words(&mut world).contains(told));
     world.input(Input::Writable);
     assert!(words(&mut world).contains("connected to home"), "{}", words(&mut world));
-    // Another node may write; which one it is, /servers says.
+    // Another node may write.
     world.input(Input::ReadOnly(SafeLine::new("the server cannot write now")));
     world.lose(100);
-    world.nodes.reverse();
     world.connect();
     assert!(words(&mut world).contains("connected to home") && !words(&mut world).contains("read-only"));
-    world.input(Input::Nodes(vec![node("b"), node("a"), node("c")]));
-    world.keys("/servers<Enter>");
-    assert!(words(&mut world).contains("node b of 3"), "{}", words(&mut world));
 }
 
 /// Three messages of which the server takes none; it takes messages again.

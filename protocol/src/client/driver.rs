@@ -45,6 +45,8 @@ pub(super) struct Link {
     pub(super) welcome: Option<Arc<Welcome>>,
     /// Why the server writes nothing now.
     pub(super) read_only: Option<SafeLine>,
+    /// How often it has begun to write: when it said so, and with each connection.
+    pub(super) writes: u64,
 }
 
 impl Link {
@@ -54,7 +56,7 @@ impl Link {
             None => Link::default(),
             Some(connection) => {
                 let welcome = Some(Arc::clone(&connection.welcome));
-                Link { state: State::Up(connection.clone()), welcome, read_only: None }
+                Link { state: State::Up(connection.clone()), welcome, ..Link::default() }
             }
         }
     }
@@ -311,7 +313,9 @@ impl Driver {
         self.served += 1;
         self.nodes.learn(&connection.welcome.nodes);
         self.report(Event::Up(connection.welcome.as_ref().clone()));
-        self.link.send_replace(Link::new(Some(&connection)));
+        self.link.send_modify(|link| {
+            *link = Link { writes: link.writes + 1, ..Link::new(Some(&connection)) };
+        });
         let end = match self.events_of(&connection).await {
             Ok(never) => match never {},
             Err(end) => end,
@@ -442,7 +446,7 @@ impl Driver {
                 self.push(Event::ReadOnly { why });
             }
             Push::Writable => {
-                self.link.send_modify(|link| link.read_only = None);
+                self.link.send_modify(|link| (link.read_only, link.writes) = (None, link.writes + 1));
                 self.push(Event::Writable);
             }
         }

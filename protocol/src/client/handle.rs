@@ -158,6 +158,7 @@ impl Handle {
         let until = Instant::now() + PATIENCE;
         loop {
             let connection = self.connected().await?;
+            let writes = self.link.borrow().writes;
             let error = match connection.requests.ask(request.clone()).await {
                 Err(error) => error,
                 answer => return answer,
@@ -165,7 +166,7 @@ impl Handle {
             match again(error, self.reconnect, until.saturating_duration_since(Instant::now()))? {
                 Again::Connected => self.gone(&connection).await,
                 Again::Now => {}
-                Again::After(wait) => self.leave_alone(wait).await,
+                Again::After(wait) => self.leave_alone(wait, writes).await,
             }
         }
     }
@@ -394,18 +395,14 @@ impl Handle {
         let _ = self.link.clone().wait_for(|link| !same(link)).await;
     }
 
-    /// Waits as long as a busy server said, but no longer than until it says that it writes again, or is another one.
-    async fn leave_alone(&self, wait: Duration) {
+    /// Waits as long as a busy server said, but no longer than until it writes again, or is another one: `before` is what
+    /// [`Link::writes`] was when it was asked.
+    async fn leave_alone(&self, wait: Duration, before: u64) {
         let mut link = self.link.clone();
         let better = async {
-            // Before, it may not have said yet that it writes nothing.
-            let said = link.wait_for(|link| link.read_only.is_some()).await.is_ok();
-            let writes = link.wait_for(|link| link.read_only.is_none()).await.is_ok();
-            if !(said && writes) {
-                std::future::pending::<()>().await;
+            if link.wait_for(|link| link.writes != before).await.is_ok() {
+                leave_alone(SOON).await;
             }
-            // Not all who waited at once.
-            leave_alone(SOON).await;
         };
         tokio::select! {
             () = leave_alone(wait) => {}

@@ -164,19 +164,12 @@ async fn another_key_is_taken_only_from_a_node_that_is_trusted() {
 
 #[tokio::test]
 async fn the_only_server_with_a_wrong_key_is_the_end() {
-    let (a, mut client, peer) = {
-        let a = Server::new();
-        let (client, peer) = a.connected(a.config()).await;
-        (a, client, peer)
-    };
-    let port = a.endpoint.local_addr().unwrap().port();
-    drop(peer);
-    a.endpoint.close(close::PROTOCOL.into(), b"");
-    within(a.endpoint.wait_idle()).await;
-    drop(a);
-    let other = Server::at(port);
+    let server = Server::new();
+    let (mut client, peer) = server.connected(server.config()).await;
+    server.change_key();
+    peer.cut(close::PROTOCOL);
     tokio::spawn(async move {
-        while let Some(incoming) = other.endpoint.accept().await {
+        while let Some(incoming) = server.endpoint.accept().await {
             let _ = incoming.await;
         }
     });

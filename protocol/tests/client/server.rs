@@ -50,10 +50,10 @@ impl Server {
         Server::with(certificate, &key, fingerprint(&key))
     }
 
-    /// At a port that was another server's.
-    pub fn at(port: u16) -> Server {
+    /// From now on it shows another key.
+    pub fn change_key(&self) {
         let (certificate, key) = certificate();
-        Server::on(port, certificate, &key, fingerprint(&key))
+        self.endpoint.set_server_config(Some(server_config(certificate, &key)));
     }
 
     /// Shows `certificate` and signs with `key`, whatever belongs to what.
@@ -62,22 +62,8 @@ impl Server {
         key: &rcgen::KeyPair,
         fingerprint: Fingerprint,
     ) -> Server {
-        Server::on(0, certificate, key, fingerprint)
-    }
-
-    fn on(
-        port: u16,
-        certificate: CertificateDer<'static>,
-        key: &rcgen::KeyPair,
-        fingerprint: Fingerprint,
-    ) -> Server {
-        let signer =
-            rustls::crypto::ring::sign::any_ecdsa_type(&PrivatePkcs8KeyDer::from(key.serialize_der()).into())
-                .unwrap();
-        let shown = Arc::new(CertifiedKey::new(vec![certificate], signer));
-        let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls(shown)).unwrap();
-        let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-        let endpoint = Endpoint::server(config, ([127, 0, 0, 1], port).into()).unwrap();
+        let config = server_config(certificate, key);
+        let endpoint = Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
         Server { endpoint, fingerprint }
     }
 
@@ -123,6 +109,15 @@ impl Server {
         assert_eq!(next(&mut client).await, Event::Up(welcome()));
         (client, peer)
     }
+}
+
+fn server_config(certificate: CertificateDer<'static>, key: &rcgen::KeyPair) -> quinn::ServerConfig {
+    let signer =
+        rustls::crypto::ring::sign::any_ecdsa_type(&PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+            .unwrap();
+    let shown = Arc::new(CertifiedKey::new(vec![certificate], signer));
+    let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls(shown)).unwrap();
+    quinn::ServerConfig::with_crypto(Arc::new(crypto))
 }
 
 /// The next event, which is no error.

@@ -174,7 +174,6 @@ impl Joined {
             roster: watch::Sender::new(Roster::new()),
             phase: watch::Sender::new(Phase::Unreachable),
             counts: Arc::default(),
-            draining: watch::Sender::new(false),
         };
         let cluster = Arc::new(cluster);
         let heart = Arc::new(Heart { last, node: Mutex::new(Weak::new()), serves: AtomicBool::new(false) });

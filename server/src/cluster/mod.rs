@@ -66,8 +66,6 @@ pub struct Cluster {
     pub phase: watch::Sender<Phase>,
     /// What is counted of the shared log.
     pub counts: Arc<Counts>,
-    /// Whether this node is stopping: its heartbeats say so from then on.
-    pub draining: watch::Sender<bool>,
 }
 
 /// How long a node that stops waits until the others have been told so: some heartbeats.
@@ -83,7 +81,6 @@ impl Cluster {
             own.into_iter().chain(others).filter_map(summary).take(MAX_NODES).collect();
         if let Some(own) = summaries.first_mut().filter(|summary| summary.node.name == self.name) {
             own.connections = connections;
-            own.draining |= *self.draining.borrow();
         }
         summaries
     }
@@ -93,9 +90,8 @@ impl Cluster {
         self.roster.borrow().iter().any(|(name, heartbeat)| *name != self.name && !heartbeat.draining)
     }
 
-    /// This node is stopping. Waits until the others know, or should.
-    pub async fn drain(&self) {
-        self.draining.send_replace(true);
+    /// This node says that it is stopping. Waits until the others know, or should.
+    pub async fn drained(&self) {
         let mut roster = self.roster.subscribe();
         let told = roster.wait_for(|roster| roster.get(&self.name).is_none_or(|own| own.draining));
         let _ = tokio::time::timeout(DRAIN_WITHIN, told).await;

@@ -144,7 +144,6 @@ fn start(dir: &Path, script: &Script, fault: Option<Fault>) -> Core {
         roster: watch::Sender::new(Roster::new()),
         phase: watch::Sender::new(Phase::Live),
         counts: Arc::default(),
-        draining: watch::Sender::new(false),
     };
     let log = Log::Shared(SharedLog { queue: LocalLog::new().0, phase: cluster.phase.subscribe() });
     Core::start_on(&config, opened, Some(Arc::new(cluster)), log, Box::new(script.clone()))

@@ -60,7 +60,6 @@ impl Node {
             roster: watch::Sender::new(roster),
             phase: watch::Sender::new(Phase::Live),
             counts: Arc::default(),
-            draining: watch::Sender::new(false),
         });
         let address = redis.url().parse().unwrap();
         let parts = Parts { address, cluster: Arc::clone(&cluster), journal: reader.clone() };

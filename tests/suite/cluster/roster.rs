@@ -41,7 +41,6 @@ async fn node(redis: &Redis, called: &str, boot: u8, directory: u8) -> Result<No
         roster: watch::Sender::new(Roster::new()),
         phase: watch::Sender::new(Phase::Live),
         counts: Arc::default(),
-        draining: watch::Sender::new(false),
     });
     let own = Own {
         directory: [directory; 16],

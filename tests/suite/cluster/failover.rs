@@ -1,0 +1,144 @@
+//! What clients of a cluster see when a node dies, when one stops, and when Redis is away.
+
+use quip_protocol::client::{Client, Event};
+use quip_protocol::{SafeLine, ServerLink, Target};
+use quip_tests::cluster::Redis;
+use quip_tests::{Quip, Server, eventually, join, within};
+use serde_json::Value;
+
+/// Two nodes, and what they share.
+struct Two {
+    redis: Redis,
+    nodes: [Server; 2],
+}
+
+impl Two {
+    /// Starts them: `a`, which has the first owner, then `b`.
+    fn start() -> Two {
+        let redis = Redis::start();
+        let a = Server::node(&redis, "a", None);
+        let b = Server::node(&redis, "b", Some(&a));
+        Two { redis, nodes: [a, b] }
+    }
+
+    fn node(&mut self, name: &str) -> &mut Server {
+        &mut self.nodes[usize::from(name == "b")]
+    }
+
+    fn owner(&self) -> &ServerLink {
+        self.nodes[0].owner.as_ref().unwrap()
+    }
+}
+
+fn general() -> Target {
+    "#general".parse().unwrap()
+}
+
+/// Takes events until it knows both nodes; which one it is on.
+async fn knows_both(client: &mut Client) -> String {
+    let telling = async {
+        while client.nodes().len() < 2 {
+            client.next().await.expect("it lives").expect("no error");
+        }
+    };
+    within("both nodes are told", telling).await;
+    client.node().expect("it is on one").name.to_string()
+}
+
+/// Takes events until there is one of these.
+async fn until<T>(client: &mut Client, what: &str, wanted: impl Fn(Event) -> Option<T>) -> T {
+    let telling = async {
+        loop {
+            let event = client.next().await.expect("it lives").expect("no error");
+            if let Some(found) = wanted(event) {
+                return found;
+            }
+        }
+    };
+    within(what, telling).await
+}
+
+fn text(event: Event) -> Option<String> {
+    if let Event::Message(message) = event { Some(message.text().to_owned()) } else { None }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_goes_to_another_node() {
+    let mut cluster = Two::start();
+    let mut client = join(cluster.owner(), "owner").await;
+    client.join("#general").await.unwrap();
+    let first = knows_both(&mut client).await;
+    within("it is taken", client.send(&general(), "before")).await.unwrap();
+    assert_eq!(until(&mut client, "it comes", text).await, "before");
+    cluster.node(&first).kill();
+    within("it is taken by the other", client.send(&general(), "after")).await.unwrap();
+    assert_ne!(client.node().unwrap().name.as_str(), first);
+    assert_eq!(until(&mut client, "it comes, and nothing twice", text).await, "after");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stops_sends_its_clients_to_the_other() {
+    let mut cluster = Two::start();
+    let mut client = join(cluster.owner(), "owner").await;
+    let first = knows_both(&mut client).await;
+    cluster.node(&first).signal("TERM");
+    let welcome = until(&mut client, "it is welcomed by the other", |event| match event {
+        Event::Up(welcome) if welcome.nodes.first().is_some_and(|n| n.node.name.as_str() != first) => {
+            Some(welcome)
+        }
+        _ => None,
+    });
+    welcome.await;
+    assert_eq!(cluster.node(&first).ended(), 0);
+    within("it is taken", client.send(&general(), "after")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_nothing_is_written_and_everybody_knows() {
+    let cluster = Two::start();
+    let mut client = join(cluster.owner(), "owner").await;
+    knows_both(&mut client).await;
+    within("it is taken", client.send(&general(), "before")).await.unwrap();
+    cluster.redis.pause();
+    let why = until(&mut client, "it is told", |event| match event {
+        Event::ReadOnly { why } => Some(why),
+        _ => None,
+    });
+    assert_eq!(why.await, SafeLine::new("the log that the nodes share does not answer"));
+    let stats = cluster.nodes[0].admin(&["stats"]);
+    assert!(stats.contains(r#""log":"unreachable""#) && stats.contains(r#""writable":false"#), "{stats}");
+    let handle = client.handle();
+    let waiting = tokio::spawn(async move { handle.send(&general(), "meanwhile").await });
+    let (room, newest) = (general(), quip_protocol::frame::PageFrom::Latest);
+    let page = client.page(&room, newest, 10);
+    assert!(!within("reading goes on", page).await.unwrap().events.is_empty());
+    cluster.redis.resume();
+    until(&mut client, "it is told", |event| (event == Event::Writable).then_some(())).await;
+    within("what waited is taken", waiting).await.unwrap().unwrap();
+}
+
+#[test]
+fn a_command_finds_the_node_that_lives_and_says_which() {
+    let mut cluster = Two::start();
+    let ann = Quip::joined(cluster.owner(), "ann");
+    let whoami = |user: &Quip| -> Value {
+        serde_json::from_str(&user.run(&["whoami", "--json"]).ok()).expect("one line of JSON")
+    };
+    let said = eventually("both are told", || {
+        Some(whoami(&ann)).filter(|said| said["nodes"].as_array().is_some_and(|nodes| nodes.len() == 2))
+    });
+    let names = said["nodes"].as_array().unwrap().iter().map(|node| node["name"].clone());
+    assert_eq!(names.collect::<Vec<_>>()[0], said["node"], "the one that answers first");
+    let stats = cluster.nodes[1].admin(&["stats"]);
+    let nodes: Vec<Value> = stats.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(nodes.iter().map(|node| node["name"].as_str().unwrap()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(nodes[1]["this"], true, "{stats}");
+    // The one that was joined.
+    cluster.node("a").kill();
+    assert_eq!(whoami(&ann)["node"], "b");
+    assert!(ann.run(&["whoami"]).ok().contains(", node b of "));
+    ann.run(&["send", "#general", "still here"]).ok();
+    // Who names a node means that one.
+    let named = cluster.nodes[0].link.reveal();
+    ann.run(&["--server", &named, "whoami"]).fails(69);
+}
