@@ -5,7 +5,7 @@ pub mod accept;
 pub mod budget;
 mod bulk;
 pub mod charges;
-mod cursors;
+pub mod cursors;
 mod live;
 mod news;
 pub mod presence;

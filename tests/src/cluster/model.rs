@@ -52,6 +52,11 @@ impl Kept {
         self.entries.last_key_value().map_or(self.base(), |(position, _)| *position)
     }
 
+    /// Whether the entry at this position is there, or the log begins behind it.
+    pub fn has(&self, position: Position) -> bool {
+        position == self.base() || self.entries.contains_key(&position)
+    }
+
     /// How many entries there are.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -99,7 +104,9 @@ impl Model {
             Ask::Found { cluster, epoch, base } => self.found(now, *cluster, *epoch, *base),
             Ask::Claim { incarnation, claim } => self.claim(now, incarnation, *claim),
             Ask::Reset { claim, base } => self.holds(now, *claim) && self.reset(*base),
-            Ask::Restore { claim, entries } => self.follows(entries) && self.holds(now, *claim) && self.restore(entries),
+            Ask::Restore { claim, entries } => {
+                self.follows(entries) && self.holds(now, *claim) && self.restore(entries)
+            }
             Ask::Raise { claim, cluster, entry } => self.raise(now, *claim, *cluster, entry),
             Ask::Trim { upto } => self.is_agreed() && self.trim(*upto),
         };
@@ -161,7 +168,9 @@ impl Model {
         if agreed.is_none() || has_seen_more {
             return Answer::Fenced;
         }
-        if let Some((had, place)) = self.kept.batches.get(node).filter(|_| self.flaw != Some(Flaw::TakesTwice)) {
+        if let Some((had, place)) =
+            self.kept.batches.get(node).filter(|_| self.flaw != Some(Flaw::TakesTwice))
+        {
             if *had == batch {
                 return Answer::Placed(*place);
             } else if seen < *place {
@@ -203,7 +212,9 @@ impl Model {
             return false;
         }
         self.claim = Some((claim, now + CLAIM_MS));
-        if let Some(agreed) = self.kept.agreed.as_mut().filter(|agreed| agreed.incarnation == self.incarnation) {
+        if let Some(agreed) =
+            self.kept.agreed.as_mut().filter(|agreed| agreed.incarnation == self.incarnation)
+        {
             agreed.incarnation = Incarnation(String::new());
         }
         true
