@@ -1,6 +1,5 @@
 //! What goes wrong, and when: from the seed.
 
-use quip_protocol::Position;
 use quip_server::log::shared::contract::Ask;
 use quip_tests::cluster::Model;
 
@@ -130,7 +129,7 @@ impl World {
         let name = self.next_serial().to_string();
         for keeper in self.keepers.iter_mut().filter(|keeper| keeper.model.is_none()) {
             let mut model = Model::of(keeper.saved.clone(), &name);
-            model.flaw = self.setting.flaw;
+            model.flaw = self.setting.broken.keeper();
             keeper.model = Some(model);
         }
     }
@@ -149,7 +148,7 @@ impl World {
     fn promote(&mut self, splits: bool) {
         let name = self.next_serial().to_string();
         let mut model = Model::of(self.keepers[self.master].saved.clone(), &name);
-        model.flaw = self.setting.flaw;
+        model.flaw = self.setting.broken.keeper();
         self.keepers.push(Keeper::new(model));
         let old = std::mem::replace(&mut self.master, self.keepers.len() - 1);
         for node in 0..self.nodes.len() {

@@ -11,7 +11,7 @@ use quip_storage::record::Change;
 
 use super::client::Replied;
 use super::past::PlainPast;
-use super::world::{Asker, CLUSTER, Event, World};
+use super::world::{Asker, Broken, CLUSTER, Event, World};
 
 /// Commands of one batch.
 const BATCH: usize = 8;
@@ -185,6 +185,9 @@ impl World {
             let part = self.luck.index(live.writing + 1);
             let written = live.unwritten.into_iter().take(part);
             here.journal.extend(written);
+            if self.setting.broken == Broken::Disks && here.journal.len() > 1 {
+                here.journal.pop();
+            }
         }
         here.life += 1;
         here.is_aside = false;
@@ -410,7 +413,9 @@ impl World {
         let orphans = here.journal.split_off(common.map_or(0, |last| last + 1));
         let orphans =
             orphans.iter().flat_map(|entry| Entry::from_bytes(&entry.payload).expect("an entry").commands);
-        here.orphans.extend(orphans);
+        if self.setting.broken != Broken::Orphans {
+            here.orphans.extend(orphans);
+        }
         here.journal = journal;
         self.reappended.extend(here.orphans.iter().filter_map(Command::id));
         self.trace(|| format!("{} has {} orphans", self.nodes[node].name, self.nodes[node].orphans.len()));

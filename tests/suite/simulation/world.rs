@@ -27,23 +27,27 @@ const PATIENCE_MS: u64 = 120_000;
 
 /// Random numbers of one seed.
 #[derive(Debug)]
-pub struct Luck(pub Random);
+pub struct Luck {
+    pub random: Random,
+    /// Whether epochs are not.
+    pub is_dull: bool,
+}
 
 impl Luck {
     pub fn between(&mut self, from: u64, to: u64) -> u64 {
-        from + self.0.any() % (to - from)
+        from + self.random.any() % (to - from)
     }
 
     pub fn index(&mut self, n: usize) -> usize {
-        self.0.below(n)
+        self.random.below(n)
     }
 
     pub fn one_in(&mut self, n: u64) -> bool {
-        self.0.any().is_multiple_of(n)
+        self.random.any().is_multiple_of(n)
     }
 
     pub fn sixteen(&mut self) -> [u8; 16] {
-        let (high, low) = (self.0.any(), self.0.any());
+        let (high, low) = (self.random.any(), self.random.any());
         (u128::from(high) << 64 | u128::from(low)).to_be_bytes()
     }
 }
@@ -54,7 +58,7 @@ impl Chance for Luck {
     }
 
     fn below(&mut self, bound: u32) -> u32 {
-        (self.0.any() % u64::from(bound)) as u32
+        if self.is_dull { 0 } else { (self.random.any() % u64::from(bound)) as u32 }
     }
 }
 
@@ -89,11 +93,33 @@ pub enum Event {
     Check,
 }
 
+/// What does not do what it should, to show that this is noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    Nothing,
+    Keeper(Flaw),
+    /// Nodes forget what only they had.
+    Orphans,
+    /// Epochs are raised by one each time.
+    Epochs,
+    /// A crash takes the last entry that was said to be durable.
+    Disks,
+}
+
+impl Broken {
+    pub fn keeper(self) -> Option<Flaw> {
+        match self {
+            Broken::Keeper(flaw) => Some(flaw),
+            _ => None,
+        }
+    }
+}
+
 /// What a run is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
     pub seed: u64,
-    pub flaw: Option<Flaw>,
+    pub broken: Broken,
     pub trace: bool,
 }
 
@@ -121,7 +147,8 @@ pub struct World {
 
 impl World {
     pub fn new(setting: Setting) -> World {
-        let mut luck = Luck(Random::new(setting.seed));
+        let random = Random::new(setting.seed);
+        let mut luck = Luck { random, is_dull: setting.broken == Broken::Epochs };
         let calm_at = luck.between(6_000, 20_000);
         let mut world = World {
             now: 0,
@@ -154,7 +181,7 @@ impl World {
         let position = Position::ZERO.next();
         let first = Stored { before: Position::ZERO, position, payload: payload.clone() };
         let mut model = Model::new("0");
-        model.flaw = self.setting.flaw;
+        model.flaw = self.setting.broken.keeper();
         model.answer(0, &Ask::Found { cluster: CLUSTER, epoch: position.epoch, base: Position::ZERO });
         let (node, batch) = (node_name(0), BatchId([0xff; 16]));
         let seen = Position::ZERO;

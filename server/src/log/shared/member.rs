@@ -372,3 +372,6 @@ impl Member {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
