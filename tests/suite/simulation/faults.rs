@@ -160,14 +160,13 @@ impl World {
         }
     }
 
-    /// Up to what every node has that lives.
+    /// Up to what every node has that is live, if the log has that: a node that is about to find that it has gone another way
+    /// says nothing of what the others have.
     fn trim(&mut self) {
-        let up = self.nodes.iter().filter(|node| node.is_up());
-        let Some(upto) = up.map(|node| node.last()).min().filter(|upto| *upto > Position::ZERO) else {
-            return;
-        };
+        let live = self.nodes.iter().filter(|node| node.is_live());
+        let Some(upto) = live.map(|node| node.last()).min() else { return };
         let (now, master) = (self.now, self.master);
-        if let Some(model) = &mut self.keepers[master].model {
+        if let Some(model) = self.keepers[master].model.as_mut().filter(|model| model.kept().has(upto)) {
             model.answer(now, &Ask::Trim { upto });
         }
     }

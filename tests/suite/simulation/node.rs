@@ -212,7 +212,7 @@ impl World {
             let mut effects = Vec::new();
             live.member.step(self.now, &mut self.luck, input, &mut effects);
             for effect in effects {
-                if self.now < self.calm_at && self.luck.one_in(1_500) {
+                if (1..self.calm_at).contains(&self.now) && self.luck.one_in(1_500) {
                     self.crash(node);
                     let after = self.luck.between(100, 4_000);
                     return self.at(after, Event::Fault(super::faults::Fault::Start { node }));
@@ -405,7 +405,11 @@ impl World {
             many => Some(self.nodes[peers[self.luck.index(many)]].journal.clone()),
         };
         let Some(journal) = journal else {
-            return self.at(500, Event::Rejoin { node, tries: tries + 1 });
+            // The log may have been wiped since, and everybody waits for everybody: then what is here counts again.
+            return match tries > 5 {
+                true => self.start(node),
+                false => self.at(500, Event::Rejoin { node, tries: tries + 1 }),
+            };
         };
         let here = &mut self.nodes[node];
         let common =
