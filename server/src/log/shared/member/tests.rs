@@ -163,6 +163,7 @@ fn what_a_raised_epoch_does_not_have_is_not_taken() {
         driven.write(Answer::Fenced);
         assert_eq!(driven.asked(), Some(&Ask::Look));
         driven.write(Answer::Look(look("two", Some(("two", 9)), at(9, 7))));
+        driven.read(Vec::new());
         let effects =
             driven.read(vec![entry(at(1, 5), at(1, 6), u8::from(has_it)), entry(at(1, 6), at(9, 7), 0)]);
         let expected = if has_it { Effect::Placed(batch(1), at(1, 6)) } else { Effect::NotTaken(batch(1)) };
@@ -183,6 +184,17 @@ fn who_has_another_entry_steps_aside_if_the_log_was_agreed_on_all_the_time() {
         let end = driven.later(5_000).is_empty();
         assert_eq!(end, aside, "it is at its end");
     }
+}
+
+#[test]
+fn what_another_process_answers_late_is_not_followed() {
+    let mut driven = Driven::live(at(1, 5));
+    driven.later(LOOK_MS);
+    driven.write(Answer::Look(look("two", Some(("two", 9)), at(9, 6))));
+    let effects = driven.read(vec![entry(at(1, 5), at(1, 6), 0)]);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Deliver(_))), "{effects:?}");
+    assert_eq!(driven.asked_to_read(), Some(at(1, 5)));
+    assert!(driven.read(vec![entry(at(1, 5), at(9, 6), 0)]).contains(&Effect::Phase(Phase::Live)));
 }
 
 #[test]
