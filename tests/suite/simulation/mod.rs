@@ -19,8 +19,8 @@ use world::{Broken, Setting, World};
 
 /// So many seeds are run each time.
 const SEEDS: u64 = 2_000;
-/// So many where something is broken.
-const BROKEN_SEEDS: u64 = 150;
+/// At most so many until what is broken is noticed.
+const BROKEN_SEEDS: u64 = 1_000;
 /// Seeds that found something once.
 const FOUND: [u64; 3] = [548, 618, 859];
 
@@ -117,8 +117,8 @@ fn what_is_broken_is_noticed() {
     ];
     let seeds: Vec<u64> = (0..BROKEN_SEEDS).collect();
     for broken in broken {
-        let noticed = failures(&seeds, broken);
-        println!("{broken:?}: {} of {}, first {:?}", noticed.len(), seeds.len(), noticed.first());
-        assert!(!noticed.is_empty(), "{broken:?} is not noticed");
+        let noticed = seeds.chunks(50).find_map(|some| failures(some, broken).into_iter().next());
+        println!("{broken:?}: {noticed:?}");
+        assert!(noticed.is_some(), "{broken:?} is not noticed");
     }
 }
