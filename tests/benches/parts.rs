@@ -120,7 +120,7 @@ fn journal(c: &mut Criterion) {
     let dir = tempfile::tempdir().unwrap();
     let mut group = c.benchmark_group("journal");
     for commands in [1, GROUP] {
-        let entry = Entry { rules: Rules::FIRST, commands: (0..commands).map(post).collect() };
+        let entry = Entry { rules: Rules::FIRST, batch: None, commands: (0..commands).map(post).collect() };
         let options = JournalOptions { compress: false, ..JournalOptions::default() };
         let mut journal = Journal::open(dir.path().join(commands.to_string()), options).unwrap();
         let mut position = Position::ZERO.next();

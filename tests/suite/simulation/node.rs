@@ -401,7 +401,7 @@ impl World {
         let peers: Vec<usize> =
             (0..self.nodes.len()).filter(|peer| *peer != node && self.nodes[*peer].is_live()).collect();
         let journal = match peers.len() {
-            0 => self.from_log(node).filter(|_| tries > 5),
+            0 => self.shared_with_log(node).filter(|_| tries > 5),
             many => Some(self.nodes[peers[self.luck.index(many)]].journal.clone()),
         };
         let Some(journal) = journal else {
@@ -427,7 +427,7 @@ impl World {
     }
 
     /// Where nobody serves: what this node has in common with the log itself.
-    fn from_log(&mut self, node: usize) -> Option<Vec<Stored>> {
+    fn shared_with_log(&self, node: usize) -> Option<Vec<Stored>> {
         let here = &self.nodes[node];
         let model = self.keepers[here.keeper].model.as_ref().filter(|_| !here.is_cut)?;
         let common = here.journal.iter().rposition(|own| model.kept().has(own.position))?;

@@ -214,6 +214,7 @@ impl World {
         self.serial
     }
 
+    #[expect(clippy::print_stdout, reason = "what a seed does is printed for whoever looks into it")]
     pub fn trace(&self, text: impl FnOnce() -> String) {
         if self.setting.trace {
             println!("{:>7} {}", self.now, text());
