@@ -30,6 +30,7 @@ mod running;
 mod scripts;
 mod search;
 mod servers;
+mod simulation;
 mod storms;
 mod talk;
 mod terminal;

@@ -6,7 +6,7 @@ pub mod budget;
 mod bulk;
 pub mod bulletin;
 pub mod charges;
-mod cursors;
+pub mod cursors;
 mod live;
 mod news;
 pub mod presence;

@@ -14,8 +14,6 @@ use quip_server::log::shared::contract::{
 pub enum Flaw {
     /// It appends whatever incarnation it is.
     TakesUnagreed,
-    /// It appends for who has seen more than it has.
-    TakesUnseen,
     /// A batch that is asked for again is appended again.
     TakesTwice,
 }
@@ -50,6 +48,11 @@ impl Kept {
 
     fn last(&self) -> Position {
         self.entries.last_key_value().map_or(self.base(), |(position, _)| *position)
+    }
+
+    /// Whether the entry at this position is there, or the log begins behind it.
+    pub fn has(&self, position: Position) -> bool {
+        position == self.base() || self.entries.contains_key(&position)
     }
 
     /// How many entries there are.
@@ -159,8 +162,7 @@ impl Model {
     fn append(&mut self, epoch: Epoch, seen: Position, node: &NodeName, batch: BatchId, ask: &Ask) -> Answer {
         let is_agreed = self.is_agreed() || self.flaw == Some(Flaw::TakesUnagreed);
         let agreed = self.kept.agreed.as_ref().filter(|agreed| is_agreed && agreed.epoch == epoch);
-        let has_seen_more = seen > self.kept.last() && self.flaw != Some(Flaw::TakesUnseen);
-        if agreed.is_none() || has_seen_more {
+        if agreed.is_none() || seen > self.kept.last() {
             return Answer::Fenced;
         }
         if let Some((had, place)) =
@@ -254,9 +256,11 @@ impl Model {
     }
 
     fn trim(&mut self, upto: Position) -> bool {
-        let upto = upto.min(self.kept.last());
-        self.kept.base = Some(upto.max(self.kept.base()));
-        self.kept.entries.retain(|position, _| *position > upto);
+        // The base is an entry that was there, so that the next one names it.
+        if let Some((base, _)) = self.kept.entries.range(..=upto).next_back() {
+            self.kept.base = Some(*base);
+            self.kept.entries.retain(|position, _| *position > upto);
+        }
         true
     }
 }

@@ -19,6 +19,7 @@ impl Member {
             }
             return;
         }
+        self.agreements += 1;
         self.stand = Stand::Agreed(Agreement { epoch, to: look.last, suspect: None });
     }
 
@@ -31,7 +32,7 @@ impl Member {
         let Some(max_bytes) = self.tail.room() else { return };
         if self.wants_to_read() && self.reading.is_free(now) {
             let after = self.tail.read;
-            self.reading.ask(after);
+            self.reading.ask((after, self.agreements));
             effects.push(Effect::Ask(Lane::Read, Ask::Read { after, max_bytes, wait_ms: WAIT_MS }));
         }
     }
@@ -49,8 +50,9 @@ impl Member {
             return;
         };
         let after = self.reading.answered();
-        // What is read while the log is repaired may not stay; and what was asked for before a rewind does not follow.
-        if after == Some(self.tail.read) && matches!(self.stand, Stand::Agreed(_)) {
+        // What is read while the log is repaired may not stay; what was asked for before it may come of another process that
+        // kept the log, and goes on with it; and what was asked for before a rewind does not follow.
+        if after == Some((self.tail.read, self.agreements)) && matches!(self.stand, Stand::Agreed(_)) {
             self.deliver(entries, effects);
         }
     }

@@ -153,8 +153,10 @@ pub struct Member {
     pub(super) tail: Tail,
     pub(super) batches: Batches,
     pub(super) write: Open<Question>,
-    /// The question is what is read behind.
-    pub(super) reading: Open<Position>,
+    /// The question is what is read behind, and how often a log had been agreed on when it was asked.
+    pub(super) reading: Open<(Position, u64)>,
+    /// How often that was found.
+    pub(super) agreements: u64,
     /// When to look again, where nothing else is to be asked.
     pub(super) look_at: u64,
     /// Who is alive; unknown before it was told.
@@ -213,6 +215,7 @@ impl Member {
             batches: Batches::default(),
             write: Open::new(),
             reading: Open::new(),
+            agreements: 0,
             look_at: 0,
             alive: None,
             highest: own.last.epoch,
@@ -384,3 +387,6 @@ impl Member {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -225,3 +225,96 @@ fn wanted_base(look: &Look, own: Position) -> Position {
     let near = |position: &Position| position.offset.saturating_add(WRITE_BACK) >= own.offset;
     look.reports.values().copied().filter(near).fold(own, Position::min)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::contract::{Agreed, ClusterId};
+    use super::*;
+
+    fn at(epoch: u32, offset: u64) -> Position {
+        Position { epoch: Epoch(epoch), offset }
+    }
+
+    fn name(name: &str) -> NodeName {
+        name.parse().unwrap()
+    }
+
+    fn reported(reports: &[(&str, Position)], for_ms: u64, agreed: bool) -> Look {
+        let incarnation = Incarnation("two".to_owned());
+        let of = Incarnation(if agreed { "two" } else { "one" }.to_owned());
+        Look {
+            incarnation,
+            agreed: Some(Agreed { cluster: ClusterId([7; 16]), incarnation: of, epoch: Epoch(1) }),
+            base: Position::ZERO,
+            last: at(1, 3),
+            reports: reports
+                .iter()
+                .map(|(node, position)| (name(node), *position))
+                .collect::<BTreeMap<_, _>>(),
+            reported_for_ms: for_ms,
+        }
+    }
+
+    #[test]
+    fn the_one_that_has_most_repairs_when_everybody_has_reported_or_was_waited_for() {
+        let (less, own, more) = (at(1, 4), at(1, 5), at(2, 1));
+        let alone: &[_] = &[("b", own)];
+        let table = [
+            // who reported, for how long, whether everybody, whose turn
+            (alone, 0, true, Turn::Claim),
+            (alone, 0, false, Turn::Wait),
+            (alone, 1_999, false, Turn::Wait),
+            (alone, 2_000, false, Turn::Claim),
+            (&[("a", less), ("b", own)], 0, true, Turn::Claim),
+            (&[("a", own), ("b", own)], 0, true, Turn::Claim),
+            (&[("b", own), ("c", own)], 0, true, Turn::Wait),
+            (&[("a", more), ("b", own)], 4_999, true, Turn::Wait),
+            (&[("a", more), ("b", own)], 5_000, true, Turn::Claim),
+            (&[("a", more), ("b", own)], 6_999, false, Turn::Wait),
+            (&[("a", more), ("b", own), ("c", more)], 11_999, false, Turn::Wait),
+            (&[("a", more), ("b", own), ("c", more)], 12_000, false, Turn::Claim),
+        ];
+        for (reports, for_ms, everybody, expected) in table {
+            let look = reported(reports, for_ms, false);
+            let alive =
+                if everybody { look.reports.keys().cloned().collect() } else { BTreeSet::from([name("z")]) };
+            assert_eq!(turn(&look, (own, &name("b")), Some(&alive), true), expected, "{look:?}");
+        }
+        let look = reported(alone, 1_999, false);
+        let alive = BTreeSet::from([name("b")]);
+        assert_eq!(turn(&look, (own, &name("b")), Some(&alive), false), Turn::Wait, "it has just begun");
+        assert_eq!(turn(&look, (own, &name("b")), None, true), Turn::Wait, "it knows of nobody");
+    }
+
+    #[test]
+    fn a_log_that_others_follow_is_not_repaired_by_one_that_has_more() {
+        let both = BTreeSet::from([name("a"), name("b")]);
+        let reports: &[_] = &[("b", at(1, 5))];
+        let table = [
+            (reported(reports, 9_999, true), at(1, 5), Turn::Wait),
+            (reported(reports, 10_000, true), at(1, 5), Turn::Diverged),
+            (reported(&[("a", at(1, 4)), ("b", at(1, 5))], 0, true), at(1, 5), Turn::Claim),
+            (reported(reports, 0, true), at(0, 5), Turn::Diverged),
+        ];
+        for (look, own, expected) in table {
+            assert_eq!(turn(&look, (own, &name("b")), Some(&both), true), expected, "{look:?}");
+        }
+    }
+
+    #[test]
+    fn a_log_begins_again_where_the_slowest_is_that_is_near() {
+        let own = at(4, 50_000);
+        let far = at(1, 10);
+        let table: [(&[_], _); 4] = [
+            (&[("a", own)], own),
+            (&[("a", own), ("b", at(4, 49_000))], at(4, 49_000)),
+            (&[("a", own), ("b", far)], own),
+            (&[("b", far), ("c", at(3, 40_000))], at(3, 40_000)),
+        ];
+        for (reports, base) in table {
+            assert_eq!(wanted_base(&reported(reports, 0, false), own), base, "{reports:?}");
+        }
+    }
+}
