@@ -320,5 +320,5 @@ async fn a_node_alone_does_not_speak_it() {
     let alone = server_tls::load(None, node._dir.path(), false).unwrap();
     node.endpoint.set_server_config(Some(accept::server_config(&alone.config)));
     let error = asker().epochs(&node.name, &node.heartbeat).await.unwrap_err();
-    assert!(error.to_string().contains("application protocol"), "{error}");
+    assert!(error.to_string().contains("any known protocol"), "{error}");
 }
