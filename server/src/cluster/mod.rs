@@ -1,9 +1,12 @@
 //! What a node is in a cluster: its name, the others, and how the log that they share stands. What the nodes say to each other
 //! beside the log is in the files of this folder.
 
+pub mod bus;
 pub mod key;
 mod pause;
 pub mod peer;
+pub mod presence;
+pub mod whispers;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
