@@ -197,7 +197,11 @@ impl Bus {
         let mut connection = Connection::new(self.address.clone());
         let sessions = &self.node.sessions;
         loop {
-            while let Some(name) = sessions.elsewhere(|others| (others.next_to_read(), Vec::new())) {
+            // Each once: one that is still being written does not keep the next from being read.
+            let mut last = None;
+            while let Some(name) =
+                sessions.elsewhere(|others| (others.next_to_read(last.as_ref()), Vec::new()))
+            {
                 let fields = match connection.list(&list_of(&name)).await {
                     Ok(fields) => fields,
                     Err(lost) => {
@@ -206,11 +210,8 @@ impl Bus {
                     }
                 };
                 let (list, now) = (list(fields), Timestamp::now().0);
-                let is_whole = list.is_whole;
                 sessions.elsewhere(|others| ((), others.read(&name, list, now)));
-                if !is_whole {
-                    break;
-                }
+                last = Some(name);
             }
             tokio::time::sleep(TICK).await;
         }

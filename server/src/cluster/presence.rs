@@ -142,10 +142,12 @@ impl Others {
         different
     }
 
-    /// A node whose list is to be read now: [`Others::read`] or [`Others::unread`] is to follow.
-    pub fn next_to_read(&mut self) -> Option<NodeName> {
-        let wanted = |node: &Other| matches!(node.reading, Reading::Wanted);
-        let (name, node) = self.nodes.iter_mut().find(|(_, node)| wanted(node))?;
+    /// A node whose list is to be read now, the first behind that one: [`Others::read`] or [`Others::unread`] is to follow.
+    pub fn next_to_read(&mut self, behind: Option<&NodeName>) -> Option<NodeName> {
+        let wanted = |name: &NodeName, node: &Other| {
+            behind.is_none_or(|behind| name > behind) && matches!(node.reading, Reading::Wanted)
+        };
+        let (name, node) = self.nodes.iter_mut().find(|(name, node)| wanted(name, node))?;
         node.reading = Reading::Begun(HashMap::new());
         Some(name.clone())
     }
@@ -224,10 +226,10 @@ mod tests {
         let mut others = Others::default();
         others.live(&names.iter().map(|text| name(text)).collect(), 0);
         for _ in names {
-            let next = others.next_to_read().unwrap();
+            let next = others.next_to_read(None).unwrap();
             assert_eq!(others.read(&next, list(1, true, &[]), 0), []);
         }
-        assert_eq!(others.next_to_read(), None);
+        assert_eq!(others.next_to_read(None), None);
         others
     }
 
@@ -255,7 +257,7 @@ mod tests {
         let long = away(&"x".repeat(MAX_AWAY + 1));
         assert_eq!(others.heard(news("b", 1, 3, &[(9, long)]), 0), [], "no longer than it may be");
         assert_eq!(of(&others, 9..=9), [Offline]);
-        assert!(others.next_to_read().is_none(), "nothing was missed");
+        assert!(others.next_to_read(None).is_none(), "nothing was missed");
     }
 
     #[test]
@@ -277,7 +279,7 @@ mod tests {
         let mut one = both();
         assert_eq!(one.heard(news("b", 2, 1, &[(3, Online)]), 0).len(), 3);
         assert_eq!(of(&one, 1..=3), [Offline, away("x"), Online]);
-        assert_eq!(one.next_to_read(), Some(name("b")), "what it said before is in its list");
+        assert_eq!(one.next_to_read(None), Some(name("b")), "what it said before is in its list");
     }
 
     #[test]
@@ -285,7 +287,7 @@ mod tests {
         let mut others = others(&["b"]);
         others.heard(news("b", 1, 1, &[(1, Online), (2, Online)]), 0);
         others.heard(news("b", 1, 3, &[(3, Online)]), 0);
-        assert_eq!(others.next_to_read(), Some(name("b")));
+        assert_eq!(others.next_to_read(None), Some(name("b")));
         // Said while it is read: newer than the list.
         others.heard(news("b", 1, 4, &[(4, Offline), (5, away("x"))]), 0);
         let read = list(1, true, &[(1, away("y")), (3, Online), (4, Online), (5, Online)]);
@@ -293,11 +295,11 @@ mod tests {
         different.sort_unstable();
         assert_eq!(different, [AccountId(1), AccountId(2)]);
         assert_eq!(of(&others, 1..=5), [away("y"), Offline, Online, Offline, away("x")]);
-        assert_eq!(others.next_to_read(), None);
+        assert_eq!(others.next_to_read(None), None);
         others.interrupted();
-        assert_eq!(others.next_to_read(), Some(name("b")));
+        assert_eq!(others.next_to_read(None), Some(name("b")));
         others.unread(&name("b"));
-        assert_eq!(others.next_to_read(), Some(name("b")), "tried again");
+        assert_eq!(others.next_to_read(None), Some(name("b")), "tried again");
     }
 
     #[test]
@@ -305,10 +307,10 @@ mod tests {
         let mut others = others(&["b"]);
         others.heard(news("b", 1, 1, &[(1, Online), (2, Online)]), 0);
         others.interrupted();
-        others.next_to_read().unwrap();
+        others.next_to_read(None).unwrap();
         assert_eq!(others.read(&name("b"), list(1, false, &[(3, Online)]), 0), [AccountId(3)]);
         assert_eq!(of(&others, 1..=3), [Online, Online, Online]);
-        assert_eq!(others.next_to_read(), Some(name("b")), "it is read again");
+        assert_eq!(others.next_to_read(None), Some(name("b")), "it is read again");
         others.read(&name("b"), List::default(), 0);
         assert_eq!(of(&others, 1..=3), [Online, Online, Online], "there is none yet");
     }
@@ -317,10 +319,10 @@ mod tests {
     fn a_list_of_another_life_is_not_taken() {
         let mut others = others(&["b"]);
         others.interrupted();
-        others.next_to_read().unwrap();
+        others.next_to_read(None).unwrap();
         others.heard(news("b", 2, 7, &[(1, Online)]), 0);
         assert_eq!(others.read(&name("b"), list(1, true, &[(2, Online)]), 0), []);
         assert_eq!(of(&others, 1..=2), [Online, Offline]);
-        assert_eq!(others.next_to_read(), Some(name("b")));
+        assert_eq!(others.next_to_read(None), Some(name("b")));
     }
 }

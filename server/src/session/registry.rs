@@ -222,7 +222,9 @@ impl Sessions {
         let Live { unpublished, by_account, .. } = &mut *self.live.lock();
         let Some(unpublished) = unpublished else { return Vec::new() };
         let some: Vec<AccountId> = unpublished.iter().take(most).copied().collect();
-        some.iter().for_each(|account| drop(unpublished.remove(account)));
+        for account in &some {
+            unpublished.remove(account);
+        }
         some.into_iter().map(|account| (account, own_presence(by_account, account))).collect()
     }
 
