@@ -39,6 +39,7 @@ fn asker() -> Asker {
 }
 
 type Records = Vec<(Position, Vec<u8>)>;
+type Block = Vec<(Position, bytes::Bytes)>;
 
 /// Records of these lengths in one epoch; each is told from the others by its bytes.
 fn records(epoch: u32, first: u64, lengths: &[usize]) -> Records {
@@ -113,10 +114,10 @@ fn roster(nodes: &[&Node]) -> watch::Receiver<Roster> {
 }
 
 /// What was taken, and what takes it.
-fn sink() -> (Arc<Mutex<Records>>, impl FnMut(Vec<(Position, bytes::Bytes)>) -> std::io::Result<()> + Send) {
+fn sink() -> (Arc<Mutex<Records>>, impl FnMut(Block) -> std::io::Result<()> + Send) {
     let taken: Arc<Mutex<Records>> = Arc::default();
     let into = Arc::clone(&taken);
-    let sink = move |block: Vec<(Position, bytes::Bytes)>| {
+    let sink = move |block: Block| {
         into.lock().extend(block.into_iter().map(|(position, payload)| (position, payload.to_vec())));
         Ok(())
     };
