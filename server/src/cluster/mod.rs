@@ -1,14 +1,17 @@
 //! What a node is in a cluster: its name, the others, and how the log that they share stands. What the nodes say to each other
 //! beside the log is in the files of this folder.
 
+pub mod bus;
 pub mod join;
 pub mod key;
 pub mod membership;
 pub mod orphans;
 mod pause;
 pub mod peer;
+pub mod presence;
 pub mod realign;
 pub mod roster;
+pub mod whispers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

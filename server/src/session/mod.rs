@@ -15,7 +15,7 @@ mod replies;
 mod requests;
 mod subscribe;
 pub mod tls;
-mod typing;
+pub(crate) mod typing;
 mod unanswered;
 mod watching;
 

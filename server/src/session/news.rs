@@ -61,6 +61,15 @@ impl News {
         due
     }
 
+    /// How an account is is not told, as if it had been: of very many at once, who asks is told.
+    pub fn know(&mut self, account: AccountId, is: Presence, now: Timestamp) {
+        self.pending.remove(&account);
+        match is {
+            Presence::Offline => drop(self.told.remove(&account)),
+            is => drop(self.told.insert(account, (is, now))),
+        }
+    }
+
     /// Whether everything was told.
     pub fn is_empty(&self) -> bool {
         self.pending.is_empty()
@@ -131,6 +140,22 @@ mod tests {
             }
             assert_eq!(told, expected, "each lasts {lasts} ms");
         }
+    }
+
+    #[test]
+    fn what_is_known_is_not_told_and_what_is_different_then_is() {
+        use Presence::{Offline, Online};
+        let mut news = News::default();
+        news.changed(ANN, Timestamp(0));
+        news.know(ANN, Online, Timestamp(0));
+        assert!(news.is_empty());
+        news.changed(ANN, Timestamp(0));
+        assert_eq!(news.take(Timestamp(9_000), 10, |_| Online), []);
+        news.changed(ANN, Timestamp(9_000));
+        assert_eq!(news.take(Timestamp(20_000), 10, |_| Offline), [(ANN, Offline)]);
+        news.know(ANN, Online, Timestamp(0));
+        news.know(ANN, Offline, Timestamp(0));
+        assert!(news.told.is_empty(), "nothing is kept of who is gone");
     }
 
     #[test]

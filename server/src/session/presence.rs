@@ -1,5 +1,5 @@
 //! Presence: whether somebody is there. [`Presence`] is PURE. It is kept in memory alone, by connection, and ends with
-//! it. Who watches a small room is told of its members, in a datagram that may be lost; everybody else asks.
+//! it; other nodes of a cluster are told of it (`cluster/bus.rs`). Who watches a small room is told of its members, in a datagram that may be lost; everybody else asks.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use quip_protocol::frame::Reply;
 use quip_protocol::limits::{MAX_AWAY, MAX_LISTED, MAX_TOLD_MEMBERS};
 use quip_protocol::room::AwaySummary;
 use quip_protocol::{AccountId, AccountName, DeviceKey, ErrorCode, Refusal, SafeLine, Target, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
 use crate::feed::{FeedKey, Watch};
@@ -44,7 +45,7 @@ pub enum Said {
 
 /// How an account is. The greatest is what holds of several devices, and would of several nodes: it does not matter
 /// in which order they are looked at, nor how often.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Presence {
     /// No device is connected.
     Offline,

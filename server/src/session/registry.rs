@@ -1,6 +1,6 @@
 //! Who is connected.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,7 +13,12 @@ use super::budget::{Tally, source};
 use super::charges::Spent;
 use super::news::News;
 use super::presence::{Presence, Said};
+use crate::cluster::presence::Others;
+use crate::cluster::whispers::Whispers;
 use crate::feed::{Doorbell, Watch};
+
+/// Of more accounts that are different elsewhere at once, those who watch are not told: they ask.
+const MOST_NEWS: usize = 1_000;
 
 /// All sessions of this node.
 #[derive(Debug, Default)]
@@ -25,6 +30,8 @@ pub struct Sessions {
     pub spent: Spent,
     /// Connections that were refused at a limit.
     pub refused: Mutex<Tally>,
+    /// Who types here, for other nodes.
+    pub whispers: Whispers,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +43,10 @@ struct Live {
     total: u32,
     /// What others have yet to be told.
     news: News,
+    /// How accounts are on other nodes.
+    others: Others,
+    /// Own accounts that other nodes have yet to be told of; `None` where there are none.
+    unpublished: Option<HashSet<AccountId>>,
 }
 
 #[derive(Debug)]
@@ -49,17 +60,34 @@ struct Connected {
 impl Live {
     /// Something of the account's connections has changed.
     fn look_again(&mut self, account: AccountId) {
+        if let Some(unpublished) = &mut self.unpublished {
+            unpublished.insert(account);
+        }
         self.news.changed(account, Timestamp::now());
-        match presence(&self.by_account, account) {
+        self.note_away(account);
+    }
+
+    fn note_away(&mut self, account: AccountId) {
+        match presence(&self.by_account, &self.others, account) {
             Presence::Away { text, .. } => drop(self.away.insert(account, text)),
             Presence::Online | Presence::Offline => drop(self.away.remove(&account)),
         }
     }
 }
 
-fn presence(by_account: &HashMap<AccountId, Vec<Connected>>, account: AccountId) -> Presence {
+/// By the connections of this node.
+fn own_presence(by_account: &HashMap<AccountId, Vec<Connected>>, account: AccountId) -> Presence {
     let connected = by_account.get(&account).into_iter().flatten();
     Presence::of(connected.map(|c| (c.device, &c.said)))
+}
+
+/// By those of all nodes.
+fn presence(
+    by_account: &HashMap<AccountId, Vec<Connected>>,
+    others: &Others,
+    account: AccountId,
+) -> Presence {
+    own_presence(by_account, account).max(others.of(account))
 }
 
 /// Counted among the connections until it is dropped.
@@ -177,17 +205,62 @@ impl Sessions {
 
     /// What others are to be told now, of so many accounts at most, and whether that is all there is.
     pub(super) fn news(&self, now: Timestamp, most: usize) -> (Vec<(AccountId, Presence)>, bool) {
-        let Live { news, by_account, .. } = &mut *self.live.lock();
-        let told = news.take(now, most, |account| presence(by_account, account));
+        let Live { news, by_account, others, .. } = &mut *self.live.lock();
+        let told = news.take(now, most, |account| presence(by_account, others, account));
         (told, news.is_empty())
     }
 
-    /// Whether a device of the account is connected.
+    /// Whether a device of the account is connected, here or elsewhere.
     pub fn is_online(&self, account: AccountId) -> bool {
-        self.live.lock().by_account.contains_key(&account)
+        let live = self.live.lock();
+        live.by_account.contains_key(&account) || live.others.is_online(account)
     }
 
-    /// Accounts that are connected.
+    /// From now on other nodes are told of all accounts that are connected.
+    pub fn publish_all(&self) {
+        let mut live = self.live.lock();
+        let connected: Vec<AccountId> = live.by_account.keys().copied().collect();
+        live.unpublished.get_or_insert_default().extend(connected);
+    }
+
+    /// What other nodes are to be told now, of so many accounts at most.
+    pub fn unpublished(&self, most: usize) -> Vec<(AccountId, Presence)> {
+        let Live { unpublished, by_account, .. } = &mut *self.live.lock();
+        let Some(unpublished) = unpublished else { return Vec::new() };
+        let some: Vec<AccountId> = unpublished.iter().take(most).copied().collect();
+        for account in &some {
+            unpublished.remove(account);
+        }
+        some.into_iter().map(|account| (account, own_presence(by_account, account))).collect()
+    }
+
+    /// They were perhaps not told.
+    pub fn not_published(&self, accounts: impl Iterator<Item = AccountId>) {
+        self.live.lock().unpublished.get_or_insert_default().extend(accounts);
+    }
+
+    /// Takes what was heard of other nodes, and lets be known what is different by that.
+    pub fn elsewhere<T>(&self, take: impl FnOnce(&mut Others) -> (T, Vec<AccountId>)) -> T {
+        let now = Timestamp::now();
+        let mut live = self.live.lock();
+        let (taken, different) = take(&mut live.others);
+        let is_news = different.len() <= MOST_NEWS;
+        for account in &different {
+            live.note_away(*account);
+            if is_news {
+                live.news.changed(*account, now);
+            } else {
+                let Live { news, by_account, others, .. } = &mut *live;
+                news.know(*account, presence(by_account, others, *account), now);
+            }
+        }
+        if is_news && !different.is_empty() {
+            self.changed.notify_one();
+        }
+        taken
+    }
+
+    /// Accounts that are connected to this node.
     pub fn online(&self) -> usize {
         self.live.lock().by_account.len()
     }

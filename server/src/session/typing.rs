@@ -10,6 +10,7 @@ use quip_protocol::{AccountId, RoomId, RoomKind, Timestamp};
 
 use crate::engine::Engine;
 use crate::feed::{FeedKey, Watch};
+use crate::node::Node;
 use crate::ops::metrics::Metrics;
 
 use super::budget::Rate;
@@ -40,30 +41,45 @@ impl Session {
         let (account, payer) = ((*self.account.lock())?, (*self.payer.lock())?);
         node.sessions.spent.may_whisper(payer, RATE, Timestamp::now()).then_some(())?;
         let Ok(Datagram::Typing { room }) = decode_datagram(datagram) else { return None };
-        let asked = self.ask(|engine| self.audience(engine, account, room));
-        let (watches, datagram) = node.settled(asked).await.ok()??;
-        for connection in node.sessions.connections_of(&watches) {
-            // Lost if it cannot be sent now.
-            let _ = connection.send_datagram(datagram.clone());
+        tell(node, account, room).await?;
+        if node.cluster.is_some() {
+            node.sessions.whispers.say(room, account);
         }
         Some(())
     }
+}
 
-    /// Who is told that `account` types, and in which words: other members who watch a small room of theirs.
-    fn audience(
-        &self,
-        engine: &Engine,
-        account: AccountId,
-        room: RoomId,
-    ) -> Option<(Vec<Arc<Watch>>, Bytes)> {
-        let state = engine.room(room)?;
-        state.role(account)?;
-        let mut watches = self.shared.node.feeds.watching(FeedKey::Room(room), MOST_WATCHES + 1);
-        if watches.len() > MOST_WATCHES && state.room.kind != RoomKind::Direct {
-            return None;
-        }
-        watches.retain(|watch| watch.account() != account && state.role(watch.account()).is_some());
-        let who = engine.account(account)?.name.clone();
-        Some((watches, encode_datagram(&Datagram::TypingBy { room, who })))
+/// Somebody types on another node, which has taken it from their budget there; here again, so that no node is flooded.
+pub(crate) async fn heard(node: &Node, room: RoomId, account: AccountId) -> Option<()> {
+    node.sessions.spent.may_whisper(account, RATE, Timestamp::now()).then_some(())?;
+    tell(node, account, room).await
+}
+
+/// Tells who is to be told; `None` if nobody may be.
+async fn tell(node: &Node, account: AccountId, room: RoomId) -> Option<()> {
+    let asked = node.ask(|engine| audience(node, engine, account, room));
+    let (watches, datagram) = node.settled(asked).await.ok()??;
+    for connection in node.sessions.connections_of(&watches) {
+        // Lost if it cannot be sent now.
+        let _ = connection.send_datagram(datagram.clone());
     }
+    Some(())
+}
+
+/// Who is told that `account` types, and in which words: other members who watch a small room of theirs.
+fn audience(
+    node: &Node,
+    engine: &Engine,
+    account: AccountId,
+    room: RoomId,
+) -> Option<(Vec<Arc<Watch>>, Bytes)> {
+    let state = engine.room(room)?;
+    state.role(account)?;
+    let mut watches = node.feeds.watching(FeedKey::Room(room), MOST_WATCHES + 1);
+    if watches.len() > MOST_WATCHES && state.room.kind != RoomKind::Direct {
+        return None;
+    }
+    watches.retain(|watch| watch.account() != account && state.role(watch.account()).is_some());
+    let who = engine.account(account)?.name.clone();
+    Some((watches, encode_datagram(&Datagram::TypingBy { room, who })))
 }

@@ -39,6 +39,7 @@ fn asker() -> Asker {
 }
 
 type Records = Vec<(Position, Vec<u8>)>;
+type Block = Vec<(Position, bytes::Bytes)>;
 
 /// Records of these lengths in one epoch; each is told from the others by its bytes.
 fn records(epoch: u32, first: u64, lengths: &[usize]) -> Records {
@@ -322,5 +323,5 @@ async fn a_node_alone_does_not_speak_it() {
     let alone = server_tls::load(None, node._dir.path(), false).unwrap();
     node.endpoint.set_server_config(Some(accept::server_config(&alone.config)));
     let error = asker().epochs(&node.name, &node.heartbeat).await.unwrap_err();
-    assert!(error.to_string().contains("application protocol"), "{error}");
+    assert!(error.to_string().contains("any known protocol"), "{error}");
 }

@@ -96,23 +96,29 @@ impl Connection {
     }
 }
 
-fn lost(error: RedisError) -> Lost {
+pub(super) fn lost(error: RedisError) -> Lost {
     // The whole of it in one line.
     Lost(error.to_string().split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-async fn within<T>(time: Duration, what: &str, asking: impl Future<Output = T>) -> Result<T, Lost> {
+pub(super) async fn within<T>(
+    time: Duration,
+    what: &str,
+    asking: impl Future<Output = T>,
+) -> Result<T, Lost> {
     timeout(time, asking).await.map_err(|_| Lost(format!("{what} within {} ms", time.as_millis())))
 }
 
 async fn connect(address: &Address) -> Result<MultiplexedConnection, Lost> {
-    within(CONNECT, "no connection", async {
-        match address.sentinels.is_empty() {
-            true => open(address.info.clone()).await,
-            false => open(master(address).await?).await,
-        }
-    })
-    .await?
+    within(CONNECT, "no connection", async { open(place(address).await?).await }).await?
+}
+
+/// Where Redis is now.
+pub(super) async fn place(address: &Address) -> Result<ConnectionInfo, Lost> {
+    match address.sentinels.is_empty() {
+        true => Ok(address.info.clone()),
+        false => master(address).await,
+    }
 }
 
 /// The time-outs are ours: those of the crate would cut a read that waits.

@@ -1,6 +1,7 @@
 //! The shared log in Redis: one stream, and what is agreed on beside it. The only folder that names Redis.
 
 pub mod address;
+pub mod beside;
 pub mod connection;
 pub mod counts;
 pub mod driver;
@@ -12,6 +13,7 @@ mod intake;
 mod lanes;
 
 pub use address::{Address, BadAddress};
+pub use beside::Listener;
 pub use connection::Connection;
 pub use driver::{Ended, Parts};
 pub use intake::SharedIntake;
