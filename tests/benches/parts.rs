@@ -151,7 +151,7 @@ fn feed(c: &mut Criterion) {
         group.bench_function(format!("publish to {watchers}"), |b| {
             b.iter(|| {
                 seq = seq.next();
-                feeds.publish(key, seq, frame.clone(), Vec::new());
+                feeds.wake(&feeds.append(key, seq, frame.clone(), Vec::new()));
                 feeds.stored(key, seq);
             });
         });

@@ -59,7 +59,7 @@ struct Session {
     payer: Mutex<Option<AccountId>>,
     /// Told when the connection becomes an account's.
     entered: Notify,
-    watching: Watching,
+    watching: Arc<Watching>,
     unanswered: Unanswered,
 }
 
@@ -129,7 +129,7 @@ pub(crate) async fn serve(
         account: Mutex::new(None),
         payer: Mutex::new(None),
         entered: Notify::new(),
-        watching: Watching::default(),
+        watching: Arc::default(),
         unanswered,
     });
     let ended = match session.run(stop).await {
@@ -229,8 +229,8 @@ impl Session {
         *self.payer.lock() = Some(owner.answer.unwrap_or(account));
         *self.account.lock() = Some(account);
         self.entered.notify_one();
-        let doorbell = Arc::clone(self.watching.doorbell());
-        self.shared.node.sessions.enter(account, self.key, self.connection.clone(), doorbell);
+        let watching = Arc::clone(&self.watching);
+        self.shared.node.sessions.enter(account, self.key, self.connection.clone(), watching);
         // A revocation ends the connections that it finds; one between the question who this is and here found none.
         if self.ask(|engine| engine.account_of(&self.key).is_err()).answer {
             self.shared.node.sessions.revoke_device(&self.key);
