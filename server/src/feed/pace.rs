@@ -8,10 +8,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Chunk;
 
-/// What is read from the store for those who catch up, in bytes a second and core: on two cores some 370,000 short
-/// messages, a third of what they could. With twice as much the live messages of others came five to ten times later
+/// What is read from the store for those who catch up, in bytes a second and core: on two cores some 280,000 short
+/// messages, a third of what they could. With more, live messages of others sometimes come many times later
 /// (PERFORMANCE.md).
-const PER_CORE: u64 = 32 * 1024 * 1024;
+const PER_CORE: u64 = 24 * 1024 * 1024;
 /// What was not used for so long is not made up for. More than a timer comes late by.
 const SPARE: Duration = Duration::from_millis(10);
 
