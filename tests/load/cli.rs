@@ -194,8 +194,8 @@ pub struct OverloadArgs {
     /// Bytes of each message: a disk that takes a second for each group takes 16 MiB a second
     #[arg(long, default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(MIN_SIZE as i64..=MAX_TEXT as i64))]
     pub size: u32,
-    /// For how long
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(4..=86_400))]
+    /// For how long; it takes some 20 s until everything is full
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(40..=86_400))]
     pub seconds: u64,
 }
 

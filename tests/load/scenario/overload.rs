@@ -70,7 +70,7 @@ pub(super) async fn run(mut run: Run, args: &OverloadArgs) -> Result<Report> {
 fn growth(memory: &[u64]) -> Option<f64> {
     let (first, second) = memory.split_at(memory.len() / 2);
     let (before, after) = (first.iter().max()?, second.iter().max()?);
-    Some(*after as f64 / *before as f64 - 1.0)
+    Some((*after as f64 - *before as f64) / *before as f64)
 }
 
 #[cfg(test)]
