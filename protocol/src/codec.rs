@@ -7,6 +7,7 @@
 //!
 //! What is stored of an event is its frame without the length: `kind` is the version byte. So a page copies bytes.
 
+use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -159,14 +160,28 @@ where
     deserializer.deserialize_seq(Elements::<T, MAX>(PhantomData))
 }
 
-/// Encodes a whole frame.
+/// A buffer that frames are encoded in is kept for the next one, up to this size in bytes.
+const SCRATCH: usize = 16 * 1024;
+
+thread_local! {
+    static SCRATCHED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Encodes a whole frame. It takes exactly its length: frames are kept by the hundred thousand, and a vector that grew
+/// holds up to twice that.
 pub fn encode_frame<T: Serialize>(kind: FrameKind, body: &T) -> Bytes {
-    let mut bytes = vec![0; LENGTH_BYTES];
+    let mut bytes = SCRATCHED.take();
+    bytes.clear();
+    bytes.extend_from_slice(&[0; LENGTH_BYTES]);
     bytes.push(kind as u8);
     encode_into(&mut bytes, body);
     let length = u32::try_from(bytes.len() - LENGTH_BYTES).expect("bodies are bounded far below 4 GiB");
     bytes[..LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
-    bytes.into()
+    let frame = Bytes::copy_from_slice(&bytes);
+    if bytes.capacity() <= SCRATCH {
+        SCRATCHED.set(bytes);
+    }
+    frame
 }
 
 /// A frame as it was read: its kind, and its body yet to be decoded.

@@ -301,7 +301,7 @@ impl Default for FileConfig {
             name: "quip".into(),
             public_host: None,
             http: None,
-            cache_mib: 64,
+            cache_mib: 32,
             disk_reserve_mib: 256,
             redis: None,
             node: None,

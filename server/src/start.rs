@@ -23,7 +23,7 @@ use crate::cluster::join::{JoinError, Joined, alone};
 use crate::cluster::membership::Membership;
 use crate::cluster::peer::Door;
 use crate::cluster::roster::NameTaken;
-use crate::cluster::{Cluster, orphans};
+use crate::cluster::{Cluster, bus, orphans};
 use crate::config::{Config, OutOfRange, Registration};
 use crate::engine::{Actor, Command, CommandBody};
 use crate::feed::Feeds;
@@ -293,7 +293,7 @@ fn serve(
     core: Core,
     doors: Doors,
     owner_code: Option<InviteCode>,
-    part: Option<Part>,
+    mut part: Option<Part>,
 ) -> Running {
     let Doors { endpoints, addresses, fingerprint, http, admin } = doors;
     let node = Arc::clone(&core.shared.node);
@@ -302,7 +302,11 @@ fn serve(
     bulletin::look(&node);
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
-    let peers = part.as_ref().map(|part| {
+    let peers = part.as_mut().map(|part| {
+        let (gate, stop) = (part.joined.keep_gate(&node), stopped.clone());
+        tasks.spawn(until_stopped(gate, stop));
+        let bus = (Arc::clone(&node), Arc::clone(&part.joined.cluster), part.joined.address.clone());
+        tasks.spawn(bus::run(bus.0, bus.1, bus.2, stopped.clone()));
         tasks.spawn(orphans::append_until(core.shared.clone(), stopped.clone()));
         let (joined, cluster) = (&part.joined, Arc::clone(&part.joined.cluster));
         let (id, name) = (cluster.id, cluster.name.clone());
@@ -327,6 +331,13 @@ fn serve(
         info!(host = link.host, "{FOR_OTHERS}");
     }
     Running { addresses, owner_code, core, part, stop, tasks, endpoints }
+}
+
+async fn until_stopped(task: impl Future<Output = ()>, mut stop: watch::Receiver<bool>) {
+    tokio::select! {
+        () = task => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
 }
 
 /// Whether only who is on the server's machine can use the link.

@@ -15,7 +15,7 @@ use quip_protocol::{
 };
 use quip_server::engine::{Actor, Command, CommandBody, Engine, Entry, Past, Rules, Terms, Unreadable};
 use quip_server::feed::{Doorbell, FeedKey, Feeds, Interest};
-use quip_storage::record::Applied;
+use quip_storage::record::{Applied, Change};
 use quip_storage::store::{Store, StoreOptions};
 use quip_storage::{Journal, JournalOptions};
 
@@ -65,7 +65,7 @@ fn post(number: u64) -> Command {
 }
 
 /// An engine with an owner in `#general`.
-fn engine() -> Engine {
+fn engine() -> (Engine, Vec<Change>) {
     let (mut engine, mut changes) = (Engine::default(), Vec::new());
     let code = InviteCode::generate().unwrap();
     let expires = Timestamp(u64::MAX);
@@ -77,7 +77,7 @@ fn engine() -> Engine {
     for (by, body) in begin {
         engine.apply(&NoPast, TERMS, &Command { at: Timestamp(1), by, body }, &mut changes).unwrap();
     }
-    engine
+    (engine, changes)
 }
 
 fn codec(c: &mut Criterion) {
@@ -105,7 +105,7 @@ fn codec(c: &mut Criterion) {
 }
 
 fn apply(c: &mut Criterion) {
-    let mut engine = engine();
+    let (mut engine, _) = engine();
     let (mut number, mut changes) = (0, Vec::new());
     c.bench_function("engine/apply a post", |b| {
         b.iter(|| {
@@ -151,7 +151,7 @@ fn feed(c: &mut Criterion) {
         group.bench_function(format!("publish to {watchers}"), |b| {
             b.iter(|| {
                 seq = seq.next();
-                feeds.publish(key, seq, frame.clone(), Vec::new());
+                feeds.wake(&feeds.append(key, seq, frame.clone(), Vec::new()));
                 feeds.stored(key, seq);
             });
         });
@@ -163,15 +163,14 @@ fn page(c: &mut Criterion) {
     const EVENTS: u64 = 20_000;
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(dir.path().join("store"), StoreOptions::default()).unwrap();
-    let mut engine = engine();
+    let (mut engine, mut changes) = engine();
     let mut position = Position::ZERO;
     for group in 0..EVENTS / GROUP {
-        let mut changes = Vec::new();
         for number in group * GROUP..(group + 1) * GROUP {
             engine.apply(&NoPast, TERMS, &post(number), &mut changes).unwrap();
         }
         position = position.next();
-        store.apply(&[Applied { position, changes }]).unwrap();
+        store.apply(&[Applied { position, changes: std::mem::take(&mut changes) }]).unwrap();
     }
     let room = RoomId(1);
     let mut after = 0;

@@ -1,5 +1,7 @@
 //! Holds what a reader gets to what was sent: nothing lost, doubled or out of order. PURE.
 
+use std::collections::BTreeSet;
+
 use quip_protocol::Seq;
 
 /// What a reader got that it should not have, or did not get.
@@ -50,12 +52,16 @@ pub enum Fault {
 pub struct Checker {
     seq: Seq,
     next: Vec<u64>,
+    /// What came before others of its sender, who may have been told to send those again later.
+    ahead: BTreeSet<(u32, u64)>,
+    /// The first that did.
+    overtook: Option<Fault>,
 }
 
 impl Checker {
     /// A reader that has the room up to `after`, before any of `senders` has sent.
     pub fn new(senders: usize, after: Seq) -> Checker {
-        Checker { seq: after, next: vec![0; senders] }
+        Checker { seq: after, next: vec![0; senders], ahead: BTreeSet::new(), overtook: None }
     }
 
     /// Any event of the room.
@@ -78,10 +84,18 @@ impl Checker {
     pub fn message(&mut self, seq: Seq, sender: u32, number: u64) -> Result<(), Fault> {
         self.event(seq)?;
         let next = self.next.get_mut(sender as usize).ok_or(Fault::Stranger { sender, seq })?;
+        let fault = Fault::Order { sender, expected: *next, found: number, seq };
+        if number > *next && self.ahead.insert((sender, number)) {
+            self.overtook.get_or_insert(fault);
+            return Ok(());
+        }
         if number != *next {
-            return Err(Fault::Order { sender, expected: *next, found: number, seq });
+            return Err(fault);
         }
         *next += 1;
+        while self.ahead.remove(&(sender, *next)) {
+            *next += 1;
+        }
         Ok(())
     }
 
@@ -92,14 +106,18 @@ impl Checker {
 
     /// Messages that came, of all senders.
     pub fn messages(&self) -> u64 {
-        self.next.iter().sum()
+        self.next.iter().sum::<u64>() + self.ahead.len() as u64
     }
 
-    /// Whether everything came: `sent` is how many of each sender were acknowledged.
+    /// Whether everything came: `sent` is how many of each sender were acknowledged. Where `held_back` messages had to be
+    /// sent again later, others may have come before them; else everything came in its sender's order.
     ///
     /// # Errors
-    /// [`Fault::Lost`].
-    pub fn complete(&self, sent: &[u64]) -> Result<(), Fault> {
+    /// [`Fault::Lost`], [`Fault::Order`].
+    pub fn complete(&self, sent: &[u64], held_back: u64) -> Result<(), Fault> {
+        if let Some(fault) = self.overtook.filter(|_| held_back == 0) {
+            return Err(fault);
+        }
         for ((sender, &sent), &got) in (0..).zip(sent).zip(&self.next) {
             if sent != got {
                 return Err(Fault::Lost { sender, sent, got });
@@ -119,18 +137,18 @@ mod tests {
     use super::*;
 
     /// Two senders send two each; what the reader gets, by (seq, sender, number).
-    fn verdict(got: &[(u64, u32, u64)]) -> Result<(), Fault> {
+    fn verdict(got: &[(u64, u32, u64)], held_back: u64) -> Result<(), Fault> {
         let mut checker = Checker::new(2, Seq(7));
         for (seq, sender, number) in got {
             checker.message(Seq(*seq), *sender, *number)?;
         }
-        checker.complete(&[2, 2])
+        checker.complete(&[2, 2], held_back)
     }
 
     #[test]
     fn what_is_right_passes() {
-        assert_eq!(verdict(&[(8, 0, 0), (9, 1, 0), (10, 1, 1), (11, 0, 1)]), Ok(()));
-        assert_eq!(verdict(&[(8, 0, 0), (9, 0, 1), (10, 1, 0), (11, 1, 1)]), Ok(()));
+        assert_eq!(verdict(&[(8, 0, 0), (9, 1, 0), (10, 1, 1), (11, 0, 1)], 0), Ok(()));
+        assert_eq!(verdict(&[(8, 0, 0), (9, 0, 1), (10, 1, 0), (11, 1, 1)], 0), Ok(()));
     }
 
     #[test]
@@ -158,7 +176,21 @@ mod tests {
             ("of nobody", vec![(8, 2, 0)], Fault::Stranger { sender: 2, seq: Seq(8) }),
         ];
         for (what, got, fault) in table {
-            assert_eq!(verdict(&got), Err(fault), "{what}");
+            assert_eq!(verdict(&got, 0), Err(fault), "{what}");
+        }
+    }
+
+    #[test]
+    fn what_was_held_back_may_be_overtaken_but_not_lost_or_doubled() {
+        let swapped = [(8, 0, 1), (9, 0, 0), (10, 1, 0), (11, 1, 1)];
+        assert!(verdict(&swapped, 0).is_err());
+        assert_eq!(verdict(&swapped, 1), Ok(()));
+        for wrong in [
+            vec![(8, 0, 1), (9, 1, 0), (10, 1, 1)],
+            vec![(8, 0, 1), (9, 0, 1), (10, 1, 0), (11, 1, 1)],
+            vec![(8, 0, 1), (9, 0, 0), (10, 0, 1), (11, 1, 0), (12, 1, 1)],
+        ] {
+            assert!(verdict(&wrong, 1).is_err(), "{wrong:?}");
         }
     }
 
@@ -167,7 +199,7 @@ mod tests {
         let mut checker = Checker::new(1, Seq::ZERO);
         assert_eq!(checker.event(Seq(1)), Ok(()));
         assert_eq!(checker.message(Seq(2), 0, 0), Ok(()));
-        assert_eq!(checker.complete(&[1]), Ok(()));
+        assert_eq!(checker.complete(&[1], 0), Ok(()));
         assert!(checker.event(Seq(2)).is_err());
     }
 

@@ -57,6 +57,8 @@ pub enum Scenario {
     Members(MembersArgs),
     /// Many rooms of all sizes, and all that people do in them; a soak. Everything is checked, and a fault ends it
     Mixed(MixedArgs),
+    /// What a server holds whose disk is slow, and that is offered several times what the disk takes
+    Overload(OverloadArgs),
     /// How fast pages of 50 events come, one after the other, from the newest to the oldest
     Page(PageArgs),
     /// What one member who stops reading costs the others, and whether it catches up when it reads again
@@ -179,6 +181,23 @@ pub struct IdleArgs {
     pub connections: u32,
     /// For how long they are idle: a keep-alive is sent each 10 s
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: u64,
+}
+
+/// Flags of `overload`.
+#[derive(Debug, Args)]
+pub struct OverloadArgs {
+    /// How many accounts send
+    #[arg(long, default_value_t = 160, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub senders: u32,
+    /// How many messages of each are unacknowledged at a time
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4_000))]
+    pub window: u32,
+    /// Bytes of each message: a disk that takes a second for each group takes 16 MiB a second
+    #[arg(long, default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(MIN_SIZE as i64..=MAX_TEXT as i64))]
+    pub size: u32,
+    /// For how long; it takes some 20 s until everything is full
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(40..=86_400))]
     pub seconds: u64,
 }
 

@@ -13,7 +13,7 @@ use quip_protocol::frame::{
 use quip_protocol::limits::{MAX_EVENT_FRAME, MAX_REPLY_FRAME, MAX_WELCOME_FRAME};
 use quip_protocol::room::RoomSummary;
 use quip_protocol::transport::{FrameError, FrameReader, write_frame};
-use quip_protocol::{Cursor, Event, Notice, RoomId, SafeLine, Target};
+use quip_protocol::{Cursor, Event, Notice, Refusal, RoomId, SafeLine, Target};
 
 /// A server that is connected and does not answer for this long is taken for stuck.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
@@ -29,6 +29,7 @@ pub struct Lean {
     /// The live stream of rooms, which comes behind that one.
     rooms: Option<FrameReader>,
     label: u32,
+    held_back: u64,
 }
 
 /// What comes on the live stream.
@@ -58,14 +59,32 @@ impl Lean {
         }
         let _: Welcome = frame.decode(FrameKind::Welcome, "welcome")?;
         replies.set_limit(MAX_REPLY_FRAME);
-        Ok(Lean { quic, requests, replies, urgent: None, rooms: None, label: 0 })
+        Ok(Lean { quic, requests, replies, urgent: None, rooms: None, label: 0, held_back: 0 })
     }
 
-    /// Asks, and waits for the reply. Not to be dropped before it came.
+    /// Asks, and waits for the reply; asks again when a server that is busy says so. Not to be dropped before it came.
     ///
     /// # Errors
     /// When it is refused, or the connection breaks.
     pub async fn ask(&mut self, request: Request) -> Result<Reply> {
+        loop {
+            match self.ask_once(request.clone()).await? {
+                Reply::Refused(Refusal { retry_after_ms: Some(ms), .. }) => {
+                    self.held_back += 1;
+                    tokio::time::sleep(Duration::from_millis(ms.into())).await;
+                }
+                Reply::Refused(refusal) => bail!("refused: {refusal}"),
+                reply => return Ok(reply),
+            }
+        }
+    }
+
+    /// How often the server said that it takes no more now.
+    pub fn held_back(&self) -> u64 {
+        self.held_back
+    }
+
+    async fn ask_once(&mut self, request: Request) -> Result<Reply> {
         self.label += 1;
         let asked = Labelled { label: self.label, body: request };
         write_frame(&mut self.requests, encode_frame(FrameKind::Request, &asked)).await?;
@@ -73,10 +92,7 @@ impl Lean {
         let frame = frame.context("the server does not answer")??.context("the server ended the stream")?;
         let Labelled { label, body } = frame.decode(FrameKind::Reply, "reply")?;
         ensure!(label == self.label, "a reply to request {label} where {} belongs", self.label);
-        match body {
-            Reply::Refused(refusal) => bail!("refused: {refusal}"),
-            reply => Ok(reply),
-        }
+        Ok(body)
     }
 
     /// A request that is answered with a room.

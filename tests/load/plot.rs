@@ -95,7 +95,7 @@ fn charts(runs: &[Ran]) -> Vec<Chart> {
             let (receivers, load) = load()?;
             Some((format!("{} receivers, {name}", short(receivers)), load, ms?))
         };
-        let last = line("last one p99", run.last_receiver_p99_ms);
+        let last = line("p99 of the last", run.last_receiver_p99_ms);
         [line("p50", run.p50_ms), line("p99", run.p99_ms), last].into_iter().flatten()
     });
     let memory = of("idle")
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(files, ["deliveries.svg", "latency.svg", "memory.svg"]);
         assert_eq!(charts[0].lines["1 sender"], [(10.0, 300_000.0), (1_000.0, 700_000.0)]);
         let names: Vec<&str> = charts[1].lines.keys().map(String::as_str).collect();
-        assert_eq!(names, ["100 receivers, last one p99", "100 receivers, p50", "100 receivers, p99"]);
+        assert_eq!(names, ["100 receivers, p50", "100 receivers, p99", "100 receivers, p99 of the last"]);
         assert_eq!(charts[1].lines["100 receivers, p99"], [(2_000.0, 5.0)]);
         assert_eq!(charts[2].lines["server"], [(5_000.0, 200.0)]);
     }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use hdrhistogram::Histogram;
-use quip_protocol::client::Handle;
+use quip_protocol::client::{Error, Handle};
 use quip_protocol::frame::{Reply, Request};
-use quip_protocol::{MessageId, MessageKind, SafeText, Seq, Target};
+use quip_protocol::{MessageId, MessageKind, Refusal, SafeText, Seq, Target};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::check;
@@ -67,6 +67,8 @@ pub struct Sent {
     pub places: Vec<Seq>,
     /// Until the receipt, in nanoseconds.
     pub receipts: Histogram<u64>,
+    /// How often the server said that it takes no more now.
+    pub held_back: u64,
 }
 
 /// When each message is due, told then. By a thread: tokio's timers come a millisecond or two late, which is as long as a
@@ -90,6 +92,7 @@ struct Acknowledged {
     number: u64,
     nanos: u64,
     seq: Seq,
+    held_back: u64,
 }
 
 impl Sender {
@@ -98,12 +101,13 @@ impl Sender {
     /// # Errors
     /// When one is refused, or receipts are out of order.
     pub async fn send(self, pace: Pace, enough: Enough) -> Result<Sent> {
-        let mut sent = Sent { first: self.first, places: Vec::new(), receipts: new_histogram() };
+        let mut sent =
+            Sent { first: self.first, places: Vec::new(), receipts: new_histogram(), held_back: 0 };
         match pace {
             Pace::Window(window) => self.by_window(window, enough, &mut sent).await?,
             Pace::Clock { first, every } => self.by_clock(first, every, enough, &mut sent).await?,
         }
-        if !check::in_order(&sent.places) {
+        if sent.held_back == 0 && !check::in_order(&sent.places) {
             bail!("the receipts of sender {} are not in the order it sent", self.index);
         }
         Ok(sent)
@@ -111,7 +115,7 @@ impl Sender {
 
     /// Sends the message that ends the run.
     pub async fn end(&self) -> Result<Seq> {
-        self.post(Stamp::end()).await
+        self.post(Stamp::end()).await.map(|(seq, _)| seq)
     }
 
     async fn by_window(&self, window: usize, enough: Enough, sent: &mut Sent) -> Result<()> {
@@ -145,20 +149,37 @@ impl Sender {
     }
 
     async fn message(&self, number: u64, due: u64) -> Result<Acknowledged> {
-        let seq = self.post(Stamp { sender: self.index, number, nanos: due }).await?;
-        Ok(Acknowledged { number, nanos: self.clock.now().saturating_sub(due), seq })
+        let (seq, held_back) = self.post(Stamp { sender: self.index, number, nanos: due }).await?;
+        Ok(Acknowledged { number, nanos: self.clock.now().saturating_sub(due), seq, held_back })
     }
 
-    async fn post(&self, stamp: Stamp) -> Result<Seq> {
+    /// Posts a message until it is taken: its place, and how often it was held back.
+    async fn post(&self, stamp: Stamp) -> Result<(Seq, u64)> {
         let (target, id) = (self.to.clone(), MessageId::generate());
         let text = SafeText::new(&stamp.text(self.size));
         let post = Request::Post { target, id, kind: MessageKind::Plain, text, reply_to: None };
-        let reply = self.handle.request(post).await;
-        match reply.with_context(|| format!("message {} of sender {}", stamp.number, self.index))? {
-            Reply::Receipt(receipt) if receipt.id == id => Ok(receipt.seq),
-            other => bail!("a message was answered with {other:?}"),
+        for held_back in 0.. {
+            let reply = match self.handle.request(post.clone()).await {
+                Err(Error::Refused(Refusal { retry_after_ms: Some(ms), .. })) => {
+                    tokio::time::sleep(spread(ms, stamp.number)).await;
+                    continue;
+                }
+                reply => reply,
+            };
+            return match reply
+                .with_context(|| format!("message {} of sender {}", stamp.number, self.index))?
+            {
+                Reply::Receipt(receipt) if receipt.id == id => Ok((receipt.seq, held_back)),
+                other => bail!("a message was answered with {other:?}"),
+            };
         }
+        bail!("message {} of sender {} was never taken", stamp.number, self.index)
     }
+}
+
+/// As long as the server asks for, and up to half as long again, as clients wait, so that not all come at once.
+fn spread(ms: u32, number: u64) -> Duration {
+    Duration::from_millis(u64::from(ms) + u64::from(ms) * (number % 64) / 128)
 }
 
 /// The first polls of what is pushed are in the order of pushing, and the first poll asks: unless tokio holds one
@@ -186,6 +207,7 @@ impl Sent {
         }
         self.places[at] = acknowledged.seq;
         self.receipts.saturating_record(acknowledged.nanos);
+        self.held_back += acknowledged.held_back;
     }
 
     /// How many.

@@ -86,9 +86,17 @@ impl Subject {
     /// # Errors
     /// When it does not stop as it should.
     pub fn restart(&mut self) -> Result<()> {
+        self.restart_with(&[])
+    }
+
+    /// The same with this in its environment.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn restart_with(&mut self, env: &[(&str, &str)]) -> Result<()> {
         if let Subject::Own(server) = self {
             ensure!(server.stop(), "quipd did not end with 0 on SIGTERM: {}", server.log());
-            server.restart();
+            server.restart_with(env);
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
+use super::barrier::{Barrier, Gate};
 use super::key::{ClusterKey, KeyError};
 use super::membership::{Membership, MembershipError, Plan, Refused, Started, hex, plan};
 use super::pause::pause;
@@ -101,6 +102,8 @@ pub struct Joined {
     pub heart: Arc<Heart>,
     /// Where Redis is.
     pub address: Address,
+    /// Answers who asks whether this node has all that the others have told, once it serves.
+    gate: Option<Gate>,
 }
 
 /// What a node says of itself with each heartbeat, before it serves too.
@@ -167,6 +170,7 @@ impl Joined {
                 }
             }
         };
+        let (barrier, gate) = Barrier::new();
         let cluster = Cluster {
             id: file.cluster,
             name: file.node.clone(),
@@ -174,6 +178,7 @@ impl Joined {
             roster: watch::Sender::new(Roster::new()),
             phase: watch::Sender::new(Phase::Unreachable),
             counts: Arc::default(),
+            barrier,
         };
         let cluster = Arc::new(cluster);
         let heart = Arc::new(Heart { last, node: Mutex::new(Weak::new()), serves: AtomicBool::new(false) });
@@ -188,7 +193,7 @@ impl Joined {
         let (redis, to) = (of.redis.clone(), Arc::clone(&cluster));
         let beating = roster::start(redis.clone(), to, own, move || beats.now()).await?;
         tokio::spawn(settings::tell(redis.clone()));
-        Ok(Joined { cluster, founder: file.founder, key, beating, heart, address: redis })
+        Ok(Joined { cluster, founder: file.founder, key, beating, heart, address: redis, gate: Some(gate) })
     }
 
     /// Opens the directory and follows the log to where it ends now. Where the two have parted, the directory is put right
@@ -281,6 +286,21 @@ impl Joined {
                 .await
             }
             unreadable => Err(JoinError::Ended(unreadable)),
+        }
+    }
+
+    /// Tells sessions whether this node has applied what the log had when they asked, until it stops.
+    pub fn keep_gate(&mut self, node: &Node) -> impl Future<Output = ()> + Send + 'static {
+        let (gate, journal) = (self.gate.take(), node.journal.clone());
+        let mut connection = Connection::new(self.address.clone());
+        async move {
+            let last = async move || match connection.ask(&Ask::Look).await {
+                Ok(Answer::Look(look)) => Some(look.last),
+                _ => None,
+            };
+            if let Some(gate) = gate {
+                gate.run(last, move || journal.last()).await;
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a node is in a cluster: its name, the others, and how the log that they share stands. What the nodes say to each other
 //! beside the log is in the files of this folder.
 
+pub mod barrier;
 pub mod bus;
 pub mod join;
 pub mod key;
@@ -21,6 +22,7 @@ use quip_protocol::limits::MAX_NODES;
 use quip_protocol::{Fingerprint, NodeAddress, NodeName, NodeSummary, Position};
 use tokio::sync::watch;
 
+use self::barrier::Barrier;
 use crate::log::redis::counts::Counts;
 use crate::log::shared::contract::ClusterId;
 use crate::log::shared::member::Phase;
@@ -69,6 +71,8 @@ pub struct Cluster {
     pub phase: watch::Sender<Phase>,
     /// What is counted of the shared log.
     pub counts: Arc<Counts>,
+    /// Makes sure that this node is not behind what others have told.
+    pub barrier: Barrier,
 }
 
 /// How long a node that stops waits until the others have been told so: some heartbeats.

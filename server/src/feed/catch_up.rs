@@ -30,8 +30,17 @@ pub struct Chunk {
     pub last: Seq,
     /// Whether there is more behind it and up to the end, as far as is known without asking the store.
     pub more: bool,
+    /// It was read from the store: who reads so waits for the turn that [`super::pace::Pace`] gives.
+    pub stored: bool,
     /// Of a copy of its own, its share of what all copies may take; given back when it was written.
     pub copied: Option<OwnedSemaphorePermit>,
+}
+
+impl Chunk {
+    /// Of all frames.
+    pub fn bytes(&self) -> usize {
+        self.frames.iter().map(Bytes::len).sum()
+    }
 }
 
 impl Feeds {
@@ -60,7 +69,7 @@ impl Feeds {
                 return Ok(Chunk { last: after, ..Chunk::default() });
             }
             if let Some((frames, last)) = tail.read(after, end, max_bytes) {
-                return Ok(Chunk { frames, last, more: last < head, copied: None });
+                return Ok(Chunk { frames, last, more: last < head, ..Chunk::default() });
             }
             // Everything before what is held is stored; what of it is amended is noted before the store is read, so
             // that it is in one of the two.
@@ -79,7 +88,7 @@ impl Feeds {
         }
         let last = stored.last;
         let frames = if patches.is_empty() { stored.bytes } else { patched(&stored, &patches) };
-        Ok(Chunk { frames: vec![frames], last, more: last < head, copied })
+        Ok(Chunk { frames: vec![frames], last, more: last < head, stored: true, copied })
     }
 }
 

@@ -7,6 +7,7 @@
 
 pub mod catch_up;
 mod crowd;
+pub mod pace;
 mod ringers;
 mod shards;
 pub mod tail;
@@ -29,11 +30,13 @@ pub use tiers::Tiers;
 pub use watch::{Doorbell, Interest, Tier, Watch};
 
 use crowd::Crowd;
+use pace::Pace;
 use ringers::Ringers;
 use shards::Shards;
 
-/// What all tails together keep of what the store has, in bytes.
-pub const KEEP_TOTAL_BYTES: usize = 64 * 1024 * 1024;
+/// What all tails together keep of what the store has, in bytes: enough for every reader of sixty busy logs to be a
+/// thousand events behind.
+pub const KEEP_TOTAL_BYTES: usize = 16 * 1024 * 1024;
 
 /// Which log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,6 +99,8 @@ pub struct Feeds {
     budget: usize,
     /// What copies of the store's bytes may still take, see `catch_up.rs`.
     copies: Arc<Semaphore>,
+    /// At which pace who is far behind is served.
+    pub pace: Pace,
     /// The sum of [`Tail::kept`] over all feeds in the map.
     kept: AtomicUsize,
     /// Counts batches of the store: as fine as is needed to tell which tail was used last.
@@ -116,6 +121,7 @@ impl Feeds {
             map: RwLock::default(),
             budget,
             copies: catch_up::copies(),
+            pace: Pace::of_this_machine(),
             kept: AtomicUsize::new(0),
             clock: AtomicU64::new(0),
             ringers: Arc::default(),
@@ -154,11 +160,6 @@ impl Feeds {
         } else if after < before {
             self.kept.fetch_sub(before - after, Ordering::Relaxed);
         }
-    }
-
-    /// Appends a durable frame and wakes the watchers: see [`Feeds::append`].
-    pub fn publish(&self, key: FeedKey, seq: Seq, frame: Bytes, amended: Vec<(Seq, Bytes)>) {
-        self.wake(&self.append(key, seq, frame, amended));
     }
 
     /// Appends a durable frame; who watches is yet to be woken. `amended` are the frames of what it rewrites, as
@@ -306,18 +307,6 @@ impl Feeds {
             shards.remove(&shard, watch);
         }
         self.drop_idle(&mut map, watch.key());
-    }
-
-    /// `account` may see nothing behind `last`: its watches end there. Called in the order of the log, before
-    /// anything behind `last` is published.
-    pub fn end(&self, key: FeedKey, account: AccountId, last: Seq) {
-        let Some(feed) = self.find(key) else { return };
-        for watch in
-            feed.both().flat_map(|shards| shards.some(usize::MAX, |watch| watch.account() == account))
-        {
-            watch.end_at(last);
-            watch.ring();
-        }
     }
 
     /// A frame that the store may not have yet, or not as it is now.

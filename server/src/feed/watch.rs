@@ -135,10 +135,11 @@ impl Watch {
         Seq(self.end.load(Ordering::Acquire))
     }
 
-    /// A right that ended up to `since` was given again before this watch began.
-    pub(super) fn end_at(&self, last: Seq) {
+    /// Nothing behind `last` may be seen. A right that ended up to `since` was given again before this watch began.
+    pub fn end_at(self: &Arc<Self>, last: Seq) {
         if last > self.interest.since {
             self.end.fetch_min(last.0, Ordering::AcqRel);
+            self.ring();
         }
     }
 

@@ -432,7 +432,7 @@ impl Writer {
             _ => None,
         });
         if let Some(last) = last {
-            self.node.feeds.end(FeedKey::Room(room), account, last);
+            self.node.sessions.end_watches(account, FeedKey::Room(room), last);
         }
     }
 }

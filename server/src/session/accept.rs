@@ -160,30 +160,38 @@ async fn connection(
     stop: watch::Receiver<bool>,
 ) {
     let node = Arc::clone(&shared.node);
+    let address = incoming.remote_address().ip();
+    let place = {
+        let limits = node.limits.read();
+        node.sessions.place(address, limits.connections, limits.connections_per_address)
+    };
+    let Some(_place) = place else { return refuse(&shared, incoming) };
+    // Boxed: it is over before the session, which lasts and is small without it.
+    let Some(connection) = Box::pin(shake_hands(&shared, incoming)).await else { return };
+    if let Some(peers) = peers.filter(|_| tls::is_node(&connection)) {
+        Box::pin(peers.serve(&node.metrics, connection, stop)).await;
+    } else if let Some(key) = tls::device_key(&connection) {
+        serve(shared, connection, key, stop).await;
+    }
+}
+
+async fn shake_hands(shared: &Shared, incoming: quinn::Incoming) -> Option<quinn::Connection> {
+    let node = &shared.node;
     let address = incoming.remote_address();
     let limits = node.limits.read().clone();
-    let (total, per_address) = (limits.connections, limits.connections_per_address);
-    let Some(_place) = node.sessions.place(address.ip(), total, per_address) else {
-        return refuse(&shared, incoming);
-    };
     if !node.sessions.spent.may_shake_hands(address.ip(), &limits, Timestamp::now()) {
-        return refuse(&shared, incoming);
+        refuse(shared, incoming);
+        return None;
     }
-    let connecting = match incoming.accept() {
-        Ok(connecting) => connecting,
-        Err(e) => return debug!(peer = %address, error = %e, "not accepted"),
-    };
-    match tokio::time::timeout(HANDSHAKE_DEADLINE, connecting).await {
+    let accepted = incoming.accept().inspect_err(|e| debug!(peer = %address, error = %e, "not accepted"));
+    match tokio::time::timeout(HANDSHAKE_DEADLINE, accepted.ok()?).await {
         Ok(Ok(connection)) => {
             Metrics::count(&node.metrics.connections);
             node.sessions.spent.shook_hands(address.ip(), &limits, Timestamp::now());
-            if let Some(peers) = peers.filter(|_| tls::is_node(&connection)) {
-                peers.serve(&node.metrics, connection, stop).await;
-            } else if let Some(key) = tls::device_key(&connection) {
-                serve(shared, connection, key, stop).await;
-            }
+            return Some(connection);
         }
         Ok(Err(e)) => debug!(peer = %address, error = %e, "handshake failed"),
         Err(_) => debug!(peer = %address, "handshake not done in time"),
     }
+    None
 }

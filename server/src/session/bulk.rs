@@ -1,14 +1,13 @@
 //! Bulk streams: pages, any number of events each, behind everything live.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use quip_protocol::codec::{FrameKind, encode_frame};
 use quip_protocol::frame::{PageEnd, PageFrom, PageRequest};
 use quip_protocol::limits::{MAX_HELLO_FRAME, MAX_PAGE};
 use quip_protocol::transport::{FrameReader, write_frame};
 use quip_protocol::{AccountId, Cursor, ErrorCode, Refusal, RoomId, Seq, Timestamp};
-use tokio::task::JoinSet;
 use tracing::{debug, error};
 
 use crate::feed::FeedKey;
@@ -23,18 +22,23 @@ const CHUNK: usize = 128 * 1024;
 /// A client that takes nothing for this long does not want it.
 const STALLED: Duration = Duration::from_secs(60);
 
-/// Serves bulk streams until the connection ends. Their number is bounded by the transport.
-pub async fn run(session: &Arc<Session>) -> Result<(), Ended> {
-    let mut pages = JoinSet::new();
+/// Serves bulk streams until the connection ends. Their number is bounded by the transport. In the session's own task:
+/// one that is spawned wakes another thread for each page, which costs more than the page.
+pub async fn run(session: &Session) -> Result<(), Ended> {
+    let mut pages = FuturesUnordered::new();
     loop {
-        let (send, recv) = session.connection.accept_bi().await?;
-        while pages.try_join_next().is_some() {}
-        let session = Arc::clone(session);
-        pages.spawn(async move {
-            if let Err(ended) = page(&session, send, recv).await {
-                debug!(why = %ended, "a page was not sent");
+        tokio::select! {
+            opened = session.connection.accept_bi() => {
+                let (send, recv) = opened?;
+                // Boxed: what keeps them has room for one even while there is none.
+                pages.push(Box::pin(page(session, send, recv)));
             }
-        });
+            Some(sent) = pages.next() => {
+                if let Err(ended) = sent {
+                    debug!(why = %ended, "a page was not sent");
+                }
+            }
+        }
     }
 }
 
@@ -79,7 +83,8 @@ async fn send_events(
         Ok(found) => found,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let (mut after, end) = range(request.from, request.limit.min(MAX_PAGE), head.seq);
+    let (first, end) = range(request.from, request.limit.min(MAX_PAGE), head.seq);
+    let mut after = first;
     while after < end {
         let mut chunk = match node.read(FeedKey::Room(room), after, end, CHUNK) {
             Ok(chunk) if chunk.last > after => chunk,
@@ -90,6 +95,10 @@ async fn send_events(
         // A right that ended since ends the page: what was read before it ended may still be sent.
         if let Err(refusal) = readable(session, account, room).await {
             return Ok(Err(refusal));
+        }
+        // Somebody looks at a page; one that goes on is for a program, and takes its turn among who catches up.
+        if after > first {
+            node.feeds.pace.wait(&chunk).await;
         }
         after = chunk.last;
         let written = tokio::time::timeout(STALLED, send.write_all_chunks(&mut chunk.frames));

@@ -3,13 +3,13 @@
 //! its order is kept.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
 use quip_protocol::codec::{FrameKind, encode_frame};
 use quip_protocol::frame::Push;
 use quip_protocol::transport::write_frame;
 use quip_protocol::{ErrorCode, Refusal, Seq};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tracing::error;
 
 use crate::feed::{Chunk, FeedKey, Tier, Turn, Watch};
@@ -80,19 +80,19 @@ pub async fn run(
 async fn write(
     session: &Session,
     streams: &mut Streams,
-    watch: &Watch,
-    frames: &mut [Bytes],
+    watch: &Arc<Watch>,
+    chunk: Chunk,
 ) -> Result<(), Ended> {
     let Streams { urgent, rooms } = streams;
     if watch.is_urgent() {
-        return Ok(urgent.write_all_chunks(frames).await?);
+        return in_turn(session, urgent, watch, chunk).await;
     }
-    let mut writing = std::pin::pin!(rooms.write_all_chunks(frames));
+    let mut writing = std::pin::pin!(in_turn(session, rooms, watch, chunk));
     let mut rung = Vec::new();
     loop {
         tokio::select! {
             biased;
-            written = &mut writing => return Ok(written?),
+            written = &mut writing => return written,
             () = session.watching.rung_urgently(&mut rung) => {}
         }
         for watch in rung.drain(..) {
@@ -104,10 +104,9 @@ async fn write(
 /// Writes one chunk of one log. If there is more, the watch rings again and has its turn behind the others; at the
 /// head it is what is published that rings.
 async fn serve(session: &Session, streams: &mut Streams, watch: &Arc<Watch>) -> Result<(), Ended> {
-    let Some(mut part) = part(session, watch) else { return Ok(()) };
-    if !part.frames.is_empty() {
-        write(session, streams, watch, &mut part.frames).await?;
-        written(session, watch, &part);
+    let Some(part) = part(session, watch) else { return Ok(()) };
+    if !part.chunk.frames.is_empty() {
+        write(session, streams, watch, part.chunk).await?;
     }
     let stream = if watch.is_urgent() { &mut streams.urgent } else { &mut streams.rooms };
     end(session, stream, watch, part.ends).await
@@ -119,10 +118,9 @@ async fn serve_urgent(
     stream: &mut quinn::SendStream,
     watch: &Arc<Watch>,
 ) -> Result<(), Ended> {
-    let Some(mut part) = part(session, watch) else { return Ok(()) };
-    if !part.frames.is_empty() {
-        stream.write_all_chunks(&mut part.frames).await?;
-        written(session, watch, &part);
+    let Some(part) = part(session, watch) else { return Ok(()) };
+    if !part.chunk.frames.is_empty() {
+        in_turn(session, stream, watch, part.chunk).await?;
     }
     end(session, stream, watch, part.ends).await
 }
@@ -130,14 +128,9 @@ async fn serve_urgent(
 /// What is to be written of a log.
 #[derive(Default)]
 struct Part {
-    frames: Vec<Bytes>,
-    bytes: u64,
-    last: Seq,
-    more: bool,
+    chunk: Chunk,
     /// It is the last that is to be written of this watch.
     ends: Option<Refusal>,
-    /// Its share of what copies may take, given back when it was written.
-    _copied: Option<OwnedSemaphorePermit>,
 }
 
 /// What is next for a watch; none if it is not served now.
@@ -154,8 +147,8 @@ fn part(session: &Session, watch: &Arc<Watch>) -> Option<Part> {
                 Turn::Later => return None,
                 Turn::Digest(last, frame) => {
                     Metrics::count(&node.metrics.digests);
-                    let bytes = frame.len() as u64;
-                    return Some(Part { frames: vec![frame], bytes, last, ..Part::default() });
+                    let chunk = Chunk { frames: vec![frame], last, ..Chunk::default() };
+                    return Some(Part { chunk, ends: None });
                 }
             }
         }
@@ -172,20 +165,27 @@ fn part(session: &Session, watch: &Arc<Watch>) -> Option<Part> {
     };
     let is_over = end != Seq(u64::MAX) && chunk.last >= end;
     let ends = is_over.then(|| Refusal::new(ErrorCode::Removed, "you are no longer in this room"));
-    let bytes = chunk.frames.iter().map(|frame| frame.len() as u64).sum();
-    let Chunk { frames, last, more, copied } = chunk;
-    Some(Part { frames, bytes, last, more, ends, _copied: copied })
+    Some(Part { chunk, ends })
 }
 
-/// A part was handed over.
-fn written(session: &Session, watch: &Arc<Watch>, part: &Part) {
-    let metrics = &session.shared.node.metrics;
-    Metrics::count(&metrics.live_writes);
-    metrics.live_bytes.fetch_add(part.bytes, std::sync::atomic::Ordering::Relaxed);
-    watch.advance(part.last);
-    if part.more {
+/// Writes a chunk when it is its turn, and has the watch ring again if there is more.
+async fn in_turn(
+    session: &Session,
+    stream: &mut quinn::SendStream,
+    watch: &Arc<Watch>,
+    mut chunk: Chunk,
+) -> Result<(), Ended> {
+    let node = &session.shared.node;
+    node.feeds.pace.wait(&chunk).await;
+    let bytes = chunk.bytes() as u64;
+    stream.write_all_chunks(&mut chunk.frames).await?;
+    Metrics::count(&node.metrics.live_writes);
+    node.metrics.live_bytes.fetch_add(bytes, Ordering::Relaxed);
+    watch.advance(chunk.last);
+    if chunk.more {
         watch.ring();
     }
+    Ok(())
 }
 
 async fn end(

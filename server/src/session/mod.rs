@@ -7,6 +7,7 @@ mod bulk;
 pub mod bulletin;
 pub mod charges;
 pub mod cursors;
+mod fresh;
 mod live;
 mod news;
 pub mod presence;
@@ -42,6 +43,7 @@ use crate::node::{Asked, Shared};
 use crate::ops::metrics::Metrics;
 
 use bulletin::Told;
+use fresh::{Fresh, not_fresh};
 use replies::{Answer, Replies};
 use requests::Todo;
 use unanswered::{Repeated, Unanswered, weight};
@@ -61,8 +63,9 @@ struct Session {
     payer: Mutex<Option<AccountId>>,
     /// Told when the connection becomes an account's.
     entered: Notify,
-    watching: Watching,
+    watching: Arc<Watching>,
     unanswered: Unanswered,
+    fresh: Fresh,
 }
 
 /// However a session ends, in a panic too, nothing of it stays behind.
@@ -131,8 +134,9 @@ pub(crate) async fn serve(
         account: Mutex::new(None),
         payer: Mutex::new(None),
         entered: Notify::new(),
-        watching: Watching::default(),
+        watching: Arc::default(),
         unanswered,
+        fresh: Fresh::default(),
     });
     let ended = match session.run(stop).await {
         Ok(()) => (close::DONE, String::new()),
@@ -204,6 +208,7 @@ impl Session {
             return Err(Refusal::new(ErrorCode::Version, text));
         }
         let node = &self.shared.node;
+        let is_fresh = self.fresh.is_so(node).await;
         let asked = node.ask(|engine| match engine.account_of(&self.key) {
             Ok(account) => Ok(Some((account.id, account.name.clone()))),
             Err(refusal) if refusal.code == ErrorCode::UnknownDevice => Ok(None),
@@ -213,8 +218,11 @@ impl Session {
             .settled(asked)
             .await
             .map_err(|e| Refusal::retry(ErrorCode::Degraded, e.to_string(), 5_000))??;
-        if let Some((id, _)) = &account {
-            self.enter(*id);
+        match &account {
+            Some((id, _)) => self.enter(*id),
+            // It may be known to all others.
+            None if !is_fresh => return Err(not_fresh()),
+            None => {}
         }
         let (nodes, told) = node.bulletin.welcome();
         let welcome = Welcome {
@@ -235,8 +243,8 @@ impl Session {
         *self.payer.lock() = Some(owner.answer.unwrap_or(account));
         *self.account.lock() = Some(account);
         self.entered.notify_one();
-        let doorbell = Arc::clone(self.watching.doorbell());
-        self.shared.node.sessions.enter(account, self.key, self.connection.clone(), doorbell);
+        let watching = Arc::clone(&self.watching);
+        self.shared.node.sessions.enter(account, self.key, self.connection.clone(), watching);
         // A revocation ends the connections that it finds; one between the question who this is and here found none.
         if self.ask(|engine| engine.account_of(&self.key).is_err()).answer {
             self.shared.node.sessions.revoke_device(&self.key);

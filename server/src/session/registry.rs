@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use quip_protocol::error::close;
-use quip_protocol::{AccountId, DeviceKey, SafeLine, Timestamp};
+use quip_protocol::{AccountId, DeviceKey, SafeLine, Seq, Timestamp};
 use tokio::sync::Notify;
 
 use super::budget::{Tally, source};
 use super::charges::Spent;
 use super::news::News;
 use super::presence::{Presence, Said};
+use super::watching::Watching;
 use crate::cluster::presence::Others;
 use crate::cluster::whispers::Whispers;
-use crate::feed::{Doorbell, Watch};
+use crate::feed::{Doorbell, FeedKey, Watch};
 
 /// Of more accounts that are different elsewhere at once, those who watch are not told: they ask.
 const MOST_NEWS: usize = 1_000;
@@ -53,7 +54,7 @@ struct Live {
 struct Connected {
     device: DeviceKey,
     connection: quinn::Connection,
-    doorbell: Arc<Doorbell>,
+    watching: Arc<Watching>,
     said: Said,
 }
 
@@ -136,17 +137,18 @@ impl Sessions {
         self.live.lock().total
     }
 
-    /// A device of an account is connected. Its watches ring `doorbell`.
-    pub fn enter(
+    /// A device of an account is connected, and watches this.
+    pub(super) fn enter(
         &self,
         account: AccountId,
         device: DeviceKey,
         connection: quinn::Connection,
-        doorbell: Arc<Doorbell>,
+        watching: Arc<Watching>,
     ) {
         let mut live = self.live.lock();
-        let connected = Connected { device, connection, doorbell, said: Said::Nothing };
-        live.by_account.entry(account).or_default().push(connected);
+        let connected = Connected { device, connection, watching, said: Said::Nothing };
+        // Most have one connection; a vector that grows begins with room for four.
+        live.by_account.entry(account).or_insert_with(|| Vec::with_capacity(1)).push(connected);
         live.look_again(account);
         self.changed.notify_one();
     }
@@ -174,7 +176,7 @@ impl Sessions {
         let live = self.live.lock();
         let connection = |watch: &Arc<Watch>| {
             let connected = live.by_account.get(&watch.account())?;
-            connected.iter().find(|c| watch.rings(&c.doorbell)).map(|c| c.connection.clone())
+            connected.iter().find(|c| watch.rings(c.watching.doorbell())).map(|c| c.connection.clone())
         };
         watches.iter().filter_map(connection).collect()
     }
@@ -182,7 +184,11 @@ impl Sessions {
     /// What wakes each of them.
     pub fn doorbells(&self) -> Vec<Arc<Doorbell>> {
         let live = self.live.lock();
-        live.by_account.values().flatten().map(|connected| Arc::clone(&connected.doorbell)).collect()
+        live.by_account
+            .values()
+            .flatten()
+            .map(|connected| Arc::clone(connected.watching.doorbell()))
+            .collect()
     }
 
     /// It is no longer.
@@ -196,6 +202,15 @@ impl Sessions {
         }
         live.look_again(account);
         self.changed.notify_one();
+    }
+
+    /// `account` may see nothing of a log behind `last`: its watches end there. Called in the order of the log, before
+    /// anything behind `last` is published.
+    pub fn end_watches(&self, account: AccountId, key: FeedKey, last: Seq) {
+        let live = self.live.lock();
+        for connected in live.by_account.get(&account).into_iter().flatten() {
+            connected.watching.end_at(key, last);
+        }
     }
 
     /// Waits until somebody came, went or is away.

@@ -72,6 +72,8 @@ impl Replies {
         let written = frames.len();
         self.send.write_all_chunks(&mut frames).await?;
         session.unanswered.written(written, bytes);
+        answers.shrink_to(1);
+        results.shrink_to(1);
         Ok(())
     }
 

@@ -21,6 +21,7 @@ use crate::pipeline::durable::NeverDurable;
 use super::Session;
 use super::bulk::mending;
 use super::cursors::{Fit, at_once, compare};
+use super::fresh::not_fresh;
 use super::watching::Watching;
 
 /// A watch that was registered, and what has to be found out before it begins.
@@ -42,6 +43,7 @@ impl Session {
         tier: Tier,
     ) -> Result<(Reply, u64), Refusal> {
         check(&rooms)?;
+        let is_fresh = self.fresh.is_so(&self.shared.node).await;
         let ids: Vec<RoomId> = rooms.iter().map(|(room, _)| *room).collect();
         let Asked { answer, group } = self.ask(|engine| {
             let registered = rooms.into_iter().map(|(room, cursor)| {
@@ -61,7 +63,7 @@ impl Session {
             registered.collect::<Vec<_>>()
         });
         let (node, watching) = (&self.shared.node, &self.watching);
-        let fits = begin(node, watching, answer, group).await?;
+        let fits = begin(node, watching, answer, group, is_fresh).await?;
         let states = ids.into_iter().zip(fits).map(|(room, fit)| match fit {
             Ok((Fit::Good(_), _, Some(digest))) => WatchState::Digest(digest),
             Ok((Fit::Good(from), head, None)) => WatchState::Live { room, from, head },
@@ -78,13 +80,14 @@ impl Session {
         label: u32,
         from: Option<Cursor>,
     ) -> Result<(Reply, u64), Refusal> {
+        let is_fresh = self.fresh.is_so(&self.shared.node).await;
         let inbox = |engine: &Engine| engine.account(account).map(|a| a.inbox).unwrap_or_default();
         let Asked { answer, group } = self.ask(|engine| {
             let head = inbox(engine);
             let interest = Interest::live(FeedKey::Inbox(account), account, head.seq);
             self.register(interest, label, from, head)
         });
-        let fit = begin(&self.shared.node, &self.watching, vec![answer], group).await?.pop();
+        let fit = begin(&self.shared.node, &self.watching, vec![answer], group, is_fresh).await?.pop();
         Ok((fit.map_or_else(|| Reply::Refused(unreadable()), inbox_reply), group))
     }
 
@@ -116,8 +119,13 @@ async fn begin(
     watching: &Watching,
     registered: Vec<Result<Registered, Refusal>>,
     group: u64,
+    is_fresh: bool,
 ) -> Result<Vec<Begun>, Refusal> {
-    let mut looked = match look(node, &registered, group).await {
+    let looked = match look(node, &registered, group).await {
+        Ok(looked) if !is_fresh && is_doubtful(&registered, &looked) => Err(not_fresh()),
+        looked => looked,
+    };
+    let mut looked = match looked {
         Ok(looked) => looked.into_iter(),
         Err(refusal) => {
             for Registered { watch, .. } in registered.iter().flatten() {
@@ -143,6 +151,14 @@ async fn begin(
         fit.map(|fit| (fit, head, digest))
     });
     Ok(begun.collect())
+}
+
+/// Whether something is refused, or begins anew, that a node which has more would serve.
+fn is_doubtful(registered: &[Result<Registered, Refusal>], looked: &[Result<Fit, Refusal>]) -> bool {
+    let resets = |fit: &Fit| matches!(fit, Fit::Reset(_));
+    let at_once = |r: &Registered| at_once(r.cursor, r.head).as_ref().is_some_and(resets);
+    registered.iter().any(|r| r.as_ref().map_or(true, at_once))
+        || looked.iter().any(|fit| fit.as_ref().is_ok_and(resets))
 }
 
 /// Looks into the logs where the heads do not say enough, which is rare: where a log was repaired. One answer for each
@@ -269,7 +285,7 @@ mod tests {
         let watch = watching.add(&node.feeds, interest, 1).expect("few are watched");
         harm(&node);
         let registered = vec![Ok(Registered { watch, cursor: Some(at(1, 3)), head: at(2, 5), digest: None })];
-        let begun = begin(&node, &watching, registered, 7).await;
+        let begun = begin(&node, &watching, registered, 7, true).await;
         let begun = begun.map(|fits| fits.len()).map_err(|refusal| {
             assert!(refusal.retry_after_ms.is_some(), "{refusal}");
             refusal.code

@@ -63,7 +63,15 @@ impl Watching {
         }
     }
 
-    /// Ends this watch, not one that has replaced it. The label it was asked under; `None` if it was replaced.
+    /// The right to a log is over behind `last`: what is up to there is still served, and then its end told. Called in
+    /// the order of the log, before anything behind `last` is published.
+    pub fn end_at(&self, key: FeedKey, last: Seq) {
+        if let Some(current) = self.watches.lock().get(&key) {
+            current.watch.end_at(last);
+        }
+    }
+
+    /// This watch was served to its end: it is removed, not one that has replaced it. The label it was asked under; `None` if it was replaced.
     pub fn end(&self, feeds: &Feeds, watch: &Arc<Watch>) -> Option<u32> {
         let mut watches = self.watches.lock();
         watches.get(&watch.key()).filter(|current| Arc::ptr_eq(&current.watch, watch))?;
@@ -169,7 +177,7 @@ mod tests {
         // The log stands at 5 when the right is checked; of that, 4 and 5 are not published yet.
         let watch = add(&watching, &feeds, 7, 1);
         for (removed_at, end) in [(4, u64::MAX), (5, u64::MAX), (9, 9), (12, 9)] {
-            feeds.end(ROOM, ANN, Seq(removed_at));
+            watching.end_at(ROOM, Seq(removed_at));
             assert_eq!(watch.end(), Seq(end), "removed at {removed_at}");
         }
     }
@@ -178,11 +186,11 @@ mod tests {
     async fn what_comes_before_the_cursor_is_known_rings_when_it_is() {
         let (watching, feeds) = (Watching::default(), Feeds::default());
         let watch = add(&watching, &feeds, 7, 1);
-        feeds.publish(ROOM, Seq(6), Bytes::from_static(b"six"), vec![]);
+        feeds.wake(&feeds.append(ROOM, Seq(6), Bytes::from_static(b"six"), vec![]));
         assert_eq!(rung(&watching).await, [None], "not served yet");
         watching.begin(&watch, Seq(5));
         assert_eq!(rung(&watching).await, [Some(Seq(5))]);
-        feeds.publish(ROOM, Seq(7), Bytes::from_static(b"seven"), vec![]);
+        feeds.wake(&feeds.append(ROOM, Seq(7), Bytes::from_static(b"seven"), vec![]));
         assert_eq!(rung(&watching).await, [Some(Seq(5))], "and again");
     }
 

@@ -37,7 +37,7 @@ fn publish_and_store(feeds: &Feeds, key: FeedKey) {
             }
         });
         let lost = (1..=EVENTS).map(Seq).find(|seq| {
-            feeds.publish(key, *seq, Bytes::from_static(b"frame"), Vec::new());
+            feeds.wake(&feeds.append(key, *seq, Bytes::from_static(b"frame"), Vec::new()));
             let lost = feeds.frame(key, *seq).is_none();
             published.store(seq.0, Ordering::Release);
             lost
@@ -56,7 +56,7 @@ const FRAME: usize = 1024;
 fn fill(feeds: &Feeds, room: u64, frames: u64) -> FeedKey {
     let key = FeedKey::Room(RoomId(room));
     for seq in 1..=frames {
-        feeds.publish(key, Seq(seq), Bytes::from(vec![0; FRAME]), vec![]);
+        feeds.wake(&feeds.append(key, Seq(seq), Bytes::from(vec![0; FRAME]), vec![]));
     }
     key
 }

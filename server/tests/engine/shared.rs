@@ -144,6 +144,7 @@ fn start(dir: &Path, script: &Script, fault: Option<Fault>) -> Core {
         roster: watch::Sender::new(Roster::new()),
         phase: watch::Sender::new(Phase::Live),
         counts: Arc::default(),
+        barrier: quip_server::cluster::barrier::Barrier::new().0,
     };
     let log = Log::Shared(SharedLog { queue: LocalLog::new().0, phase: cluster.phase.subscribe() });
     Core::start_on(&config, opened, Some(Arc::new(cluster)), log, Box::new(script.clone()))

@@ -152,7 +152,7 @@ async fn run(store: &Store, steps: Vec<Step>) {
         match step {
             Step::Publish => {
                 published += 1;
-                feeds.publish(KEY, Seq(published), frame(published), Vec::new());
+                feeds.wake(&feeds.append(KEY, Seq(published), frame(published), Vec::new()));
             }
             Step::Look(at) if readers[at].bell.waiting() > 0 => {
                 readers[at].look(&feeds, store, published);
@@ -208,7 +208,7 @@ async fn a_large_room_is_rung_by_others_and_each_reader_once() {
     let readers: Vec<Reader> = (0..READERS).map(|n| Reader::watch(&feeds, n, Tier::Live, 0, 0)).collect();
     readers.iter().for_each(Reader::answer);
     for seq in 1..=50 {
-        feeds.publish(KEY, Seq(seq), frame(seq), Vec::new());
+        feeds.wake(&feeds.append(KEY, Seq(seq), frame(seq), Vec::new()));
     }
     let rung = |readers: &[Reader]| readers.iter().map(|reader| reader.bell.waiting()).sum::<usize>();
     assert_eq!((rung(&readers), feeds.backlog()), (0, 1), "nobody was rung here, and it is one thing to do");
@@ -226,7 +226,7 @@ async fn readers_that_take_nothing_cost_nothing_more_whatever_is_said() {
     let readers: Vec<Reader> = (0..100).map(|n| Reader::watch(&feeds, n, Tier::Digest, 0, 0)).collect();
     let mut frames: BTreeMap<Seq, usize> = BTreeMap::new();
     for seq in 1..=1_000 {
-        feeds.publish(KEY, Seq(seq), frame(seq), Vec::new());
+        feeds.wake(&feeds.append(KEY, Seq(seq), frame(seq), Vec::new()));
         feeds.stored(KEY, Seq(seq));
         assert!(feeds.backlog() <= 1, "nobody is woken for each event");
         if seq % 100 == 0 {

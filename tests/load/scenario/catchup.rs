@@ -18,7 +18,7 @@ use crate::report::{Report, per_second, quantile};
 use crate::send::{Enough, Pace, Sender, Sent};
 
 use super::fanout::{early, receive_all, rest};
-use super::{Run, counts, send_all};
+use super::{Run, complete, send_all};
 
 /// How the room is filled.
 const WINDOW: usize = 256;
@@ -57,7 +57,7 @@ pub(super) async fn run(mut run: Run, args: &CatchupArgs) -> Result<Report> {
     let all = tokio::time::timeout(WITHIN, receiving.join_all()).await;
     let all = all.with_context(|| format!("lost: only {} deliveries came", room.deliveries.count()))?;
     let measured = meter.stop();
-    all.into_iter().try_for_each(|got| anyhow::Ok(got?.checker.complete(&counts(&sent))?))?;
+    all.into_iter().try_for_each(|got| anyhow::Ok(complete(&got?.checker, &sent)?))?;
     let delivered = room.deliveries.count();
     let mut report = Report {
         receivers: Some(args.receivers.into()),
@@ -133,7 +133,7 @@ impl Live {
         let sent = self.sending.await??;
         self.sender.end().await?;
         let got = rest(self.receiving, &self.room).await?;
-        got.iter().try_for_each(|got| got.checker.complete(&counts(&sent)))?;
+        got.iter().try_for_each(|got| complete(&got.checker, &sent))?;
         let ratio = |of: Option<f64>, to: Option<f64>| Some(crate::report::round(of? / to?));
         report.note("live_receivers", got.len());
         report.note("live_p50_ms_before", before.p50);

@@ -162,7 +162,7 @@ async fn latency(crowds: &[Crowd], args: &ClusterArgs, progress: &Progress) -> R
     };
     senders.first().context("one sends")?.end().await?;
     for (receiving, room) in [(at_first, &here), (at_last, &there)] {
-        rest(receiving, room).await?.iter().try_for_each(|got| got.checker.complete(&counts(&sent)))?;
+        rest(receiving, room).await?.iter().try_for_each(|got| got.checker.complete(&counts(&sent), 0))?;
     }
     Ok(Half {
         receipts: receipts(&sent),

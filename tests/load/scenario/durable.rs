@@ -13,7 +13,7 @@ use crate::report::{Report, per_second, quantile};
 use crate::send::{Enough, Pace, Sent, receipts};
 use crate::stamp::Stamp;
 
-use super::{Run, counts, in_seconds, send_all};
+use super::{Run, complete, counts, held_back, in_seconds, send_all};
 
 pub(super) async fn run(run: Run, args: &DurableArgs) -> Result<Report> {
     let (crowd, summary, clients) = run.clients_in_a_room(args.senders as usize).await?;
@@ -30,7 +30,7 @@ pub(super) async fn run(run: Run, args: &DurableArgs) -> Result<Report> {
     check_history(reader, &crowd.room.clone().into(), summary.head.seq, &sent).await?;
     let total = counts(&sent).iter().sum();
     let receipts = receipts(&sent);
-    Ok(Report {
+    let mut report = Report {
         senders: Some(args.senders.into()),
         sent: Some(total),
         durable_per_s: per_second(total, measured.seconds()),
@@ -40,11 +40,13 @@ pub(super) async fn run(run: Run, args: &DurableArgs) -> Result<Report> {
         receipt_p50_ms: quantile(&receipts, 0.5),
         receipt_p99_ms: quantile(&receipts, 0.99),
         ..Report::new("durable", &measured, run.disk)
-    })
+    };
+    report.note("held_back", held_back(&sent));
+    Ok(report)
 }
 
 /// Every message that was acknowledged is in the history, once, at the place its receipt says.
-async fn check_history(reader: &Client, room: &Target, after: Seq, sent: &[Sent]) -> Result<()> {
+pub(super) async fn check_history(reader: &Client, room: &Target, after: Seq, sent: &[Sent]) -> Result<()> {
     let mut checker = Checker::new(sent.len(), after);
     let mut at = after;
     loop {
@@ -63,7 +65,7 @@ async fn check_history(reader: &Client, room: &Target, after: Seq, sent: &[Sent]
             at = event.seq;
         }
         if page.head().is_none_or(|head| head.seq <= at) {
-            return Ok(checker.complete(&counts(sent))?);
+            return Ok(complete(&checker, sent)?);
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::receive::{Got, Receiver, Room};
 use crate::report::{Report, per, per_second, quantile};
 use crate::send::{Enough, Pace, Sent, receipts};
 
-use super::{Run, counts, in_seconds, send_all};
+use super::{Run, complete, counts, held_back, in_seconds, send_all};
 
 /// After the last message, everyone has everything within this, or it is lost.
 const REST_WITHIN: Duration = Duration::from_secs(60);
@@ -46,11 +46,12 @@ pub(super) async fn run(mut run: Run, args: &FanoutArgs) -> Result<Report> {
     senders.first().context("there is at least one sender")?.end().await?;
     let got = rest(receiving, &room).await?;
     let measured = meter.stop();
-    got.iter().try_for_each(|got| got.checker.complete(&counts(&sent)))?;
+    got.iter().try_for_each(|got| complete(&got.checker, &sent))?;
     let mut report = Report::new("fanout", &measured, run.disk);
     report.server_kib_per_connection = grown.and_then(|kib| per(kib as f64, args.receivers.into()));
     report.note("rate", rate(args.rate));
     report.note("window", args.window);
+    report.note("held_back", held_back(&sent));
     Ok(report_of(report, args, &measured, &sent, &room, sending_seconds))
 }
 

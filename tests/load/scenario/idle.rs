@@ -12,7 +12,7 @@ use crate::send::{Enough, Pace};
 use crate::stamp::MIN_SIZE;
 
 use super::fanout::{receive_all, rest};
-use super::{Run, counts, send_all};
+use super::{Run, complete, send_all};
 
 pub(super) async fn run(mut run: Run, args: &IdleArgs) -> Result<Report> {
     let connections = args.connections as usize;
@@ -35,7 +35,7 @@ pub(super) async fn run(mut run: Run, args: &IdleArgs) -> Result<Report> {
     let sent = send_all(&senders, |_| Pace::Window(1), Enough::Messages(1)).await?;
     senders.first().context("there is a sender")?.end().await?;
     let all = rest(receiving, &room).await?;
-    all.iter().try_for_each(|got| got.checker.complete(&counts(&sent)))?;
+    all.iter().try_for_each(|got| complete(&got.checker, &sent))?;
     let grown = measured.server_rss_kib.zip(before).map(|(after, before)| after.saturating_sub(before));
     let deliveries = &room.deliveries;
     Ok(Report {

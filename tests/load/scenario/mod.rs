@@ -8,6 +8,7 @@ mod handshake;
 mod idle;
 mod members;
 mod mixed;
+mod overload;
 mod page;
 pub mod search;
 mod stall;
@@ -21,6 +22,7 @@ use quip_protocol::{RoomName, ServerLink, Target};
 use quip_tests::process::Process;
 use tokio::task::JoinSet;
 
+use crate::check::{Checker, Fault};
 use crate::cli::Scenario;
 use crate::crowd::Crowd;
 use crate::disk::{self, Disk};
@@ -58,6 +60,7 @@ impl Run {
             Scenario::Idle(args) => idle::run(self, args).await,
             Scenario::Members(args) => members::run(self, args).await,
             Scenario::Mixed(args) => mixed::run(self, args).await,
+            Scenario::Overload(args) => overload::run(self, args).await,
             Scenario::Page(args) => page::run(self, args).await,
             Scenario::Stall(args) => stall::run(self, args).await,
         }
@@ -125,4 +128,14 @@ fn in_seconds(seconds: u64) -> Instant {
 
 fn counts(sent: &[Sent]) -> Vec<u64> {
     sent.iter().map(Sent::count).collect()
+}
+
+/// Messages that had to be sent again later.
+fn held_back(sent: &[Sent]) -> u64 {
+    sent.iter().map(|sent| sent.held_back).sum()
+}
+
+/// Whether a reader got all that was sent.
+fn complete(checker: &Checker, sent: &[Sent]) -> Result<(), Fault> {
+    checker.complete(&counts(sent), held_back(sent))
 }

@@ -75,7 +75,7 @@ pub(super) async fn run(mut run: Run, args: &StallArgs) -> Result<Report> {
     let delivered = others.room.deliveries.count();
     let all = rest(others.receiving, &others.room).await?;
     let measured = meter.stop();
-    all.iter().chain([&got]).try_for_each(|got| got.checker.complete(&[3 * messages]))?;
+    all.iter().chain([&got]).try_for_each(|got| got.checker.complete(&[3 * messages], 0))?;
     let mut report = Report {
         receivers: Some(args.receivers.into()),
         senders: Some(1),

@@ -60,6 +60,7 @@ impl Node {
             roster: watch::Sender::new(roster),
             phase: watch::Sender::new(Phase::Live),
             counts: Arc::default(),
+            barrier: quip_server::cluster::barrier::Barrier::new().0,
         });
         let address = redis.url().parse().unwrap();
         let parts = Parts { address, cluster: Arc::clone(&cluster), journal: reader.clone() };

@@ -41,6 +41,7 @@ async fn node(redis: &Redis, called: &str, boot: u8, directory: u8) -> Result<No
         roster: watch::Sender::new(Roster::new()),
         phase: watch::Sender::new(Phase::Live),
         counts: Arc::default(),
+        barrier: quip_server::cluster::barrier::Barrier::new().0,
     });
     let own = Own {
         directory: [directory; 16],

@@ -25,7 +25,8 @@ const TEXT: usize = 16 * 1024;
 const STALLED: usize = 32;
 /// Memory is looked at each time so many more were acknowledged, so often.
 const ROUND: usize = 2_000;
-const ROUNDS: usize = 8;
+/// In the first half everything fills that has a bound.
+const ROUNDS: usize = 12;
 /// What memory may grow by from the first half to the second, in percent: allocators keep what was freed.
 const GROWTH: u64 = 25;
 

@@ -113,8 +113,6 @@ fn roster(nodes: &[&Node]) -> watch::Receiver<Roster> {
     watch::channel(roster).1
 }
 
-type Block = Vec<(Position, bytes::Bytes)>;
-
 /// What was taken, and what takes it.
 fn sink() -> (Arc<Mutex<Records>>, impl FnMut(Block) -> std::io::Result<()> + Send) {
     let taken: Arc<Mutex<Records>> = Arc::default();

@@ -94,6 +94,7 @@ impl Actor {
     /// Reads on until it has everything that the server has: nobody does anything any more.
     pub async fn settle(mut self) -> Result<()> {
         let settled = self.read_to_the_heads().await;
+        self.world.add(Count::HeldBack, self.lean.held_back());
         self.named(settled)
     }
 
@@ -309,6 +310,7 @@ impl Actor {
         }
         let away = Duration::from_millis(self.random.below(AWAY_MS) as u64);
         // What was not read of the old connection goes with it, and has to come again.
+        self.world.add(Count::HeldBack, self.lean.held_back());
         self.lean.close();
         tokio::time::sleep(away).await;
         self.lean = self.world.crowd.dialer().connect(&self.key).await?;

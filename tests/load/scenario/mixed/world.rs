@@ -32,13 +32,15 @@ pub enum Count {
     Leaves,
     /// Connections that were made again.
     Reconnects,
+    /// Requests that had to be sent again later.
+    HeldBack,
     /// Events that came.
     Delivered,
 }
 
 impl Count {
     /// What a report calls them; it has what was delivered anyway.
-    pub const NAMED: [(Count, &'static str); 7] = [
+    pub const NAMED: [(Count, &'static str); 8] = [
         (Count::Posts, "posts"),
         (Count::Edits, "edits"),
         (Count::Reactions, "reactions"),
@@ -46,6 +48,7 @@ impl Count {
         (Count::Joins, "joins"),
         (Count::Leaves, "leaves"),
         (Count::Reconnects, "reconnects"),
+        (Count::HeldBack, "held_back"),
     ];
 }
 
@@ -119,7 +122,12 @@ impl World {
 
     /// One more.
     pub fn count(&self, what: Count) {
-        self.counts[what as usize].fetch_add(1, Ordering::Relaxed);
+        self.add(what, 1);
+    }
+
+    /// So many more.
+    pub fn add(&self, what: Count, more: u64) {
+        self.counts[what as usize].fetch_add(more, Ordering::Relaxed);
     }
 
     /// How many so far.
