@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod config;
 pub mod engine;
 pub mod feed;
+pub mod link;
 pub mod log;
 pub mod node;
 pub mod ops;

@@ -1,7 +1,7 @@
 //! Starting and stopping a server.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use quip_protocol::error::close;
-use quip_protocol::link::DEFAULT_PORT;
 use quip_protocol::{Fingerprint, InviteCode, NodeName, Refusal, SafeLine, ServerLink, Timestamp};
 use quip_storage::data_dir::DataDir;
 use quip_storage::store::StoreOptions;
@@ -27,13 +26,13 @@ use crate::cluster::{Cluster, bus, orphans};
 use crate::config::{Config, OutOfRange, Registration};
 use crate::engine::{Actor, Command, CommandBody};
 use crate::feed::Feeds;
+use crate::link;
 use crate::log::redis::Ended;
 use crate::log::redis::trim::Trimmer;
 use crate::log::{Intake, LocalLog, Log};
 use crate::node::{Node, Shared, submit};
 use crate::ops;
 use crate::ops::admin::AdminSocket;
-use crate::ops::disk::write_private;
 use crate::ops::limits::LimitsError;
 use crate::ops::metrics::Metrics;
 use crate::pipeline::durable::Durable;
@@ -47,12 +46,8 @@ use crate::session::{accept, presence, tls};
 
 /// How long the code for the first owner is good, in milliseconds.
 const OWNER_CODE_MS: u64 = 24 * 3600 * 1000;
-/// The file in the data directory that keeps the server's link.
-const LINK: &str = "link";
 /// How much of Redis' memory the shared log may take, in bytes; nodes that were away for longer get the rest from others.
 const STREAM_BYTES: u64 = 256 * 1024 * 1024;
-/// What to do about a link with this machine's own name for itself.
-pub const FOR_OTHERS: &str = "links work on this machine only; for others, start quipd with --public-host NAME, and with a --listen that is not 127.0.0.1";
 /// How long a stop waits for sessions.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -297,7 +292,7 @@ fn serve(
 ) -> Running {
     let Doors { endpoints, addresses, fingerprint, http, admin } = doors;
     let node = Arc::clone(&core.shared.node);
-    set_link(&node, link(config, addresses.first().copied(), fingerprint));
+    link::keep(&node, link::of(config, addresses.first().copied(), fingerprint));
     // Who comes first is told it too.
     bulletin::look(&node);
     let (stop, stopped) = watch::channel(false);
@@ -327,8 +322,8 @@ fn serve(
         ops::http::serve(&mut tasks, listener, Arc::clone(&node), stopped);
     }
     info!(?addresses, %fingerprint, "serving");
-    if let Some(link) = node.link.read().as_ref().filter(|link| is_local(link)) {
-        info!(host = link.host, "{FOR_OTHERS}");
+    if let Some(link) = node.link.read().as_ref().filter(|link| link::is_local(link)) {
+        info!(host = link.host, "{}", link::FOR_OTHERS);
     }
     Running { addresses, owner_code, core, part, stop, tasks, endpoints }
 }
@@ -338,19 +333,6 @@ async fn until_stopped(task: impl Future<Output = ()>, mut stop: watch::Receiver
         () = task => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
-}
-
-/// Whether only who is on the server's machine can use the link.
-pub fn is_local(link: &ServerLink) -> bool {
-    link.host == "localhost" || link.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-/// The link from now on; kept for links that are made while no server runs.
-fn set_link(node: &Node, link: ServerLink) {
-    if let Err(e) = write_private(&node.data_dir.join(LINK), link.reveal().as_bytes()) {
-        warn!(error = %e, "the server's link was not kept: quipd invite works only while the server runs");
-    }
-    *node.link.write() = Some(link);
 }
 
 /// Opens a data directory that no server runs on, to do what an operator asks. One of a cluster's node only to be read: its
@@ -378,23 +360,6 @@ pub async fn open_offline(
     Ok(core)
 }
 
-/// The link of a server that does not run: as it was when it ran last, but for what the configuration says.
-///
-/// # Errors
-/// When no server has run on the directory, or the certificate of the configuration cannot be read.
-pub fn kept_link(config: &Config) -> Result<ServerLink, StartError> {
-    let kept = std::fs::read_to_string(config.data_dir.join(LINK)).ok().and_then(|kept| kept.parse().ok());
-    let never = || StartError::NeverServed { dir: config.data_dir.clone() };
-    let mut link: ServerLink = kept.ok_or_else(never)?;
-    if let Some((cert, _)) = &config.certificate {
-        link.fingerprint = Some(tls::fingerprint(cert)?);
-    }
-    if let Some(host) = &config.public_host {
-        link.host.clone_from(host);
-    }
-    Ok(link)
-}
-
 /// A code for the first owner, as long as there is none: the one of the start before may have been lost.
 async fn owner_code(shared: &Shared) -> Result<Option<InviteCode>, StartError> {
     if !shared.node.engine.read().is_unowned() {
@@ -406,16 +371,6 @@ async fn owner_code(shared: &Shared) -> Result<Option<InviteCode>, StartError> {
     let command = Command { at, by: Actor::Operator, body };
     submit(&shared.log, command).await.map_err(StartError::Bootstrap)?;
     Ok(Some(code))
-}
-
-fn link(config: &Config, address: Option<SocketAddr>, fingerprint: Fingerprint) -> ServerLink {
-    let host = match (&config.public_host, address) {
-        (Some(host), _) => host.clone(),
-        (None, Some(address)) if !address.ip().is_unspecified() => address.ip().to_string(),
-        _ => "127.0.0.1".into(),
-    };
-    let port = address.map_or(DEFAULT_PORT, |address| address.port());
-    ServerLink { host, port, fingerprint: Some(fingerprint), code: None }
 }
 
 impl Running {
@@ -442,7 +397,7 @@ impl Running {
         let link = self.link();
         if Some(tls.fingerprint) != link.fingerprint {
             warn!(old = ?link.fingerprint, new = %tls.fingerprint, "the key has changed: clients will refuse it until they are told");
-            set_link(node, ServerLink { fingerprint: Some(tls.fingerprint), ..link });
+            link::keep(node, ServerLink { fingerprint: Some(tls.fingerprint), ..link });
         }
         for endpoint in &self.endpoints {
             endpoint.set_server_config(Some(accept::server_config(&tls.config)));

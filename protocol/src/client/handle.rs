@@ -11,7 +11,8 @@ use super::bulk::{Page, PageStream};
 use super::command::{Answer, Command};
 use super::connection::Connection;
 use super::driver::{Link, State};
-use super::restore::{hint, leave_alone};
+use super::patience::{Again, PATIENCE, Patience, again};
+use super::restore::leave_alone;
 use super::{Error, Room, ToTarget, Watch};
 use crate::cursor::{Cursor, Receipt, Seq};
 use crate::datagram::Datagram;
@@ -24,8 +25,6 @@ use crate::node::{NodeAddress, NodeSummary};
 use crate::room::{AwaySummary, MemberSummary, RoomId, RoomSummary};
 use crate::safe_text::{SafeLine, SafeText};
 
-/// How long a busy server is waited for in all; a post of a client that reconnects has no end but a receipt.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// What waited for a server that writes again comes after this, and up to half as long again.
 const SOON: Duration = Duration::from_millis(100);
 
@@ -423,80 +422,4 @@ impl Handle {
 
 fn unexpected() -> Error {
     Error::protocol("a reply of another kind than asked")
-}
-
-/// Until when a busy server is asked again.
-struct Patience {
-    until: Instant,
-}
-
-impl Patience {
-    fn new() -> Patience {
-        Patience { until: Instant::now() + PATIENCE }
-    }
-
-    /// Waits as long as a busy server says; gives back every other error, and that one when it is too long.
-    async fn outlast(&self, error: Error) -> Result<(), Error> {
-        match error {
-            Error::Refused(Refusal { retry_after_ms: Some(ms), .. })
-                if Instant::now() + hint(ms) <= self.until =>
-            {
-                leave_alone(hint(ms)).await;
-                Ok(())
-            }
-            error => Err(error),
-        }
-    }
-}
-
-/// When to send the same again.
-#[derive(Debug, PartialEq, Eq)]
-enum Again {
-    /// On the next connection.
-    Connected,
-    Now,
-    After(Duration),
-}
-
-/// Whether sending the same again can help: PURE. `left` is the patience of a client that does not reconnect.
-fn again(error: Error, reconnect: bool, left: Duration) -> Result<Again, Error> {
-    match error {
-        Error::Disconnected if reconnect => Ok(Again::Connected),
-        Error::TimedOut if reconnect => Ok(Again::Now),
-        Error::Refused(Refusal { retry_after_ms: Some(ms), .. }) => {
-            if reconnect || hint(ms) <= left {
-                Ok(Again::After(hint(ms)))
-            } else {
-                Err(error)
-            }
-        }
-        error => Err(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_sent_again() {
-        let busy = |ms| Error::Refused(Refusal::retry(ErrorCode::RateLimited, "slow down", ms));
-        let no = Error::Refused(Refusal::new(ErrorCode::Forbidden, "no"));
-        let ms = Duration::from_millis;
-        let table = [
-            (Error::Disconnected, true, 0, Ok(Again::Connected)),
-            (Error::Disconnected, false, 9000, Err(Error::Disconnected)),
-            (Error::TimedOut, true, 0, Ok(Again::Now)),
-            (Error::TimedOut, false, 9000, Err(Error::TimedOut)),
-            (busy(500), true, 0, Ok(Again::After(ms(500)))),
-            (busy(500), false, 9000, Ok(Again::After(ms(500)))),
-            (busy(500), false, 400, Err(busy(500))),
-            (busy(0), true, 0, Ok(Again::After(ms(20)))),
-            (busy(u32::MAX), true, 0, Ok(Again::After(ms(60_000)))),
-            (no.clone(), true, 9000, Err(no)),
-        ];
-        for (error, reconnect, left, expected) in table {
-            assert_eq!(again(error.clone(), reconnect, ms(left)), expected, "{error:?} {reconnect}");
-        }
-    }
 }

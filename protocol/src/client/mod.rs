@@ -15,6 +15,7 @@ mod driver;
 mod error;
 mod handle;
 mod nodes;
+mod patience;
 mod requests;
 mod restore;
 mod resume;

@@ -7,8 +7,9 @@ use std::path::Path;
 use quip_protocol::{ErrorCode, RoomName};
 
 use crate::config::Config;
+use crate::link::{self, FOR_OTHERS, is_local};
 use crate::ops::admin::{AdminReply, AdminRequest, answer, ask};
-use crate::start::{FOR_OTHERS, is_local, kept_link, open_offline};
+use crate::start::open_offline;
 
 use super::serve::merge;
 use super::{DENIED, FAILED, Failure, PlaceArgs, REFUSED, RoomVerb, ServeArgs, TRY_AGAIN, UserVerb, print};
@@ -106,7 +107,7 @@ fn offline(config: &Config, request: AdminRequest) -> Result<AdminReply, Failure
     let failed = |e| Failure::new(FAILED, e);
     // Only a link needs to know where the server will be found; and then nothing is done without it.
     let link = match request {
-        AdminRequest::Invite { .. } => Some(kept_link(config).map_err(failed)?),
+        AdminRequest::Invite { .. } => Some(link::kept(config).map_err(failed)?),
         _ => None,
     };
     runtime.block_on(async {

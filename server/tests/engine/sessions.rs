@@ -90,8 +90,8 @@ async fn told(client: &mut Client) -> Event {
 }
 
 fn node_summary(name: &str, connections: u32) -> NodeSummary {
-    let (address, fingerprint) = (Address::new(name, 7847).unwrap(), Fingerprint([7; 32]));
-    let node = NodeAddress { name: name.parse().unwrap(), address, fingerprint };
+    let (address, fingerprint) = (Address::new(name, 7847).expect("a name"), Fingerprint([7; 32]));
+    let node = NodeAddress { name: name.parse().expect("a name"), address, fingerprint };
     NodeSummary { node, connections, draining: false }
 }
 
