@@ -9,6 +9,7 @@ pub mod middlebox;
 pub mod network;
 pub mod person;
 pub mod poll;
+pub mod port;
 pub mod process;
 pub mod pty;
 pub mod random;

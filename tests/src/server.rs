@@ -15,9 +15,7 @@ use crate::binary;
 use crate::cluster::Redis;
 use crate::network::Machine;
 use crate::poll::{DEADLINE, eventually};
-
-/// A port of its own, on this machine alone.
-const HERE: &str = "127.0.0.1:0";
+use crate::port;
 
 /// A server, killed when it is dropped.
 #[derive(Debug)]
@@ -45,7 +43,7 @@ impl Server {
     /// Starts a new server with this configuration file.
     pub fn with_config(toml: &str) -> Server {
         let dir = tempfile::tempdir().expect("a directory for the server");
-        Server::begin(Machine::default(), HERE, dir, None, toml)
+        Server::begin(Machine::default(), &here(), dir, None, toml)
     }
 
     /// Starts a new server at this machine, that listens there.
@@ -58,18 +56,17 @@ impl Server {
     pub fn in_directory(data: TempDir) -> Server {
         let dir = tempfile::tempdir().expect("a directory for the server");
         std::fs::rename(data.keep(), dir.path().join("data")).expect("the directory can be moved");
-        Server::begin(Machine::default(), HERE, dir, None, "")
+        Server::begin(Machine::default(), &here(), dir, None, "")
     }
 
     /// Starts a new node of the cluster of this Redis. Whose key it has is its founder; without one, it is that itself.
     pub fn node(redis: &Redis, name: &str, founder: Option<&Server>) -> Server {
         let dir = tempfile::tempdir().expect("a directory for the server");
-        let taken = std::net::UdpSocket::bind(HERE).and_then(|socket| socket.local_addr());
-        let listen = taken.expect("a free port").to_string();
+        let listen = here();
         let key = founder.map_or(dir.path().to_owned(), |founder| founder.dir.path().to_owned()).join("key");
         let path = dir.path().join("quipd.toml");
         let toml = format!(
-            "redis = {:?}\nnode = {name:?}\nadvertise = {listen:?}\ncluster_key = {key:?}\nhttp = {HERE:?}\n",
+            "redis = {:?}\nnode = {name:?}\nadvertise = {listen:?}\ncluster_key = {key:?}\nhttp = \"127.0.0.1:0\"\n",
             redis.url()
         );
         std::fs::write(&path, toml).expect("a configuration file");
@@ -106,7 +103,7 @@ impl Server {
             .arg(&data)
             .stderr(Stdio::null());
         let mounted = mount.status().is_ok_and(|status| status.success());
-        (Server::begin(Machine::default(), HERE, dir, mounted.then_some(data), toml), mounted)
+        (Server::begin(Machine::default(), &here(), dir, mounted.then_some(data), toml), mounted)
     }
 
     /// Writes another configuration file, for its next start.
@@ -253,6 +250,11 @@ impl Drop for Server {
             let _ = Command::new("umount").arg(mounted).status();
         }
     }
+}
+
+/// Where a server listens that may be started again.
+fn here() -> String {
+    format!("127.0.0.1:{}", port::free())
 }
 
 fn spawn(

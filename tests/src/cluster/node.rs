@@ -3,10 +3,8 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
-use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
@@ -14,6 +12,7 @@ use quip_protocol::{NodeName, ServerLink};
 
 use crate::binary;
 use crate::poll::{DEADLINE, eventually};
+use crate::port;
 
 /// Limits are what other tests test; here they would be in the way.
 const CONFIG: &str = "disk_reserve_mib = 16
@@ -75,7 +74,7 @@ impl Node {
         fs::write(folder.join("quipd.toml"), CONFIG).expect("a configuration file");
         let name = name.parse().expect("a name of a node");
         let (_, stdout) = channel();
-        Node { name, folder, arguments: Vec::new(), port: free_port(), process: None, stdout }
+        Node { name, folder, arguments: Vec::new(), port: port::free(), process: None, stdout }
     }
 
     /// Starts it. It may have to wait for Redis before it serves.
@@ -231,18 +230,4 @@ impl Drop for Node {
         }
         self.kill();
     }
-}
-
-/// Ports that the system gives to nobody by itself: while a node is away, no client's socket takes its place.
-const PORTS: std::ops::Range<u16> = 12_000..32_000;
-
-/// One that is free now: a node says where it is found before it listens.
-fn free_port() -> u16 {
-    static TAKEN: AtomicU16 = AtomicU16::new(0);
-    let process = u16::try_from(std::process::id() % 200).expect("less than 200") * 100;
-    let mut ports = std::iter::repeat_with(|| {
-        let next = process.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
-        PORTS.start + next % (PORTS.end - PORTS.start)
-    });
-    ports.find(|port| UdpSocket::bind(("127.0.0.1", *port)).is_ok()).expect("there is a free port")
 }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -10,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::poll::eventually;
+use crate::port;
 
 /// When Redis makes durable what it took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Redis {
     pub fn with(fsync: Fsync, arguments: &[&str]) -> Redis {
         let arguments = arguments.iter().map(ToString::to_string).collect();
         let dir = tempfile::tempdir().expect("a directory of one's own can be made");
-        let mut redis = Redis { dir, port: free_port(), fsync, arguments, child: None };
+        let mut redis = Redis { dir, port: port::free(), fsync, arguments, child: None };
         redis.run();
         redis
     }
@@ -176,7 +176,7 @@ impl Sentinel {
     /// # Panics
     /// When there is no `redis-server`; `tests/run` installs it.
     pub fn of(redis: &Redis) -> Sentinel {
-        let (dir, port) = (tempfile::tempdir().expect("a directory of one's own can be made"), free_port());
+        let (dir, port) = (tempfile::tempdir().expect("a directory of one's own can be made"), port::free());
         let settings = format!(
             "port {port}\nbind 127.0.0.1\nsentinel monitor shared 127.0.0.1 {} 1\n\
              sentinel down-after-milliseconds shared 1000\nsentinel failover-timeout shared 5000\n",
@@ -220,11 +220,6 @@ fn cli(port: u16, command: &[&str]) -> String {
     let ran = Command::new("redis-cli").args(["-p", &port]).args(command).output();
     let ran = ran.expect("redis-cli comes with redis-server");
     String::from_utf8_lossy(&ran.stdout).trim_end().to_owned()
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    listener.local_addr().expect("it has an address").port()
 }
 
 fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
