@@ -19,7 +19,7 @@ use crate::presence::first_heard;
 const PRESENCE: &str = "{quip}:presence";
 const TYPING: &str = "{quip}:typing";
 
-/// Two nodes, and a code that makes accounts.
+/// Two nodes to begin with, and a code that makes accounts.
 struct Two {
     several: Several,
     code: InviteCode,
@@ -110,8 +110,8 @@ async fn online(by: &Client) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_at_one_node_is_seen_at_the_other() {
-    let two = Two::start().await;
+async fn who_is_at_one_node_is_seen_at_the_others() {
+    let mut two = Two::start().await;
     let owner = back(two.b(), "owner").await;
     let bob = two.newcomer(two.a(), "bob").await;
     until(&owner, "bob", Seen::Online).await;
@@ -132,8 +132,16 @@ async fn who_is_at_one_node_is_seen_at_the_other() {
     until(&owner, "bob", Seen::Online).await;
     second.close().await;
     until(&owner, "bob", Seen::Away("at b".to_owned())).await;
+    // One that comes later is told of whoever was there before, and heard.
+    two.several.add("c");
+    let carl = two.newcomer(&two.several.links[2], "carl").await;
+    until(&carl, "owner", Seen::Online).await;
+    until(&carl, "bob", Seen::Away("at b".to_owned())).await;
+    until(&owner, "carl", Seen::Online).await;
+    carl.close().await;
     bob.close().await;
     until(&owner, "bob", Seen::Offline).await;
+    until(&owner, "carl", Seen::Offline).await;
     assert_eq!(online(&owner).await, BTreeSet::from(["owner".to_owned()]));
     two.assert_unharmed();
 }
