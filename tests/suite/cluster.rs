@@ -1,5 +1,6 @@
 //! Several nodes, and Redis, which they share.
 
+mod beside;
 mod contract;
 mod degraded;
 mod driver;

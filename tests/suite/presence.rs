@@ -10,7 +10,7 @@ use quip_tests::{Quip, Server, Terminal, eventually, identity, join, within};
 use serde_json::Value;
 
 /// The first typing that `listener` is told of while `speaker` types in these rooms, in their order.
-async fn first_heard(speaker: &Handle, rooms: &[RoomId], listener: &mut Client) -> (RoomId, String) {
+pub async fn first_heard(speaker: &Handle, rooms: &[RoomId], listener: &mut Client) -> (RoomId, String) {
     // Slow enough for the budget: one that was lost is said again.
     let mut again = tokio::time::interval(Duration::from_millis(1_500));
     let hearing = async {

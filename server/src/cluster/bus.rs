@@ -242,8 +242,10 @@ struct Speaker<'a> {
     connection: Connection,
     list: String,
     number: u64,
-    /// Whether the list of the life before is gone.
+    /// Whether what was there under the list's name is gone: another life's list, or what is no list.
     is_ours: bool,
+    /// Whether something was put into the list since.
+    is_begun: bool,
     /// Whether everything was said since something may have been lost.
     is_whole: bool,
     said: Option<Instant>,
@@ -258,6 +260,7 @@ impl<'a> Speaker<'a> {
             list: list_of(&bus.cluster.name),
             number: 0,
             is_ours: false,
+            is_begun: false,
             is_whole: false,
             said: None,
         }
@@ -265,14 +268,14 @@ impl<'a> Speaker<'a> {
 
     /// Something may have been lost: everything is said again. Who went offline meanwhile is among what is not said yet.
     fn begin_again(&mut self) {
-        self.is_whole = false;
+        (self.is_ours, self.is_whole) = (false, false);
         self.bus.node.sessions.publish_all();
     }
 
     async fn speak(&mut self) -> Result<(), Lost> {
         if !self.is_ours {
             self.connection.forget(&self.list).await?;
-            self.is_ours = true;
+            (self.is_ours, self.is_begun) = (true, false);
         }
         for _ in 0..MOST_MESSAGES {
             let changes = self.bus.node.sessions.unpublished(MOST_ACCOUNTS);
@@ -308,7 +311,7 @@ impl<'a> Speaker<'a> {
         let news = News { node: name.clone(), boot: boot.0, number: self.number, changes };
         self.connection.say(PRESENCE, &codec::encode(&news)).await?;
         self.said = Some(Instant::now());
-        if !was_there && self.number > 1 {
+        if std::mem::replace(&mut self.is_begun, true) && !was_there {
             // Redis lost it.
             return Err(Lost("the list of the own accounts was gone".into()));
         }
