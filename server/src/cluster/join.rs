@@ -2,7 +2,7 @@
 //! fetched from another node, the log followed to its end; and then it serves. Imports the shared log, peers and the core.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quip_protocol::{Epoch, Position, Timestamp};
+use quip_storage::EpochSpan;
 use quip_storage::data_dir::DataDir;
 use quip_storage::journal::{Journal, JournalError, JournalOptions, JournalReader};
 use quip_storage::store::StoreOptions;
@@ -20,8 +21,9 @@ use tracing::{info, warn};
 use super::barrier::{Barrier, Gate};
 use super::key::{ClusterKey, KeyError};
 use super::membership::{Membership, MembershipError, Plan, Refused, Started, hex, plan};
+use super::orphans::{self, OrphanError};
 use super::pause::pause;
-use super::peer::{self, Asker, FetchError};
+use super::peer::{self, Asker, Broken, FetchError, Refused as PeerRefused};
 use super::realign::{self, RealignError};
 use super::roster::{self, Beating, NameTaken, Now};
 use super::{BootId, Cluster, Roster};
@@ -40,6 +42,8 @@ use crate::start::{Core, StartError};
 
 /// Bytes of entries that are read at once to find where a journal and the log part.
 const READ_BYTES: usize = 1024 * 1024;
+/// After so many failures' pause a journal is compared with the log again, where that came to nothing.
+const UNSURE: u32 = 3;
 /// How often it is looked whether everything is applied, and whether to stop.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -64,6 +68,14 @@ pub enum JoinError {
     /// A journal that has parted.
     #[error(transparent)]
     Realign(#[from] RealignError),
+    /// Messages would be left behind.
+    #[error(
+        "this node has messages that it has yet to append to the cluster's log again: start it once more as a node, then leave"
+    )]
+    Unappended,
+    /// What is to be appended again cannot be looked for.
+    #[error(transparent)]
+    Orphans(#[from] OrphanError),
     /// Another node has the name.
     #[error(transparent)]
     NameTaken(#[from] NameTaken),
@@ -224,7 +236,11 @@ impl Joined {
                 }
             };
             core.close().await;
-            self.put_right(config, why).await?;
+            // What it is cut off at is completed by the next start.
+            tokio::select! {
+                put = self.put_right(config, why, stopping) => put?,
+                () = begun(stopping) => return Err(OpenError::Stopped.into()),
+            }
         }
     }
 
@@ -266,25 +282,22 @@ impl Joined {
         Ok(())
     }
 
-    async fn put_right(&self, config: &Config, why: Ended) -> Result<(), JoinError> {
+    async fn put_right(&self, config: &Config, why: Ended, stopping: &Stopping) -> Result<(), JoinError> {
         let dir = config.data_dir.clone();
         match why {
             Ended::Aside(StepAside::Foreign { .. }) => Err(JoinError::Foreign),
             Ended::Aside(StepAside::Behind { base }) => {
                 warn!(%base, "the shared log begins behind what this node has: getting the rest from another node");
-                self.fetch(&dir).await
+                match self.fetch(&dir).await {
+                    // Nobody has its last entry: it has parted, too.
+                    Err(JoinError::Fetch(FetchError::Refused {
+                        why: Broken::Refused(PeerRefused::NotHeld(_)),
+                        ..
+                    })) => self.realigned(dir, stopping).await,
+                    fetched => fetched,
+                }
             }
-            Ended::Aside(StepAside::Diverged) => {
-                let (dir, journal) = blocking(move || open_journal(&dir)).await?;
-                let common = self.common(journal.reader()).await?;
-                blocking(move || {
-                    let reader = journal.reader();
-                    // Nothing is renamed under it.
-                    drop(journal);
-                    Ok(realign::realign(dir.path(), &reader, common)?)
-                })
-                .await
-            }
+            Ended::Aside(StepAside::Diverged) => self.realigned(dir, stopping).await,
             unreadable => Err(JoinError::Ended(unreadable)),
         }
     }
@@ -292,16 +305,36 @@ impl Joined {
     /// Tells sessions whether this node has applied what the log had when they asked, until it stops.
     pub fn keep_gate(&mut self, node: &Node) -> impl Future<Output = ()> + Send + 'static {
         let (gate, journal) = (self.gate.take(), node.journal.clone());
-        let mut connection = Connection::new(self.address.clone());
+        let (mut connection, id) = (Connection::new(self.address.clone()), self.cluster.id);
         async move {
             let last = async move || match connection.ask(&Ask::Look).await {
-                Ok(Answer::Look(look)) => Some(look.last),
+                // One that is to be repaired may have lost what other nodes have told.
+                Ok(Answer::Look(look)) if is_of(&look, id) => Some(look.last),
                 _ => None,
             };
             if let Some(gate) = gate {
                 gate.run(last, move || journal.last()).await;
             }
         }
+    }
+
+    /// Cuts the journal back to what it has in common with the cluster, and keeps what only it has. Nothing where that
+    /// cannot be told now: the directory is opened again as it is, and may be needed to repair the log.
+    async fn realigned(&self, dir: PathBuf, stopping: &Stopping) -> Result<(), JoinError> {
+        let (dir, journal) = blocking(move || open_journal(&dir)).await?;
+        let last = journal.last();
+        let Some(common) = self.common(journal.reader(), stopping).await?.filter(|common| *common != last)
+        else {
+            tokio::time::sleep(pause(UNSURE)).await;
+            return Ok(());
+        };
+        blocking(move || {
+            let reader = journal.reader();
+            // Nothing is renamed under it.
+            drop(journal);
+            Ok(realign::realign(dir.path(), &reader, common)?)
+        })
+        .await
     }
 
     fn asker(&self) -> Asker {
@@ -325,24 +358,49 @@ impl Joined {
     }
 
     /// The last record that this journal and the cluster have in common: by the log itself, or, where that begins behind it,
-    /// by another node's journal.
-    async fn common(&self, reader: JournalReader) -> Result<Position, JoinError> {
+    /// by another node's journal. Nothing while the log is not agreed on, or is repaired meanwhile: it may lack what the
+    /// cluster has.
+    async fn common(
+        &self,
+        reader: JournalReader,
+        stopping: &Stopping,
+    ) -> Result<Option<Position>, JoinError> {
         let epochs = blocking(move || Ok(reader.epochs()?)).await?;
         let mut connection = Connection::new(self.address.clone());
-        let look = look(&mut connection, &Stopping::default()).await?;
-        if !realign::holds(&epochs, look.base) {
+        let before = look(&mut connection, stopping).await?;
+        if !self.is_ours(&before) {
+            return Ok(None);
+        }
+        let common = self.common_by(&epochs, &before, &mut connection, stopping).await?;
+        let after = look(&mut connection, stopping).await?;
+        let is_same = before.agreed == after.agreed && before.base == after.base && self.is_ours(&after);
+        Ok(is_same.then_some(common))
+    }
+
+    fn is_ours(&self, look: &Look) -> bool {
+        is_of(look, self.cluster.id)
+    }
+
+    async fn common_by(
+        &self,
+        epochs: &[EpochSpan],
+        look: &Look,
+        connection: &mut Connection,
+        stopping: &Stopping,
+    ) -> Result<Position, JoinError> {
+        if !realign::holds(epochs, look.base) {
             let (from, theirs) = peer::epochs(self.cluster.roster.subscribe(), &self.asker()).await?;
             info!(node = %from, "comparing journals");
-            return Ok(peer::common(&epochs, &theirs));
+            return Ok(peer::common(epochs, &theirs));
         }
         let mut common = look.base;
         loop {
             let ask = Ask::Read { after: common, max_bytes: READ_BYTES, wait_ms: 0 };
-            let entries = match until_answered(&mut connection, &ask, &Stopping::default()).await? {
+            let entries = match until_answered(connection, &ask, stopping).await? {
                 Answer::Entries(entries) => entries,
                 _ => Vec::new(),
             };
-            let held = entries.iter().take_while(|entry| realign::holds(&epochs, entry.position)).count();
+            let held = entries.iter().take_while(|entry| realign::holds(epochs, entry.position)).count();
             common = entries[..held].last().map_or(common, |entry| entry.position);
             if held < entries.len() || entries.is_empty() {
                 return Ok(common);
@@ -360,6 +418,9 @@ pub fn alone(data_dir: &Path, leave: bool) -> Result<(), JoinError> {
     let started = Started { node: None, leave };
     if plan(started, file.as_ref(), Position::ZERO, None)? == Plan::Leave {
         realign::finish(data_dir)?;
+        if orphans::are_kept(data_dir)? {
+            return Err(JoinError::Unappended);
+        }
         leave_cluster(data_dir)?;
         Membership::remove(data_dir)?;
         warn!("this node has left its cluster: it serves alone, with all that it has");
@@ -431,6 +492,18 @@ async fn until_answered(
         }
     }
     Err(OpenError::Stopped.into())
+}
+
+/// Whether it is the log that this cluster has agreed on.
+fn is_of(look: &Look, cluster: ClusterId) -> bool {
+    look.is_agreed() && look.agreed.as_ref().is_some_and(|agreed| agreed.cluster == cluster)
+}
+
+/// Waits until it is to be stopped.
+async fn begun(stopping: &Stopping) {
+    while !stopping.has_begun() {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 fn random() -> Result<[u8; 16], JoinError> {

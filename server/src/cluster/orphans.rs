@@ -2,7 +2,7 @@
 //! kept in a journal of their own, `DATA/orphans-<when>`, until they are appended again as new commands of this node; their
 //! message ids are the same, so that nothing doubles. Imports the journal and entries.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +18,8 @@ use crate::node::{Shared, submit};
 
 /// Before the name of each of these journals.
 pub(super) const PREFIX: &str = "orphans-";
+/// One that is being removed.
+const GONE: &str = "gone-orphans";
 /// When to try again what could not be taken.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -78,6 +80,14 @@ pub(super) fn keep(
     Ok(count)
 }
 
+/// Whether there are any.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub(super) fn are_kept(data_dir: &Path) -> Result<bool, OrphanError> {
+    Ok(!kept(data_dir)?.is_empty())
+}
+
 /// All there are, oldest first.
 fn kept(data_dir: &Path) -> Result<Vec<PathBuf>, OrphanError> {
     let io = |source| OrphanError::Io { dir: data_dir.to_owned(), source };
@@ -117,10 +127,21 @@ async fn append_again(data_dir: &Path, log: &Log) -> Result<(), OrphanError> {
         for command in commands {
             refused += usize::from(!append(log, command).await);
         }
-        fs::remove_dir_all(&dir).map_err(|source| OrphanError::Io { dir: dir.clone(), source })?;
+        forget(data_dir, &dir).map_err(|source| OrphanError::Io { dir: dir.clone(), source })?;
         info!(count, refused, "what only this node had is appended again");
     }
     Ok(())
+}
+
+/// At once as a whole: what is left of it after a crash is not appended once more.
+fn forget(data_dir: &Path, dir: &Path) -> io::Result<()> {
+    let gone = data_dir.join(GONE);
+    if gone.exists() {
+        fs::remove_dir_all(&gone)?;
+    }
+    fs::rename(dir, &gone)?;
+    File::open(data_dir)?.sync_all()?;
+    fs::remove_dir_all(&gone)
 }
 
 /// Until it is taken or refused for good; says whether it was taken.

@@ -10,7 +10,7 @@ use redis::Value;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{debug, error};
 
 use super::{BootId, Cluster, DEAD_AFTER, HEARTBEAT, Heartbeat, Roster};
@@ -88,7 +88,7 @@ pub async fn start(
     own: Own,
     now: impl Fn() -> Now + Send + 'static,
 ) -> Result<Beating, NameTaken> {
-    let mut beat = Beat { connection: Connection::new(address), cluster, own };
+    let mut beat = Beat { connection: Connection::new(address), cluster, own, silence: Silence::None };
     beat.once(now()).await?;
     let (stop, stopped) = watch::channel(false);
     let (tell, taken) = oneshot::channel();
@@ -106,6 +106,31 @@ struct Beat {
     connection: Connection,
     cluster: Arc<Cluster>,
     own: Own,
+    silence: Silence,
+}
+
+/// Redis did not answer: who had no chance to say that it lives is not dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    /// Not lately.
+    None,
+    /// It does not.
+    Lasts,
+    /// It answers again; those whom one knew have until then.
+    EndedUntil(Instant),
+}
+
+impl Silence {
+    /// There was an answer. Whether those who are not in it may live all the same.
+    fn broken(&mut self, now: Instant) -> bool {
+        match *self {
+            Silence::None => return false,
+            Silence::Lasts => *self = Silence::EndedUntil(now + DEAD_AFTER),
+            Silence::EndedUntil(until) if now >= until => *self = Silence::None,
+            Silence::EndedUntil(_) => {}
+        }
+        *self != Silence::None
+    }
 }
 
 impl Beat {
@@ -135,6 +160,11 @@ impl Beat {
         match self.ask(&heartbeat).await {
             Ok(Heard::Nodes(mut roster)) => {
                 roster.insert(self.cluster.name.clone(), heartbeat);
+                if self.silence.broken(Instant::now()) {
+                    for (name, known) in &*self.cluster.roster.borrow() {
+                        roster.entry(name.clone()).or_insert_with(|| known.clone());
+                    }
+                }
                 self.cluster.roster.send_if_modified(|known| {
                     let is_news = *known != roster;
                     *known = roster;
@@ -146,6 +176,7 @@ impl Beat {
             // How the shared log stands is told elsewhere, once.
             Err(Lost(e)) => {
                 debug!(error = e, "no heartbeat");
+                self.silence = Silence::Lasts;
                 Ok(())
             }
         }
@@ -267,6 +298,18 @@ mod tests {
 
     fn bulk(bytes: &[u8]) -> Value {
         Value::BulkString(bytes.to_vec())
+    }
+
+    #[test]
+    fn who_was_known_before_a_silence_has_time_to_say_that_it_lives() {
+        let begun = Instant::now();
+        let mut silence = Silence::None;
+        assert!(!silence.broken(begun), "there was none");
+        silence = Silence::Lasts;
+        assert!(silence.broken(begun));
+        assert!(silence.broken(begun + DEAD_AFTER / 2));
+        assert!(!silence.broken(begun + DEAD_AFTER));
+        assert!(!silence.broken(begun), "it is over");
     }
 
     #[test]

@@ -44,7 +44,8 @@ impl Connection {
     /// # Errors
     /// When there is no answer in time. What was asked may have been done.
     pub async fn ask(&mut self, ask: &Ask) -> Result<Answer, Lost> {
-        let answered = answer(self.call(&Call::of(ask)).await?);
+        let carried = carries(ask);
+        let answered = answer(self.call_within(&Call::of(ask), carried).await?);
         let answered = match (answered, ask) {
             (Ok(Answer::Entries(none)), Ask::Read { after, wait_ms, .. })
                 if none.is_empty() && *wait_ms > 0 =>
@@ -52,7 +53,7 @@ impl Connection {
                 let mut read = redis::cmd("XREAD");
                 read.arg("BLOCK").arg(*wait_ms).arg("COUNT").arg(1);
                 read.arg("STREAMS").arg(STREAM).arg(after.to_string());
-                read_answer(self.command(&read, Duration::from_millis(*wait_ms)).await?)
+                read_answer(self.command(&read, Duration::from_millis(*wait_ms) + carried).await?)
             }
             (answered, _) => answered,
         };
@@ -61,8 +62,12 @@ impl Connection {
 
     /// Runs a script, and teaches it to Redis where it does not know it.
     pub(crate) async fn call(&mut self, call: &Call) -> Result<Value, Lost> {
-        match self.query(&call.by_hash(), Duration::ZERO).await? {
-            Err(e) if is_unknown(&e) => self.command(&call.whole(), Duration::ZERO).await,
+        self.call_within(call, Duration::ZERO).await
+    }
+
+    async fn call_within(&mut self, call: &Call, more: Duration) -> Result<Value, Lost> {
+        match self.query(&call.by_hash(), more).await? {
+            Err(e) if is_unknown(&e) => self.command(&call.whole(), more).await,
             answered => self.unless_lost(answered.map_err(lost)),
         }
     }
@@ -94,6 +99,18 @@ impl Connection {
         }
         answered
     }
+}
+
+/// How long the bytes of a question and its answer may take on their way, at a mebibyte a second: on a slow line the same would
+/// be asked again for ever.
+fn carries(ask: &Ask) -> Duration {
+    let bytes = match ask {
+        Ask::Read { max_bytes, .. } => *max_bytes,
+        Ask::Append { payload, .. } => payload.len(),
+        Ask::Restore { entries, .. } => entries.iter().map(|entry| entry.payload.len()).sum(),
+        _ => 0,
+    };
+    Duration::from_millis(bytes as u64 / 1024)
 }
 
 pub(super) fn lost(error: RedisError) -> Lost {

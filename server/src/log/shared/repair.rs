@@ -167,7 +167,8 @@ impl Member {
             self.go_on(Step::Reset { base: own, entries: Vec::new(), own });
         } else {
             self.go_on(Step::Recall { last: look.last, own });
-            let after = look.last.max(wanted);
+            // Of a log of another branch, which is longer, nothing is gone on from.
+            let after = if look.last.offset > own.offset { wanted } else { look.last.max(wanted) };
             effects.push(Effect::Recall { after, max_bytes: BLOCK_BYTES });
         }
     }
@@ -213,7 +214,8 @@ fn turn(
         }
     }
     let greater = look.reports.iter().filter(|(other, position)| (**position, *other) > (own, name)).count();
-    let patience = if everybody && was_live { 0 } else { ROSTER_MS };
+    // A log that was wiped has lost who is alive, too.
+    let patience = if everybody && was_live && look.agreed.is_some() { 0 } else { ROSTER_MS };
     match look.reported_for_ms >= patience + greater as u64 * CLAIM_MS {
         true => Turn::Claim,
         false => Turn::Wait,
@@ -222,7 +224,9 @@ fn turn(
 
 /// Where a log that is written anew begins: every node that reported finds what it lacks, but for those that lack too much.
 fn wanted_base(look: &Look, own: Position) -> Position {
-    let near = |position: &Position| position.offset.saturating_add(WRITE_BACK) >= own.offset;
+    let near = |position: &Position| {
+        position.offset <= own.offset && position.offset.saturating_add(WRITE_BACK) >= own.offset
+    };
     look.reports.values().copied().filter(near).fold(own, Position::min)
 }
 
@@ -286,6 +290,24 @@ mod tests {
         let alive = BTreeSet::from([name("b")]);
         assert_eq!(turn(&look, (own, &name("b")), Some(&alive), false), Turn::Wait, "it has just begun");
         assert_eq!(turn(&look, (own, &name("b")), None, true), Turn::Wait, "it knows of nobody");
+    }
+
+    #[test]
+    fn a_log_that_was_wiped_is_not_repaired_at_once_by_whoever_is_first() {
+        let own = at(1, 5);
+        let alive = BTreeSet::from([name("b")]);
+        let wiped = |for_ms| Look { agreed: None, ..reported(&[("b", own)], for_ms, false) };
+        assert_eq!(turn(&wiped(ROSTER_MS - 1), (own, &name("b")), Some(&alive), true), Turn::Wait);
+        assert_eq!(turn(&wiped(ROSTER_MS), (own, &name("b")), Some(&alive), true), Turn::Claim);
+    }
+
+    #[test]
+    fn who_is_on_a_longer_branch_of_before_does_not_say_where_a_log_begins() {
+        let own = at(12, 100);
+        let base = |other| wanted_base(&reported(&[("a", own), ("c", other)], 0, false), own);
+        assert_eq!(base(at(9, 200)), own);
+        assert_eq!(base(at(12, 95)), at(12, 95));
+        assert_eq!(base(at(9, 90)), at(9, 90));
     }
 
     #[test]
