@@ -2,17 +2,15 @@
 //! fetched from another node, the log followed to its end; and then it serves. Imports the shared log, peers and the core.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use quip_protocol::{Epoch, Position, Timestamp};
-use quip_storage::EpochSpan;
 use quip_storage::data_dir::DataDir;
-use quip_storage::journal::{Journal, JournalError, JournalOptions, JournalReader};
+use quip_storage::journal::{Journal, JournalError, JournalOptions};
 use quip_storage::store::StoreOptions;
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
@@ -23,7 +21,7 @@ use super::key::{ClusterKey, KeyError};
 use super::membership::{Membership, MembershipError, Plan, Refused, Started, hex, plan};
 use super::orphans::{self, OrphanError};
 use super::pause::pause;
-use super::peer::{self, Asker, Broken, FetchError, Refused as PeerRefused};
+use super::peer::FetchError;
 use super::realign::{self, RealignError};
 use super::roster::{self, Beating, NameTaken, Now};
 use super::{BootId, Cluster, Roster};
@@ -32,7 +30,7 @@ use crate::log::Log;
 use crate::log::redis::settings;
 use crate::log::redis::{Address, Connection, Ended, Parts};
 use crate::log::shared::contract::{Answer, Ask, ClusterId, Look, Lost};
-use crate::log::shared::member::{Phase, StepAside};
+use crate::log::shared::member::Phase;
 use crate::log::shared_log::SharedLog;
 use crate::node::Node;
 use crate::pipeline::open::{OpenError, OpenedDir, leave_cluster, open_shared};
@@ -40,10 +38,6 @@ use crate::pipeline::stopping::Stopping;
 use crate::session::tls::{self, TlsError};
 use crate::start::{Core, StartError};
 
-/// Bytes of entries that are read at once to find where a journal and the log part.
-const READ_BYTES: usize = 1024 * 1024;
-/// After so many failures' pause a journal is compared with the log again, where that came to nothing.
-const UNSURE: u32 = 3;
 /// How often it is looked whether everything is applied, and whether to stop.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -282,26 +276,6 @@ impl Joined {
         Ok(())
     }
 
-    async fn put_right(&self, config: &Config, why: Ended, stopping: &Stopping) -> Result<(), JoinError> {
-        let dir = config.data_dir.clone();
-        match why {
-            Ended::Aside(StepAside::Foreign { .. }) => Err(JoinError::Foreign),
-            Ended::Aside(StepAside::Behind { base }) => {
-                warn!(%base, "the shared log begins behind what this node has: getting the rest from another node");
-                match self.fetch(&dir).await {
-                    // Nobody has its last entry: it has parted, too.
-                    Err(JoinError::Fetch(FetchError::Refused {
-                        why: Broken::Refused(PeerRefused::NotHeld(_)),
-                        ..
-                    })) => self.realigned(dir, stopping).await,
-                    fetched => fetched,
-                }
-            }
-            Ended::Aside(StepAside::Diverged) => self.realigned(dir, stopping).await,
-            unreadable => Err(JoinError::Ended(unreadable)),
-        }
-    }
-
     /// Tells sessions whether this node has applied what the log had when they asked, until it stops.
     pub fn keep_gate(&mut self, node: &Node) -> impl Future<Output = ()> + Send + 'static {
         let (gate, journal) = (self.gate.take(), node.journal.clone());
@@ -314,96 +288,6 @@ impl Joined {
             };
             if let Some(gate) = gate {
                 gate.run(last, move || journal.last()).await;
-            }
-        }
-    }
-
-    /// Cuts the journal back to what it has in common with the cluster, and keeps what only it has. Nothing where that
-    /// cannot be told now: the directory is opened again as it is, and may be needed to repair the log.
-    async fn realigned(&self, dir: PathBuf, stopping: &Stopping) -> Result<(), JoinError> {
-        let (dir, journal) = blocking(move || open_journal(&dir)).await?;
-        let last = journal.last();
-        let Some(common) = self.common(journal.reader(), stopping).await?.filter(|common| *common != last)
-        else {
-            tokio::time::sleep(pause(UNSURE)).await;
-            return Ok(());
-        };
-        blocking(move || {
-            let reader = journal.reader();
-            // Nothing is renamed under it.
-            drop(journal);
-            Ok(realign::realign(dir.path(), &reader, common)?)
-        })
-        .await
-    }
-
-    fn asker(&self) -> Asker {
-        Asker { cluster: self.cluster.id, name: self.cluster.name.clone(), key: self.key.clone() }
-    }
-
-    /// Writes to the journal what other nodes have more, a block with one fdatasync.
-    async fn fetch(&self, dir: &Path) -> Result<(), JoinError> {
-        let dir = dir.to_owned();
-        let (dir, mut journal) = blocking(move || open_journal(&dir)).await?;
-        let after = journal.last();
-        let sink = move |block: Vec<(Position, Bytes)>| {
-            // With it nobody else has the directory.
-            let _ = &dir;
-            journal.append_all(&block).map_err(io::Error::other)
-        };
-        let roster = self.cluster.roster.subscribe();
-        let last = peer::fetch(roster, &self.asker(), after, sink, |_| {}).await?;
-        info!(from = %after, to = %last, "got what was missing from other nodes");
-        Ok(())
-    }
-
-    /// The last record that this journal and the cluster have in common: by the log itself, or, where that begins behind it,
-    /// by another node's journal. Nothing while the log is not agreed on, or is repaired meanwhile: it may lack what the
-    /// cluster has.
-    async fn common(
-        &self,
-        reader: JournalReader,
-        stopping: &Stopping,
-    ) -> Result<Option<Position>, JoinError> {
-        let epochs = blocking(move || Ok(reader.epochs()?)).await?;
-        let mut connection = Connection::new(self.address.clone());
-        let before = look(&mut connection, stopping).await?;
-        if !self.is_ours(&before) {
-            return Ok(None);
-        }
-        let common = self.common_by(&epochs, &before, &mut connection, stopping).await?;
-        let after = look(&mut connection, stopping).await?;
-        let is_same = before.agreed == after.agreed && before.base == after.base && self.is_ours(&after);
-        Ok(is_same.then_some(common))
-    }
-
-    fn is_ours(&self, look: &Look) -> bool {
-        is_of(look, self.cluster.id)
-    }
-
-    async fn common_by(
-        &self,
-        epochs: &[EpochSpan],
-        look: &Look,
-        connection: &mut Connection,
-        stopping: &Stopping,
-    ) -> Result<Position, JoinError> {
-        if !realign::holds(epochs, look.base) {
-            let (from, theirs) = peer::epochs(self.cluster.roster.subscribe(), &self.asker()).await?;
-            info!(node = %from, "comparing journals");
-            return Ok(peer::common(epochs, &theirs));
-        }
-        let mut common = look.base;
-        loop {
-            let ask = Ask::Read { after: common, max_bytes: READ_BYTES, wait_ms: 0 };
-            let entries = match until_answered(connection, &ask, stopping).await? {
-                Answer::Entries(entries) => entries,
-                _ => Vec::new(),
-            };
-            let held = entries.iter().take_while(|entry| realign::holds(epochs, entry.position)).count();
-            common = entries[..held].last().map_or(common, |entry| entry.position);
-            if held < entries.len() || entries.is_empty() {
-                return Ok(common);
             }
         }
     }
@@ -436,7 +320,7 @@ fn survey(path: &Path) -> Result<(Option<Membership>, Position), JoinError> {
     Ok((Membership::read(path)?, journal.last()))
 }
 
-fn open_journal(path: &Path) -> Result<(DataDir, Journal), JoinError> {
+pub(super) fn open_journal(path: &Path) -> Result<(DataDir, Journal), JoinError> {
     let dir = DataDir::open(path).map_err(OpenError::from)?;
     let journal = Journal::open(dir.journal(), JournalOptions::default())?;
     Ok((dir, journal))
@@ -468,14 +352,14 @@ async fn found(
     Ok(Some(founder))
 }
 
-async fn look(connection: &mut Connection, stopping: &Stopping) -> Result<Look, JoinError> {
+pub(super) async fn look(connection: &mut Connection, stopping: &Stopping) -> Result<Look, JoinError> {
     match until_answered(connection, &Ask::Look, stopping).await? {
         Answer::Look(look) => Ok(look),
         _ => Err(JoinError::System(io::Error::other("Redis answers what was not asked"))),
     }
 }
 
-async fn until_answered(
+pub(super) async fn until_answered(
     connection: &mut Connection,
     ask: &Ask,
     stopping: &Stopping,
@@ -495,7 +379,7 @@ async fn until_answered(
 }
 
 /// Whether it is the log that this cluster has agreed on.
-fn is_of(look: &Look, cluster: ClusterId) -> bool {
+pub(super) fn is_of(look: &Look, cluster: ClusterId) -> bool {
     look.is_agreed() && look.agreed.as_ref().is_some_and(|agreed| agreed.cluster == cluster)
 }
 
@@ -512,7 +396,7 @@ fn random() -> Result<[u8; 16], JoinError> {
     Ok(bytes)
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, JoinError> + Send + 'static,
 ) -> Result<T, JoinError> {
     spawn_blocking(work).await.map_err(io::Error::other)?

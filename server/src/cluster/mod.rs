@@ -7,6 +7,7 @@ pub mod join;
 pub mod key;
 pub mod membership;
 pub mod orphans;
+mod parted;
 mod pause;
 pub mod peer;
 pub mod presence;

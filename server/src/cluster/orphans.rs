@@ -102,7 +102,7 @@ fn kept(data_dir: &Path) -> Result<Vec<PathBuf>, OrphanError> {
     Ok(found)
 }
 
-/// As [`append_again`], until it is told to stop; the next start goes on.
+/// Appends again what is kept, until it is told to stop; the next start goes on.
 pub async fn append_until(shared: Shared, mut stop: watch::Receiver<bool>) {
     let appended = tokio::select! {
         appended = append_again(&shared.node.data_dir, &shared.log) => appended,
