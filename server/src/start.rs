@@ -48,6 +48,9 @@ use crate::session::{accept, presence, tls};
 const OWNER_CODE_MS: u64 = 24 * 3600 * 1000;
 /// How much of Redis' memory the shared log may take, in bytes; nodes that were away for longer get the rest from others.
 const STREAM_BYTES: u64 = 256 * 1024 * 1024;
+/// How long a node waits for an address that is in use, and how often it looks.
+const RELEASED_WITHIN: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(50);
 /// How long a stop waits for sessions.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -237,7 +240,8 @@ impl Doors {
         let mut endpoints = Vec::new();
         for address in &config.listen {
             let listen = |source| StartError::Listen { address: *address, source };
-            endpoints.push(accept::endpoint(*address, &tls).map_err(listen)?);
+            let patience = if is_clustered { RELEASED_WITHIN } else { Duration::ZERO };
+            endpoints.push(listening(*address, &tls, patience).await.map_err(listen)?);
         }
         let addresses = endpoints.iter().map(quinn::Endpoint::local_addr).collect::<Result<_, _>>()?;
         let http = match config.http {
@@ -326,6 +330,24 @@ fn serve(
         info!(host = link.host, "{}", link::FOR_OTHERS);
     }
     Running { addresses, owner_code, core, part, stop, tasks, endpoints }
+}
+
+/// Listens, as soon as the address is free: a node that starts again in its process may have connections that are still
+/// being closed, and they hold it.
+async fn listening(
+    address: SocketAddr,
+    tls: &tls::ServerTls,
+    patience: Duration,
+) -> io::Result<quinn::Endpoint> {
+    let until = tokio::time::Instant::now() + patience;
+    loop {
+        match accept::endpoint(address, tls) {
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse && tokio::time::Instant::now() < until => {
+                tokio::time::sleep(LOOK).await;
+            }
+            listening => return listening,
+        }
+    }
 }
 
 async fn until_stopped(task: impl Future<Output = ()>, mut stop: watch::Receiver<bool>) {
