@@ -59,11 +59,7 @@ pub(super) fn keep(
     let (mut count, mut offset) = (0, 0);
     for record in entries {
         let (position, payload) = record?;
-        let entry = Entry::from_bytes(&payload).map_err(|why| OrphanError::Entry {
-            dir: dir.to_owned(),
-            position,
-            why,
-        })?;
+        let entry = entry_of(dir, position, &payload)?;
         if entry.commands.is_empty() {
             continue;
         }
@@ -160,16 +156,17 @@ async fn append(log: &Log, command: Command) -> bool {
     }
 }
 
+fn entry_of(dir: &Path, position: Position, payload: &[u8]) -> Result<Entry, OrphanError> {
+    let entry = Entry::from_bytes(payload);
+    entry.map_err(|why| OrphanError::Entry { dir: dir.to_owned(), position, why })
+}
+
 fn read(dir: &Path) -> Result<Vec<Command>, OrphanError> {
     let journal = Journal::open(dir, JournalOptions { compress: false, ..Default::default() })?;
     let mut commands = Vec::new();
     for record in journal.replay(Position::ZERO)? {
         let (position, payload) = record?;
-        let entry = Entry::from_bytes(&payload).map_err(|why| OrphanError::Entry {
-            dir: dir.to_owned(),
-            position,
-            why,
-        })?;
+        let entry = entry_of(dir, position, &payload)?;
         commands.extend(entry.commands);
     }
     Ok(commands)
