@@ -9,7 +9,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use quip_protocol::error::close;
 use quip_protocol::{Fingerprint, InviteCode, NodeName, Refusal, SafeLine, ServerLink, Timestamp};
 use quip_storage::data_dir::DataDir;
 use quip_storage::store::StoreOptions;
@@ -42,15 +41,12 @@ use crate::pipeline::stopping::Stopping;
 use crate::pipeline::whole::Whole;
 use crate::session::bulletin::{self, Bulletin};
 use crate::session::registry::Sessions;
-use crate::session::{accept, presence, tls};
+use crate::session::{accept, presence, socket, tls};
 
 /// How long the code for the first owner is good, in milliseconds.
 const OWNER_CODE_MS: u64 = 24 * 3600 * 1000;
 /// How much of Redis' memory the shared log may take, in bytes; nodes that were away for longer get the rest from others.
 const STREAM_BYTES: u64 = 256 * 1024 * 1024;
-/// How long a node waits for an address that is in use, and how often it looks.
-const RELEASED_WITHIN: Duration = Duration::from_secs(10);
-const LOOK: Duration = Duration::from_millis(50);
 /// How long a stop waits for sessions.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -240,8 +236,11 @@ impl Doors {
         let mut endpoints = Vec::new();
         for address in &config.listen {
             let listen = |source| StartError::Listen { address: *address, source };
-            let patience = if is_clustered { RELEASED_WITHIN } else { Duration::ZERO };
-            endpoints.push(listening(*address, &tls, patience).await.map_err(listen)?);
+            let listening = match is_clustered {
+                true => socket::listen_again(*address, &tls).await,
+                false => socket::listen(*address, &tls),
+            };
+            endpoints.push(listening.map_err(listen)?);
         }
         let addresses = endpoints.iter().map(quinn::Endpoint::local_addr).collect::<Result<_, _>>()?;
         let http = match config.http {
@@ -330,24 +329,6 @@ fn serve(
         info!(host = link.host, "{}", link::FOR_OTHERS);
     }
     Running { addresses, owner_code, core, part, stop, tasks, endpoints }
-}
-
-/// Listens, as soon as the address is free: a node that starts again in its process may have connections that are still
-/// being closed, and they hold it.
-async fn listening(
-    address: SocketAddr,
-    tls: &tls::ServerTls,
-    patience: Duration,
-) -> io::Result<quinn::Endpoint> {
-    let until = tokio::time::Instant::now() + patience;
-    loop {
-        match accept::endpoint(address, tls) {
-            Err(e) if e.kind() == io::ErrorKind::AddrInUse && tokio::time::Instant::now() < until => {
-                tokio::time::sleep(LOOK).await;
-            }
-            listening => return listening,
-        }
-    }
 }
 
 async fn until_stopped(task: impl Future<Output = ()>, mut stop: watch::Receiver<bool>) {
@@ -470,12 +451,8 @@ impl Running {
             warn!("some sessions did not end in time and are cut");
         }
         self.tasks.shutdown().await;
-        for endpoint in &self.endpoints {
-            endpoint.close(close::STOPPING.into(), b"the server is stopping");
-        }
         for endpoint in self.endpoints.drain(..) {
-            // What is not acknowledged by then was not wanted.
-            let _ = tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
+            socket::release(endpoint).await;
         }
         let ready = self.core.shared.node.is_ready();
         self.core.close().await;

@@ -1,16 +1,12 @@
-//! The door: sockets, limits on connections, handshakes.
+//! The door: limits on connections, handshakes.
 
-use std::io;
-use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, EndpointConfig, IdleTimeout, TransportConfig, VarInt};
-use quinn_proto::RandomConnectionIdGenerator;
+use quinn::{Endpoint, IdleTimeout, TransportConfig, VarInt};
 use quip_protocol::Timestamp;
 use quip_protocol::transport::{DATAGRAM_BUFFER, IDLE_TIMEOUT, ack_frequency};
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
@@ -20,7 +16,7 @@ use crate::node::Shared;
 use crate::ops::metrics::Metrics;
 
 use super::serve;
-use super::tls::{self, ServerTls};
+use super::tls;
 
 /// A handshake must be done within this.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
@@ -38,34 +34,6 @@ const MAX_INCOMING: usize = 4_096;
 /// packets.
 const INCOMING_BYTES: u64 = 64 * 1024;
 const ALL_INCOMING_BYTES: u64 = 16 * 1024 * 1024;
-/// Resets are sent at most this often: ten thousand clients of before are told within a second or two.
-const RESET_INTERVAL: Duration = Duration::from_micros(100);
-/// UDP buffers: when a thousand clients acknowledge at once, the default loses packets (facts.md).
-const SOCKET_BUFFER: usize = 8 * 1024 * 1024;
-
-/// Opens one endpoint.
-///
-/// # Errors
-/// When the address cannot be listened on.
-pub fn endpoint(address: SocketAddr, tls: &ServerTls) -> io::Result<Endpoint> {
-    let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("no async runtime"))?;
-    Endpoint::new(endpoint_config(tls), Some(server_config(&tls.config)), socket(address)?, runtime)
-}
-
-/// A server that was killed and is back tells the clients of before so (RFC 9000, 10.3), and they connect again at
-/// once. For that its key for resets has to be the one of before.
-///
-/// Connection ids are random in all of their 8 bytes. quinn's default has 3 random bytes, and looks up a first packet
-/// that comes after a Retry among the ids of established connections too: with 5,000 connections one handshake in
-/// some hundreds found itself there, and was never answered.
-fn endpoint_config(tls: &ServerTls) -> EndpointConfig {
-    let mut config = EndpointConfig::new(Arc::new(tls.reset_key.clone()));
-    config
-        .cid_generator(|| Box::new(RandomConnectionIdGenerator::default()))
-        .min_reset_interval(RESET_INTERVAL);
-    config
-}
-
 /// How connections are made, with this certificate.
 pub fn server_config(crypto: &Arc<QuicServerConfig>) -> quinn::ServerConfig {
     let mut config = quinn::ServerConfig::with_crypto(Arc::clone(crypto) as _);
@@ -75,19 +43,6 @@ pub fn server_config(crypto: &Arc<QuicServerConfig>) -> quinn::ServerConfig {
         .incoming_buffer_size(INCOMING_BYTES)
         .incoming_buffer_size_total(ALL_INCOMING_BYTES);
     config
-}
-
-fn socket(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    if address.is_ipv6() {
-        // [::] takes IPv4 too, where the system allows it.
-        socket.set_only_v6(false)?;
-    }
-    // As much as the system gives; the rest is its limit (net.core.rmem_max).
-    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
-    let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
-    socket.bind(&address.into())?;
-    Ok(socket.into())
 }
 
 fn transport() -> TransportConfig {

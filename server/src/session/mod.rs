@@ -14,6 +14,7 @@ pub mod presence;
 pub mod registry;
 mod replies;
 mod requests;
+pub mod socket;
 mod subscribe;
 pub mod tls;
 pub(crate) mod typing;

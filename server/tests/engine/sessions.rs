@@ -15,7 +15,7 @@ use quip_server::config::Registration;
 use quip_server::engine::{Actor, Command};
 use quip_server::node::submit;
 use quip_server::pipeline::open::open;
-use quip_server::session::{accept, bulletin, tls};
+use quip_server::session::{accept, bulletin, socket, tls};
 use quip_server::start::Core;
 use quip_storage::store::StoreOptions;
 use tempfile::TempDir;
@@ -45,7 +45,7 @@ impl Door {
         let first = Command { at: Timestamp(1), by: Actor::Operator, body: bootstrap() };
         submit(&core.shared.log, first).await.expect("an empty log takes its first command");
         let tls = tls::load(None, dir.path(), false).expect("a certificate is made");
-        let endpoint = accept::endpoint(([127, 0, 0, 1], 0).into(), &tls).expect("a socket");
+        let endpoint = socket::listen(([127, 0, 0, 1], 0).into(), &tls).expect("a socket");
         let port = endpoint.local_addr().expect("its address").port();
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(accept::run(endpoint, core.shared.clone(), None, stopped));

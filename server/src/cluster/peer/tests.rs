@@ -15,7 +15,7 @@ use super::*;
 use crate::cluster::key::ClusterKey;
 use crate::cluster::{BootId, Heartbeat, Roster};
 use crate::log::shared::contract::ClusterId;
-use crate::session::{accept, tls as server_tls};
+use crate::session::{accept, socket, tls as server_tls};
 use crate::start::Core;
 use crate::{Config, Stopping};
 use quip_protocol::Position;
@@ -79,7 +79,7 @@ impl Node {
         let config = Config::new(Vec::new(), dir.path().join("data"));
         let core = Core::start(&config, opened.unwrap()).unwrap();
         let tls = server_tls::load(None, dir.path(), true).unwrap();
-        let endpoint = accept::endpoint(([127, 0, 0, 1], 0).into(), &tls).unwrap();
+        let endpoint = socket::listen(([127, 0, 0, 1], 0).into(), &tls).unwrap();
         let (stop, stopped) = watch::channel(false);
         let door = Arc::new(Door::new(OURS, name(called), key, journal.reader()));
         let serving = tokio::spawn(accept::run(endpoint.clone(), core.shared.clone(), Some(door), stopped));
@@ -322,4 +322,38 @@ async fn a_node_alone_does_not_speak_it() {
     node.endpoint.set_server_config(Some(accept::server_config(&alone.config)));
     let error = asker().epochs(&node.name, &node.heartbeat).await.unwrap_err();
     assert!(error.to_string().contains("any known protocol"), "{error}");
+}
+
+/// Round trips that seem to take so long make a connection last for fifteen minutes after it is closed.
+fn slow() -> quinn::TransportConfig {
+    let mut transport = quinn::TransportConfig::default();
+    transport.initial_rtt(Duration::from_secs(100));
+    transport
+}
+
+#[tokio::test]
+async fn the_address_is_free_while_connections_of_before_are_still_being_closed() {
+    let node = Node::start("a", &records(1, 1, &[5])).await;
+    let address = node.endpoint.local_addr().unwrap();
+    let tls = server_tls::load(None, node._dir.path(), true).unwrap();
+    let mut config = accept::server_config(&tls.config);
+    node.endpoint.set_server_config(Some(config.transport_config(Arc::new(slow())).clone()));
+    // A client that is heard once and hears nothing.
+    let between = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let client = Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap();
+    let config = tls::client_config(node.heartbeat.fingerprint).unwrap();
+    let _connecting = client.connect_with(config, between.local_addr().unwrap(), "quip").unwrap();
+    let mut first = [0; 2_000];
+    let (length, _) = within("it says hello", between.recv_from(&mut first)).await.unwrap();
+    between.send_to(&first[..length], address).await.unwrap();
+    let arrived = async {
+        while node.endpoint.open_connections() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("it is heard", arrived).await;
+    let _ = node.stop.send(true);
+    socket::release(node.endpoint.clone()).await;
+    within("it is free", socket::listen_again(address, &tls)).await.unwrap();
+    assert_eq!(node.endpoint.open_connections(), 1, "it is still being closed");
 }
