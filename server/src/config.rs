@@ -13,6 +13,8 @@ use crate::log::redis::Address;
 
 /// Most memory for the store's cache, in MiB.
 const MAX_CACHE_MIB: u32 = 1024 * 1024;
+/// Least and most of Redis' memory for the shared log, in MiB: some of the largest entries, and what Redis may have.
+const LOG_MIB: (u32, u32) = (64, 1024 * 1024);
 
 /// Who can make an account.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -36,6 +38,10 @@ pub struct ClusterConfig {
     pub advertise: String,
     /// The file with the cluster's key.
     pub key: PathBuf,
+    /// Whether it founds a cluster although it was given a key.
+    pub founds: bool,
+    /// How much of Redis' memory the shared log may take, in bytes; nodes that were away for longer get the rest from others.
+    pub log_bytes: u64,
 }
 
 /// What a server is started with.
@@ -94,6 +100,9 @@ impl Config {
     pub fn check(&self) -> Result<(), OutOfRange> {
         self.limits.check()?;
         within("cache_mib", self.cache_bytes / (1024 * 1024), 1, MAX_CACHE_MIB)?;
+        if let Some(of) = &self.cluster {
+            within("redis_log_mib", of.log_bytes / (1024 * 1024), LOG_MIB.0, LOG_MIB.1)?;
+        }
         let wrong = |key: &str, value: &str, why: String| {
             Err(OutOfRange { key: key.into(), value: format!("{value:?}"), why })
         };
@@ -286,6 +295,8 @@ pub struct FileConfig {
     pub advertise: Option<String>,
     /// The file with the cluster's key.
     pub cluster_key: Option<PathBuf>,
+    /// Redis' memory for the shared log, in MiB.
+    pub redis_log_mib: u64,
     /// What is enforced.
     pub limits: LimitsConfig,
 }
@@ -307,6 +318,7 @@ impl Default for FileConfig {
             node: None,
             advertise: None,
             cluster_key: None,
+            redis_log_mib: 256,
             limits: LimitsConfig::default(),
         }
     }

@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use crate::cluster::join::{JoinError, Joined, alone};
+use crate::cluster::join::{JoinError, Joined, alone, taken};
 use crate::cluster::membership::Membership;
 use crate::cluster::peer::Door;
 use crate::cluster::roster::NameTaken;
@@ -45,8 +45,6 @@ use crate::session::{accept, presence, socket, tls};
 
 /// How long the code for the first owner is good, in milliseconds.
 const OWNER_CODE_MS: u64 = 24 * 3600 * 1000;
-/// How much of Redis' memory the shared log may take, in bytes; nodes that were away for longer get the rest from others.
-const STREAM_BYTES: u64 = 256 * 1024 * 1024;
 /// How long a stop waits for sessions.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -119,7 +117,7 @@ pub struct Core {
     pub shared: Shared,
     writer: JoinHandle<()>,
     /// Held until the writer has ended: nobody else may write.
-    dir: DataDir,
+    dir: Arc<DataDir>,
 }
 
 impl Core {
@@ -308,7 +306,7 @@ fn serve(
         tasks.spawn(orphans::append_until(core.shared.clone(), stopped.clone()));
         let (joined, cluster) = (&part.joined, Arc::clone(&part.joined.cluster));
         let (id, name) = (cluster.id, cluster.name.clone());
-        let trimmer = Trimmer::new(joined.address.clone(), cluster, node.journal.clone(), STREAM_BYTES);
+        let trimmer = Trimmer::new(joined.address.clone(), cluster, node.journal.clone(), joined.log_bytes);
         tasks.spawn(trimmer.run(stopped.clone()));
         joined.heart.serves(true);
         Arc::new(Door::new(id, name, joined.key.clone(), node.journal.clone()))
@@ -353,8 +351,10 @@ pub async fn open_offline(
         Some(file) if writes => return Err(StartError::WrittenByLog { node: file.node }),
         Some(_) => {
             let (path, options) = (config.data_dir.clone(), StoreOptions { cache_bytes: config.cache_bytes });
-            let opening =
-                tokio::task::spawn_blocking(move || open_shared(&path, options, &Stopping::default()));
+            let opening = tokio::task::spawn_blocking(move || {
+                let dir = Arc::new(taken(&path)?);
+                Ok::<_, StartError>(open_shared(&dir, options, &Stopping::default())?)
+            });
             Core::start(config, opening.await.map_err(io::Error::other)??)?
         }
         None => Core::open(config, &Stopping::default()).await?,

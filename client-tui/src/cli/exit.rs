@@ -190,10 +190,11 @@ fn of_config(error: &ConfigError) -> Exit {
     }
 }
 
-/// The client's own words, and when to try again where the server said so.
+/// The client's own words, and when to try again where the server said so, unless it has said it in words.
 fn said(error: &client::Error) -> String {
+    let says_when = |text: &str| text.contains("try again") || text.contains("; wait ");
     match error {
-        client::Error::Refused(Refusal { text, retry_after_ms: Some(ms), .. }) => {
+        client::Error::Refused(Refusal { text, retry_after_ms: Some(ms), .. }) if !says_when(text) => {
             format!("{text}; try again in {} s", ms.div_ceil(1_000).max(1))
         }
         other => other.to_string(),
@@ -263,5 +264,9 @@ mod tests {
     fn a_refusal_that_passes_says_when() {
         let error = CliError::from(Refusal::retry(ErrorCode::RateLimited, "too fast", 1_200));
         assert_eq!(error.to_string(), "too fast; try again in 2 s");
+        for once in ["it cannot be written to now; try again in 500 ms", "too many codes; wait 1 s"] {
+            let error = CliError::from(Refusal::retry(ErrorCode::Degraded, once, 500));
+            assert_eq!(error.to_string(), once);
+        }
     }
 }

@@ -208,6 +208,9 @@ struct ServeArgs {
     /// The key that all of them have [default: cluster.key in the data directory; the first one makes it]
     #[arg(long, env = "QUIPD_CLUSTER_KEY", value_name = "FILE")]
     cluster_key: Option<PathBuf>,
+    /// Found a cluster with the key that is there; a server with a key waits for the others otherwise. For one start
+    #[arg(long, conflicts_with = "leave_cluster")]
+    found_cluster: bool,
     /// Serve alone from now on, with all that this server has; the others may go on without it
     #[arg(long)]
     leave_cluster: bool,

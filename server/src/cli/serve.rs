@@ -90,6 +90,8 @@ fn cluster(args: &ServeArgs, file: &FileConfig, data_dir: &Path) -> Result<Optio
         node,
         advertise,
         key: key.unwrap_or_else(|| data_dir.join("cluster.key")),
+        founds: args.found_cluster,
+        log_bytes: file.redis_log_mib.saturating_mul(1024 * 1024),
     }))
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use quip_protocol::{Epoch, Position, Timestamp};
 use quip_storage::data_dir::DataDir;
-use quip_storage::journal::{Journal, JournalError, JournalOptions};
+use quip_storage::journal::{Journal, JournalError, JournalOptions, JournalReader};
 use quip_storage::store::StoreOptions;
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
@@ -20,7 +20,7 @@ use super::barrier::{Barrier, Gate};
 use super::key::{ClusterKey, KeyError};
 use super::membership::{Membership, MembershipError, Plan, Refused, Started, hex, plan};
 use super::orphans::{self, OrphanError};
-use super::pause::pause;
+use super::pause::{Reminder, pause};
 use super::peer::FetchError;
 use super::realign::{self, RealignError};
 use super::roster::{self, Beating, NameTaken, Now};
@@ -40,6 +40,8 @@ use crate::start::{Core, StartError};
 
 /// How often it is looked whether everything is applied, and whether to stop.
 const LOOK: Duration = Duration::from_millis(20);
+/// How often it is looked whether the cluster has written its log back.
+const AWAIT: Duration = Duration::from_secs(1);
 
 /// Why a node did not come into its cluster.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +110,10 @@ pub struct Joined {
     pub heart: Arc<Heart>,
     /// Where Redis is.
     pub address: Address,
+    /// How much of its memory the shared log may take, in bytes.
+    pub log_bytes: u64,
+    /// With it nobody else has the directory, before it is opened and between two openings too.
+    pub(super) dir: Arc<DataDir>,
     /// Answers who asks whether this node has all that the others have told, once it serves.
     gate: Option<Gate>,
 }
@@ -115,13 +121,23 @@ pub struct Joined {
 /// What a node says of itself with each heartbeat, before it serves too.
 #[derive(Debug)]
 pub struct Heart {
-    last: Position,
+    /// What the node has, whoever has it open.
+    journal: Mutex<JournalReader>,
     /// Once there is one.
     node: Mutex<Weak<Node>>,
     serves: AtomicBool,
 }
 
 impl Heart {
+    fn new(journal: JournalReader) -> Heart {
+        Heart { journal: Mutex::new(journal), node: Mutex::default(), serves: AtomicBool::new(false) }
+    }
+
+    /// The journal is this one from now on.
+    pub(super) fn has(&self, journal: JournalReader) {
+        *self.journal.lock() = journal;
+    }
+
     /// Who should come, does, from now on, or no more.
     pub fn serves(&self, serves: bool) {
         self.serves.store(serves, Ordering::Relaxed);
@@ -131,7 +147,7 @@ impl Heart {
         let node = self.node.lock().upgrade();
         Now {
             connections: node.as_ref().map_or(0, |node| node.sessions.total()),
-            position: node.as_ref().map_or(self.last, |node| node.journal.last()),
+            position: self.journal.lock().last(),
             draining: !self.serves.load(Ordering::Relaxed),
         }
     }
@@ -144,18 +160,28 @@ impl Joined {
     /// See [`JoinError`].
     pub async fn join(config: &Config, of: &ClusterConfig, stopping: &Stopping) -> Result<Joined, JoinError> {
         let mut connection = Connection::new(of.redis.clone());
-        let dir = config.data_dir.clone();
-        let (file, last) = blocking(move || survey(&dir)).await?;
+        let path = config.data_dir.clone();
+        let (dir, file, journal) = blocking(move || survey(&path)).await?;
+        let last = journal.last();
+        let mut reminder = Reminder::default();
         let (file, key) = loop {
             let look = look(&mut connection, stopping).await?;
-            let started = Started { node: Some(&of.node), leave: false };
+            // One that cannot be used is told before anything is written.
+            let may_found = ClusterKey::find(&of.key)?.is_none() || of.founds;
+            let started = Started { node: Some(&of.node), leave: false, may_found };
             let there = look.agreed.as_ref().map(|agreed| agreed.cluster);
             match plan(started, file.as_ref(), last, there)? {
                 Plan::Found { base } => {
-                    let key = ClusterKey::load_or_make(&of.key)?;
+                    // The key comes last: who has one and no membership was given it.
                     if let Some(founder) = found(&mut connection, config, of, base, &look).await? {
-                        break (founder, key);
+                        break (founder, ClusterKey::load_or_make(&of.key)?);
                     }
+                }
+                Plan::Await => {
+                    if reminder.is_due() {
+                        warn!("{}", awaited(&of.key));
+                    }
+                    rest(AWAIT, stopping).await?;
                 }
                 Plan::Join(cluster) => {
                     let key = ClusterKey::load(&of.key)?;
@@ -187,7 +213,7 @@ impl Joined {
             barrier,
         };
         let cluster = Arc::new(cluster);
-        let heart = Arc::new(Heart { last, node: Mutex::new(Weak::new()), serves: AtomicBool::new(false) });
+        let heart = Arc::new(Heart::new(journal));
         let tls = tls::load(config.certificate.as_ref(), &config.data_dir, true)?;
         let own = roster::Own {
             directory: file.id,
@@ -199,7 +225,8 @@ impl Joined {
         let (redis, to) = (of.redis.clone(), Arc::clone(&cluster));
         let beating = roster::start(redis.clone(), to, own, move || beats.now()).await?;
         tokio::spawn(settings::tell(redis.clone()));
-        Ok(Joined { cluster, founder: file.founder, key, beating, heart, address: redis, gate: Some(gate) })
+        let (founder, gate, log_bytes) = (file.founder, Some(gate), of.log_bytes);
+        Ok(Joined { cluster, founder, key, beating, heart, address: redis, log_bytes, dir, gate })
     }
 
     /// Opens the directory and follows the log to where it ends now. Where the two have parted, the directory is put right
@@ -232,7 +259,7 @@ impl Joined {
             core.close().await;
             // What it is cut off at is completed by the next start.
             tokio::select! {
-                put = self.put_right(config, why, stopping) => put?,
+                put = self.put_right(why, stopping) => put?,
                 () = begun(stopping) => return Err(OpenError::Stopped.into()),
             }
         }
@@ -243,10 +270,11 @@ impl Joined {
         config: &Config,
         stopping: &Stopping,
     ) -> Result<(Core, oneshot::Receiver<Ended>), StartError> {
-        let (path, options) = (config.data_dir.clone(), StoreOptions { cache_bytes: config.cache_bytes });
+        let (dir, options) = (Arc::clone(&self.dir), StoreOptions { cache_bytes: config.cache_bytes });
         let stopping = stopping.clone();
-        let opened: OpenedDir = blocking(move || Ok(open_shared(&path, options, &stopping)?)).await?;
+        let opened: OpenedDir = blocking(move || Ok(open_shared(&dir, options, &stopping)?)).await?;
         let journal = opened.journal.reader();
+        self.heart.has(journal.clone());
         let (address, cluster) = (self.address.clone(), Arc::clone(&self.cluster));
         let (log, intake, ended) = SharedLog::start(Parts { address, cluster, journal })?;
         let cluster = Some(Arc::clone(&self.cluster));
@@ -299,31 +327,45 @@ impl Joined {
 /// See [`JoinError`].
 pub fn alone(data_dir: &Path, leave: bool) -> Result<(), JoinError> {
     let file = Membership::read(data_dir)?;
-    let started = Started { node: None, leave };
+    let started = Started { node: None, leave, may_found: false };
     if plan(started, file.as_ref(), Position::ZERO, None)? == Plan::Leave {
-        realign::finish(data_dir)?;
+        let dir = taken(data_dir)?;
         if orphans::are_kept(data_dir)? {
             return Err(JoinError::Unappended);
         }
-        leave_cluster(data_dir)?;
+        leave_cluster(&dir)?;
         Membership::remove(data_dir)?;
         warn!("this node has left its cluster: it serves alone, with all that it has");
     }
     Ok(())
 }
 
-/// What the directory says, and where its journal ends. What a crash left of putting it right is completed.
-fn survey(path: &Path) -> Result<(Option<Membership>, Position), JoinError> {
+/// Takes a node's directory, which nobody else has from here on. What a crash left of putting it right is completed.
+///
+/// # Errors
+/// When another process has it, or the operating system refuses.
+pub fn taken(path: &Path) -> Result<DataDir, JoinError> {
     let dir = DataDir::open(path).map_err(OpenError::from)?;
     realign::finish(dir.path())?;
-    let journal = Journal::open(dir.journal(), JournalOptions::default())?;
-    Ok((Membership::read(path)?, journal.last()))
+    Ok(dir)
 }
 
-pub(super) fn open_journal(path: &Path) -> Result<(DataDir, Journal), JoinError> {
-    let dir = DataDir::open(path).map_err(OpenError::from)?;
-    let journal = Journal::open(dir.journal(), JournalOptions::default())?;
-    Ok((dir, journal))
+/// The directory, what it says of its cluster, and its journal.
+fn survey(path: &Path) -> Result<(Arc<DataDir>, Option<Membership>, JournalReader), JoinError> {
+    let dir = taken(path)?;
+    let journal = open_journal(&dir)?;
+    Ok((Arc::new(dir), Membership::read(path)?, journal.reader()))
+}
+
+pub(super) fn open_journal(dir: &DataDir) -> Result<Journal, JoinError> {
+    Ok(Journal::open(dir.journal(), JournalOptions::default())?)
+}
+
+fn awaited(key: &Path) -> String {
+    format!(
+        "waiting for a node of the cluster whose key is {}: Redis has no log, and this directory is empty; start a node that has been in the cluster, or, if there is none, start this one with --found-cluster",
+        key.display()
+    )
 }
 
 /// The directory says that it founds the cluster before Redis does: a crash between the two is repaired as a Redis that was
@@ -370,12 +412,17 @@ pub(super) async fn until_answered(
             Err(lost) if failures == 0 => warn!(why = %lost, "waiting for Redis"),
             Err(_) => {}
         }
-        tokio::time::sleep(pause(failures)).await;
-        if stopping.has_begun() {
-            break;
-        }
+        rest(pause(failures), stopping).await?;
     }
     Err(OpenError::Stopped.into())
+}
+
+/// Waits for so long, unless it is to be stopped before.
+pub(super) async fn rest(time: Duration, stopping: &Stopping) -> Result<(), JoinError> {
+    match tokio::time::timeout(time, begun(stopping)).await {
+        Ok(()) => Err(OpenError::Stopped.into()),
+        Err(_) => Ok(()),
+    }
 }
 
 /// Whether it is the log that this cluster has agreed on.
@@ -400,4 +447,28 @@ pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, JoinError> + Send + 'static,
 ) -> Result<T, JoinError> {
     spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heart_tells_what_the_journal_has_before_there_is_a_node() {
+        let at = |offset| Position { epoch: Epoch::FIRST, offset };
+        let dir = tempfile::tempdir().unwrap();
+        let open = |name: &str| Journal::open(dir.path().join(name), JournalOptions::default()).unwrap();
+        let mut journal = open("journal");
+        journal.append_all(&[(at(1), b"one"), (at(2), b"two")]).unwrap();
+        let heart = Heart::new(journal.reader());
+        assert_eq!((heart.now().position, heart.now().draining), (at(2), true));
+        // What is got from another node.
+        journal.append(at(3), b"three").unwrap();
+        assert_eq!(heart.now().position, at(3));
+        // It had parted, and was cut back.
+        let mut other = open("cut");
+        other.append(at(1), b"one").unwrap();
+        heart.has(other.reader());
+        assert_eq!(heart.now().position, at(1));
+    }
 }

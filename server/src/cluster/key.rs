@@ -76,14 +76,24 @@ impl ClusterKey {
         bytes.map(ClusterKey::of).ok_or_else(|| KeyError::Malformed { path: path.to_owned() })
     }
 
+    /// The key in a file, if there is one.
+    ///
+    /// # Errors
+    /// See [`KeyError`]; not [`KeyError::Missing`].
+    pub fn find(path: &Path) -> Result<Option<ClusterKey>, KeyError> {
+        match ClusterKey::load(path) {
+            Err(KeyError::Missing { .. }) => Ok(None),
+            loaded => loaded.map(Some),
+        }
+    }
+
     /// The key in a file; the first node of a cluster makes it if there is none.
     ///
     /// # Errors
     /// See [`KeyError`].
     pub fn load_or_make(path: &Path) -> Result<ClusterKey, KeyError> {
-        match ClusterKey::load(path) {
-            Err(KeyError::Missing { .. }) => {}
-            loaded => return loaded,
+        if let Some(key) = ClusterKey::find(path)? {
+            return Ok(key);
         }
         let io = |source| KeyError::Io { path: path.to_owned(), source };
         let mut bytes = [0; 32];

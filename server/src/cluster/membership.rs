@@ -126,6 +126,8 @@ pub enum Plan {
         /// Where that ends.
         base: Position,
     },
+    /// A new node of a cluster whose log Redis has lost: it is for those who have it to write it back.
+    Await,
     /// A new node: everything comes from the others.
     Join(ClusterId),
     /// The node that it was.
@@ -182,6 +184,9 @@ pub struct Started<'a> {
     pub node: Option<&'a NodeName>,
     /// Whether it is to leave its cluster.
     pub leave: bool,
+    /// Whether an empty directory may found a cluster: who was given a key was not, as it has it from a cluster, unless it
+    /// is told to.
+    pub may_found: bool,
 }
 
 /// What a start comes to: by how it is started, what the directory says, where its journal ends, and which cluster's log Redis
@@ -208,6 +213,7 @@ pub fn plan(
             Err(Refused::Foreign { ours: *cluster, theirs })
         }
         (Some(_), Some(Membership { cluster, .. }), _) => Ok(Plan::Stay(*cluster)),
+        (Some(_), None, None) if last == Position::ZERO && !started.may_found => Ok(Plan::Await),
         (Some(_), None, None) => Ok(Plan::Found { base: last }),
         (Some(_), None, Some(cluster)) if last == Position::ZERO => Ok(Plan::Join(cluster)),
         (Some(_), None, Some(cluster)) => Err(Refused::TwoHistories { last, cluster }),
@@ -235,9 +241,10 @@ mod tests {
     fn what_a_start_comes_to() {
         let history = Position { epoch: Epoch(3), offset: 9 };
         let (a, b) = (name("a"), name("b"));
-        let alone = Started { node: None, leave: false };
-        let leaves = Started { node: None, leave: true };
+        let alone = Started { node: None, leave: false, may_found: true };
+        let leaves = Started { leave: true, ..alone };
         let (as_a, as_b) = (Started { node: Some(&a), ..alone }, Started { node: Some(&b), ..alone });
+        let has_key = Started { may_found: false, ..as_a };
         let file = of(X);
         let table = [
             (alone, None, Position::ZERO, None, Ok(Plan::Alone)),
@@ -247,6 +254,10 @@ mod tests {
             (leaves, Some(&file), history, None, Ok(Plan::Leave)),
             (as_a, None, Position::ZERO, None, Ok(Plan::Found { base: Position::ZERO })),
             (as_a, None, history, None, Ok(Plan::Found { base: history })),
+            (has_key, None, Position::ZERO, None, Ok(Plan::Await)),
+            (has_key, None, history, None, Ok(Plan::Found { base: history })),
+            (has_key, None, Position::ZERO, Some(X), Ok(Plan::Join(X))),
+            (has_key, Some(&file), Position::ZERO, None, Ok(Plan::Stay(X))),
             (as_a, None, Position::ZERO, Some(X), Ok(Plan::Join(X))),
             (as_a, None, history, Some(X), Err(Refused::TwoHistories { last: history, cluster: X })),
             (as_a, Some(&file), history, Some(X), Ok(Plan::Stay(X))),

@@ -50,7 +50,7 @@ pub struct Heartbeat {
     pub connections: u32,
     /// Its journal has everything up to there.
     pub position: Position,
-    /// It is stopping: nobody new should come.
+    /// It is stopping, or does not serve yet: nobody new should come, nodes neither.
     pub draining: bool,
 }
 

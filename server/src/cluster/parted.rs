@@ -2,7 +2,7 @@
 //! before it is opened again. Imports peers, realigning and the log.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use quip_protocol::Position;
@@ -10,11 +10,10 @@ use quip_storage::EpochSpan;
 use quip_storage::journal::JournalReader;
 use tracing::{info, warn};
 
-use super::join::{JoinError, Joined, blocking, is_of, look, open_journal, until_answered};
+use super::join::{JoinError, Joined, blocking, is_of, look, open_journal, rest, until_answered};
 use super::pause::pause;
 use super::peer::{self, Asker, Broken, FetchError, Refused as PeerRefused};
 use super::realign;
-use crate::config::Config;
 use crate::log::redis::{Connection, Ended};
 use crate::log::shared::contract::{Answer, Ask, Look};
 use crate::log::shared::member::StepAside;
@@ -30,48 +29,46 @@ impl Joined {
     ///
     /// # Errors
     /// See [`JoinError`].
-    pub(super) async fn put_right(
-        &self,
-        config: &Config,
-        why: Ended,
-        stopping: &Stopping,
-    ) -> Result<(), JoinError> {
-        let dir = config.data_dir.clone();
-        match why {
+    pub(super) async fn put_right(&self, why: Ended, stopping: &Stopping) -> Result<(), JoinError> {
+        let put = match why {
             Ended::Aside(StepAside::Foreign { .. }) => Err(JoinError::Foreign),
             Ended::Aside(StepAside::Behind { base }) => {
                 warn!(%base, "the shared log begins behind what this node has: getting the rest from another node");
-                match self.fetch(&dir).await {
+                match self.fetch().await {
                     // Nobody has its last entry: it has parted, too.
                     Err(JoinError::Fetch(FetchError::Refused {
                         why: Broken::Refused(PeerRefused::NotHeld(_)),
                         ..
-                    })) => self.realigned(dir, stopping).await,
+                    })) => self.realigned(stopping).await,
                     fetched => fetched,
                 }
             }
-            Ended::Aside(StepAside::Diverged) => self.realigned(dir, stopping).await,
+            Ended::Aside(StepAside::Diverged) => self.realigned(stopping).await,
             unreadable => Err(JoinError::Ended(unreadable)),
-        }
+        };
+        or_later(put)
     }
 
     /// Cuts the journal back to what it has in common with the cluster, and keeps what only it has. Nothing where that
     /// cannot be told now: the directory is opened again as it is, and may be needed to repair the log.
-    async fn realigned(&self, dir: PathBuf, stopping: &Stopping) -> Result<(), JoinError> {
-        let (dir, journal) = blocking(move || open_journal(&dir)).await?;
+    async fn realigned(&self, stopping: &Stopping) -> Result<(), JoinError> {
+        let dir = Arc::clone(&self.dir);
+        let journal = blocking(move || open_journal(&dir)).await?;
         let last = journal.last();
         let Some(common) = self.common(journal.reader(), stopping).await?.filter(|common| *common != last)
         else {
-            tokio::time::sleep(pause(UNSURE)).await;
-            return Ok(());
+            return rest(pause(UNSURE), stopping).await;
         };
-        blocking(move || {
+        let dir = Arc::clone(&self.dir);
+        let cut = blocking(move || {
             let reader = journal.reader();
             // Nothing is renamed under it.
             drop(journal);
-            Ok(realign::realign(dir.path(), &reader, common)?)
-        })
-        .await
+            realign::realign(dir.path(), &reader, common)?;
+            open_journal(&dir)
+        });
+        self.heart.has(cut.await?.reader());
+        Ok(())
     }
 
     fn asker(&self) -> Asker {
@@ -79,10 +76,11 @@ impl Joined {
     }
 
     /// Writes to the journal what other nodes have more, a block with one fdatasync.
-    async fn fetch(&self, dir: &Path) -> Result<(), JoinError> {
-        let dir = dir.to_owned();
-        let (dir, mut journal) = blocking(move || open_journal(&dir)).await?;
-        let after = journal.last();
+    async fn fetch(&self) -> Result<(), JoinError> {
+        let dir = Arc::clone(&self.dir);
+        let mut journal = blocking(move || open_journal(&dir)).await?;
+        self.heart.has(journal.reader());
+        let (dir, after) = (Arc::clone(&self.dir), journal.last());
         let sink = move |block: Vec<(Position, Bytes)>| {
             // With it nobody else has the directory.
             let _ = &dir;
@@ -143,5 +141,35 @@ impl Joined {
                 return Ok(common);
             }
         }
+    }
+}
+
+/// Nobody has what is missing now: who has it may come back, and the log may change. So the node looks again at how it stands.
+fn or_later(put: Result<(), JoinError>) -> Result<(), JoinError> {
+    match put {
+        Err(JoinError::Fetch(why @ FetchError::Nobody { .. })) => {
+            warn!("{why}; waiting on: start a node that has it, see CLUSTER.md if there is none");
+            Ok(())
+        }
+        put => put,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_waits_for_what_it_may_get_and_ends_where_it_will_not() {
+        let nobody = FetchError::Nobody { after: Position::ZERO, why: "nobody lives".into() };
+        assert!(nobody.to_string().lines().count() == 1, "{nobody}");
+        let refused = FetchError::Refused { from: "b".parse().unwrap(), why: Broken::Key };
+        let table = [(Ok(()), true), (Err(nobody.into()), true), (Err(refused.into()), false)];
+        for (put, goes_on) in table {
+            let put: Result<(), JoinError> = put;
+            let told = format!("{put:?}");
+            assert_eq!(or_later(put).is_ok(), goes_on, "{told}");
+        }
+        assert!(or_later(Err(JoinError::Foreign)).is_err());
     }
 }

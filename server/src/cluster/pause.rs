@@ -1,6 +1,8 @@
-//! How long to wait before something that failed is tried again.
+//! How long to wait before something that failed is tried again, and how often it is said that one waits.
 
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(5);
@@ -14,9 +16,39 @@ pub(super) fn pause(failures: u32) -> Duration {
     full.mul_f64(1.0 - f64::from(random) / f64::from(u32::MAX) / 2.0)
 }
 
+/// How often it is said what one waits for.
+const REMIND: Duration = Duration::from_secs(60);
+
+/// Says at once and then once a minute that it is to be said what one waits for.
+#[derive(Debug, Default)]
+pub(super) struct Reminder {
+    said: Option<Instant>,
+}
+
+impl Reminder {
+    /// Whether to say it; then it was said.
+    pub(super) fn is_due(&mut self) -> bool {
+        let is_due = self.said.is_none_or(|said| said.elapsed() >= REMIND);
+        if is_due {
+            self.said = Some(Instant::now());
+        }
+        is_due
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_said_at_once_and_then_every_minute() {
+        let mut reminder = Reminder::default();
+        assert_eq!([reminder.is_due(), reminder.is_due()], [true, false]);
+        tokio::time::advance(REMIND / 2).await;
+        assert!(!reminder.is_due());
+        tokio::time::advance(REMIND / 2).await;
+        assert_eq!([reminder.is_due(), reminder.is_due()], [true, false]);
+    }
 
     #[test]
     fn it_doubles_up_to_the_longest() {

@@ -8,6 +8,7 @@
 use std::error::Error as _;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quip_protocol::Position;
@@ -102,7 +103,7 @@ impl OpenError {
 #[derive(Debug)]
 pub struct OpenedDir {
     /// Holds the lock.
-    pub dir: DataDir,
+    pub dir: Arc<DataDir>,
     /// Ready to append.
     pub journal: Journal,
     /// Has everything in the journal.
@@ -143,19 +144,19 @@ fn or_full(path: &Path, error: OpenError) -> OpenError {
 /// # Errors
 /// See [`OpenError`].
 pub fn open_shared(
-    path: &Path,
+    dir: &Arc<DataDir>,
     store_options: StoreOptions,
     stopping: &Stopping,
 ) -> Result<OpenedDir, OpenError> {
     let opened = (|| {
-        let dir = DataDir::open(path)?;
+        let dir = Arc::clone(dir);
         let journal = Journal::open(dir.journal(), JournalOptions::default())?;
         check_version(&journal)?;
         let (store, set_aside) = open_store(&dir, &journal, store_options, false)?;
         let engine = caught_up(&store, &journal, stopping)?;
         Ok(OpenedDir { dir, journal, store, engine, set_aside })
     })();
-    opened.map_err(|error| or_full(path, error))
+    opened.map_err(|error| or_full(dir.path(), error))
 }
 
 /// The store as it was, or a new one where it is not of this journal.
@@ -183,10 +184,9 @@ fn open_store(
 ///
 /// # Errors
 /// See [`OpenError`].
-pub fn leave_cluster(path: &Path) -> Result<(), OpenError> {
-    let dir = DataDir::open(path)?;
+pub fn leave_cluster(dir: &DataDir) -> Result<(), OpenError> {
     let journal = Journal::open(dir.journal(), JournalOptions::default())?;
-    epoch::require(&dir, journal.last())
+    epoch::require(dir, journal.last())
 }
 
 fn open_dir(
@@ -220,7 +220,7 @@ fn open_dir(
         epoch::raise(&dir, &mut journal, epoch)?;
         engine = catch_up(&store, &journal, stopping)?;
     }
-    Ok(OpenedDir { dir, journal, store, engine, set_aside })
+    Ok(OpenedDir { dir: Arc::new(dir), journal, store, engine, set_aside })
 }
 
 /// All of what was written last can be read: of all entries it has the newest rules. One that this version does not know

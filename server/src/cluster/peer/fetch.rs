@@ -183,18 +183,16 @@ impl Peers {
         }
     }
 
-    /// Whether any other node lives, and the one to ask: which broke off least often, stays, and has least to do.
+    /// Whether any other node lives, and the one to ask: which broke off least often, and has least to do. One that joins or
+    /// stops has no door.
     fn choose(&self, position: Position) -> (bool, Option<(NodeName, Heartbeat)>) {
         let roster = self.roster.borrow();
         let others = || roster.iter().filter(|(name, _)| **name != self.own);
-        let able = others().filter(|(name, at)| at.position > position && !self.refused.contains_key(*name));
+        let able = others().filter(|(name, at)| {
+            at.position > position && !at.draining && !self.refused.contains_key(*name)
+        });
         let best = able.min_by_key(|(name, at)| {
-            (
-                self.failed.get(*name).copied().unwrap_or_default(),
-                at.draining,
-                at.connections,
-                (*name).clone(),
-            )
+            (self.failed.get(*name).copied().unwrap_or_default(), at.connections, (*name).clone())
         });
         (others().next().is_some(), best.map(|(name, at)| (name.clone(), at.clone())))
     }

@@ -241,6 +241,23 @@ async fn when_nobody_has_more_it_is_given_up_in_time() {
     assert!((60..70).contains(&begun.elapsed().as_secs()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn one_that_joins_itself_is_not_asked() {
+    let joins = Heartbeat {
+        boot: BootId([1; 16]),
+        address: "127.0.0.1:1".into(),
+        fingerprint: Fingerprint([0; 32]),
+        connections: 0,
+        position: at(1, 9),
+        draining: true,
+    };
+    let told = watch::channel(Roster::from([(name("a"), joins)])).1;
+    let (_, sink) = sink();
+    let error = fetch(told, &asker(), at(1, 5), sink, |_| {}).await.unwrap_err();
+    let FetchError::Nobody { why, .. } = error else { panic!("{error}") };
+    assert_eq!(why, "no other node lives that has more");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_does_not_take_it_makes_a_node_hold_some_blocks_alone() {
     let node = Node::start("a", &records(1, 1, &[100_000; 640])).await;
