@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use quip_protocol::{Position, Timestamp};
 use quip_storage::EpochSpan;
-use quip_storage::journal::{Journal, JournalError, JournalOptions, JournalReader};
+use quip_storage::journal::{JournalError, JournalReader};
 use tracing::warn;
 
 use super::orphans::{self, OrphanError};
@@ -20,8 +20,6 @@ const MAKING: &str = "realign.new";
 const READY: &str = "realign-";
 /// Before the name of what was there before.
 const DIVERGED: &str = "diverged-";
-/// Bytes that are copied with one fdatasync.
-const BLOCK: usize = 4 * 1024 * 1024;
 
 /// Why the journal was not made again.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +69,8 @@ fn prepare(
     let making = data_dir.join(MAKING);
     remove(&making).and_then(|()| fs::create_dir(&making)).map_err(io)?;
     let orphans = orphans::keep(&making.join("orphans"), reader.replay(common)?)?;
-    copy(reader, common, &making.join("journal"))?;
+    // Whole segments are the same files: only one is written anew, whatever the journal has.
+    reader.prefix(common, &making.join("journal"))?;
     sync_dir(&making)
         .and_then(|()| fs::rename(&making, data_dir.join(format!("{READY}{}", now.0))))
         .map_err(io)?;
@@ -84,24 +83,6 @@ fn prepare(
     Ok(())
 }
 
-fn copy(reader: &JournalReader, common: Position, to: &Path) -> Result<(), RealignError> {
-    let mut journal = Journal::open(to, JournalOptions { compress: false, ..Default::default() })?;
-    let (mut block, mut bytes) = (Vec::new(), 0);
-    for record in reader.replay(Position::ZERO)? {
-        let (position, payload) = record?;
-        if position > common {
-            break;
-        }
-        bytes += payload.len();
-        block.push((position, payload));
-        if bytes >= BLOCK {
-            journal.append_all(&block)?;
-            (block, bytes) = (Vec::new(), 0);
-        }
-    }
-    Ok(journal.append_all(&block)?)
-}
-
 /// Puts what is complete into its place; nothing where there is none. To be done before a directory is opened.
 ///
 /// # Errors
@@ -110,6 +91,11 @@ pub fn finish(data_dir: &Path) -> Result<(), RealignError> {
     let io = |source| RealignError::Io { dir: data_dir.to_owned(), source };
     let Some(ready) = ready(data_dir).map_err(io)? else { return Ok(()) };
     STEPS.iter().try_for_each(|step| step(data_dir, &ready)).map_err(io)
+}
+
+/// Whether a crash left something to [`finish`]: then the directory may have no journal in its place.
+pub fn is_unfinished(data_dir: &Path) -> bool {
+    matches!(ready(data_dir), Ok(Some(_)))
 }
 
 /// When the one that is complete was made.
@@ -153,7 +139,7 @@ fn move_store(dir: &Path, when: &str) -> io::Result<()> {
 }
 
 fn put_orphans(dir: &Path, when: &str) -> io::Result<()> {
-    let to = dir.join(format!("{}{when}", orphans::PREFIX));
+    let to = dir.join(format!("{}{when}", orphans::UNJUDGED));
     rename(&dir.join(format!("{READY}{when}")).join("orphans"), &to)?;
     sync_dir(dir)
 }
@@ -193,10 +179,12 @@ fn remove(dir: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use quip_protocol::Epoch;
+    use quip_storage::journal::{Journal, JournalOptions};
 
     use super::*;
+    use crate::cluster::membership::Membership;
     use crate::engine::{Actor, Command, CommandBody, Entry};
-    use crate::log::shared::contract::BatchId;
+    use crate::log::shared::contract::{BatchId, ClusterId};
 
     fn at(epoch: u32, offset: u64) -> Position {
         Position { epoch: Epoch(epoch), offset }
@@ -250,15 +238,33 @@ mod tests {
                 }
                 finish(dir).unwrap();
                 finish(dir).unwrap();
-                assert_eq!(names(dir), ["diverged-77", "journal", "orphans-77"], "after {steps} steps");
+                assert_eq!(names(dir), ["diverged-77", "journal", "unjudged-77"], "after {steps} steps");
                 assert_eq!(names(&dir.join("diverged-77")), ["journal", "store"]);
                 assert_eq!(last(&dir.join("journal")), at(1, 2));
                 assert_eq!(last(&dir.join("diverged-77/journal")), at(5, 6));
-                let orphans = Journal::open(dir.join("orphans-77"), JournalOptions::default()).unwrap();
+                let orphans = Journal::open(dir.join("unjudged-77"), JournalOptions::default()).unwrap();
                 let kept: Vec<_> = orphans.replay(Position::ZERO).unwrap().map(|r| r.unwrap().1).collect();
-                assert_eq!(kept, [payload(3), payload(5), payload(6)], "those with commands, in order");
+                let raising = Entry::default().to_bytes();
+                assert_eq!(kept, [payload(3), raising, payload(5), payload(6)], "in order");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_crash_left_is_completed_where_no_server_runs_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let reader = journal(dir).reader();
+        let (cluster, node) = (ClusterId([1; 16]), "a".parse().unwrap());
+        Membership { cluster, node, id: [2; 16], founder: true }.write(dir).unwrap();
+        prepare(dir, &reader, at(1, 2), Timestamp(77)).unwrap();
+        STEPS[..3].iter().for_each(|step| step(dir, "77").unwrap());
+        assert!(is_unfinished(dir) && !dir.join("journal").exists());
+        let config = crate::Config::new(Vec::new(), dir.to_owned());
+        let core = crate::start::open_offline(&config, None, false).await.unwrap();
+        assert_eq!(core.shared.node.journal.last(), at(1, 2));
+        core.close().await;
+        assert!(!is_unfinished(dir));
     }
 
     #[test]
@@ -286,6 +292,6 @@ mod tests {
         let reader = journal(other.path()).reader();
         realign(other.path(), &reader, reader.last()).unwrap();
         assert_eq!(last(&other.path().join("journal")), at(5, 6));
-        assert!(!names(other.path()).iter().any(|name| name.starts_with(orphans::PREFIX)));
+        assert!(!names(other.path()).iter().any(|name| name.starts_with(orphans::UNJUDGED)));
     }
 }

@@ -10,6 +10,7 @@ mod check;
 mod compress;
 mod entry;
 mod header;
+mod prefix;
 mod reader;
 mod recover;
 mod replay;

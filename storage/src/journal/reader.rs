@@ -1,9 +1,11 @@
 //! Reading a journal while it is written: up to what is durable, from any thread. Imports segments and replays.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quip_protocol::{Epoch, Position};
 
+use super::prefix;
 use super::segment::Segment;
 use super::{JournalError, Replay};
 
@@ -118,6 +120,17 @@ impl JournalReader {
             block.push((position, payload));
         }
         Ok(block)
+    }
+
+    /// Makes in `to`, which is not there, a journal of its own with the records up to `last`. Whole segments are shared with
+    /// this one and not copied, where the file system can; neither journal ever writes to those. Durable but for the name
+    /// of `to`.
+    ///
+    /// # Errors
+    /// [`JournalError::OutOfOrder`] when there is no record `last`, and I/O errors; what was made may be there then.
+    pub fn prefix(&self, last: Position, to: &Path) -> Result<(), JournalError> {
+        let shown = lock(&self.shown).clone();
+        prefix::make(&shown.segments(), last, to)
     }
 
     /// Whether there is a record at exactly this position. [`Position::ZERO`] is before every first one.

@@ -9,6 +9,7 @@ use quip_protocol::{Epoch, Position};
 
 use super::*;
 
+mod prefix;
 mod segments;
 
 fn at(offset: u64) -> Position {
