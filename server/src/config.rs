@@ -382,6 +382,26 @@ mod tests {
     }
 
     #[test]
+    fn the_shared_logs_memory_has_a_range() {
+        for (mib, is_good) in [(0, false), (63, false), (64, true), (256, true), (1024 * 1024 + 1, false)] {
+            let of = ClusterConfig {
+                redis: "redis://127.0.0.1:1".parse().unwrap(),
+                node: "a".parse().unwrap(),
+                advertise: "127.0.0.1:1".into(),
+                key: PathBuf::new(),
+                founds: false,
+                log_bytes: mib * 1024 * 1024,
+            };
+            let config = Config { cluster: Some(of), ..Config::new(Vec::new(), PathBuf::new()) };
+            let checked = config.check().map_err(|e| e.to_string());
+            let wrong = Err(format!("redis_log_mib = {mib} cannot be: say 64 to 1048576"));
+            assert_eq!(checked, if is_good { Ok(()) } else { wrong });
+        }
+        let file: FileConfig = toml::from_str("redis_log_mib = 512").unwrap();
+        assert_eq!((file.redis_log_mib, FileConfig::default().redis_log_mib), (512, 256));
+    }
+
+    #[test]
     fn unknown_keys_are_errors() {
         assert!(toml::from_str::<FileConfig>("listn = []").is_err());
         assert!(toml::from_str::<FileConfig>("[limits]\nmessages = 5").is_err());

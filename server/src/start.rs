@@ -21,6 +21,7 @@ use crate::cluster::join::{JoinError, Joined, alone, taken};
 use crate::cluster::membership::Membership;
 use crate::cluster::peer::Door;
 use crate::cluster::roster::NameTaken;
+use crate::cluster::turn::Turn;
 use crate::cluster::{Cluster, bus, orphans};
 use crate::config::{Config, OutOfRange, Registration};
 use crate::engine::{Actor, Command, CommandBody};
@@ -303,8 +304,9 @@ fn serve(
         tasks.spawn(until_stopped(gate, stop));
         let bus = (Arc::clone(&node), Arc::clone(&part.joined.cluster), part.joined.address.clone());
         tasks.spawn(bus::run(bus.0, bus.1, bus.2, stopped.clone()));
-        tasks.spawn(orphans::append_until(core.shared.clone(), stopped.clone()));
         let (joined, cluster) = (&part.joined, Arc::clone(&part.joined.cluster));
+        let turn = Turn::new(joined.address.clone(), cluster.name.clone());
+        tasks.spawn(orphans::append_until(core.shared.clone(), turn, stopped.clone()));
         let (id, name) = (cluster.id, cluster.name.clone());
         let trimmer = Trimmer::new(joined.address.clone(), cluster, node.journal.clone(), joined.log_bytes);
         tasks.spawn(trimmer.run(stopped.clone()));

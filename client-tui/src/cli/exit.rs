@@ -194,7 +194,9 @@ fn of_config(error: &ConfigError) -> Exit {
 fn said(error: &client::Error) -> String {
     let says_when = |text: &str| text.contains("try again") || text.contains("; wait ");
     match error {
-        client::Error::Refused(Refusal { text, retry_after_ms: Some(ms), .. }) if !says_when(text) => {
+        client::Error::Refused(Refusal { text, retry_after_ms: Some(ms), .. })
+            if !says_when(text.as_str()) =>
+        {
             format!("{text}; try again in {} s", ms.div_ceil(1_000).max(1))
         }
         other => other.to_string(),

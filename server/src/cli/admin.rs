@@ -6,6 +6,7 @@ use std::path::Path;
 
 use quip_protocol::{ErrorCode, RoomName};
 
+use crate::cluster::realign::is_unfinished;
 use crate::config::Config;
 use crate::link::{self, FOR_OTHERS, is_local};
 use crate::ops::admin::{AdminReply, AdminRequest, answer, ask};
@@ -94,7 +95,8 @@ fn of_code(code: ErrorCode) -> u8 {
 }
 
 fn offline(config: &Config, request: AdminRequest) -> Result<AdminReply, Failure> {
-    if !Path::new(&config.data_dir).join("journal").exists() {
+    let dir = Path::new(&config.data_dir);
+    if !dir.join("journal").exists() && !is_unfinished(dir) {
         let text = format!(
             "{} is no data directory of quipd; say which with --data-dir DIR",
             config.data_dir.display()

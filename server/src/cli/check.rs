@@ -10,6 +10,7 @@ use quip_storage::store::{Opened, Store, StoreOptions};
 use tracing_subscriber::EnvFilter;
 
 use crate::cluster::membership::Membership;
+use crate::cluster::realign;
 use crate::pipeline::open::{OpenError, open};
 use crate::pipeline::stopping::Stopping;
 
@@ -22,7 +23,7 @@ pub fn run(place: &PlaceArgs, rebuild: bool) -> Result<(), Failure> {
         .with_ansi(false)
         .init();
     let path = place.data_dir(&place.file()?)?;
-    if !path.join("journal").exists() && !path.join("store").exists() {
+    if !path.join("journal").exists() && !path.join("store").exists() && !realign::is_unfinished(&path) {
         let text = format!("{} is no data directory of quipd; say which with --data-dir DIR", path.display());
         return Err(Failure::new(USAGE, text));
     }
@@ -31,6 +32,7 @@ pub fn run(place: &PlaceArgs, rebuild: bool) -> Result<(), Failure> {
         DataDirError::InUse { .. } => Failure::new(TRY_AGAIN, e),
         e => failed(e),
     })?;
+    realign::finish(&path).map_err(failed)?;
     let node = Membership::read(&path).map_err(failed)?.map(|file| file.node);
     if let Some(node) = node.filter(|_| rebuild) {
         let text = format!(

@@ -272,7 +272,13 @@ impl Joined {
     ) -> Result<(Core, oneshot::Receiver<Ended>), StartError> {
         let (dir, options) = (Arc::clone(&self.dir), StoreOptions { cache_bytes: config.cache_bytes });
         let stopping = stopping.clone();
-        let opened: OpenedDir = blocking(move || Ok(open_shared(&dir, options, &stopping)?)).await?;
+        let opening = blocking(move || {
+            let opened = open_shared(&dir, options, &stopping)?;
+            // Nothing is written behind what the log had in common with it yet.
+            orphans::judge(dir.path(), &opened.store, opened.journal.last())?;
+            Ok(opened)
+        });
+        let opened: OpenedDir = opening.await?;
         let journal = opened.journal.reader();
         self.heart.has(journal.clone());
         let (address, cluster) = (self.address.clone(), Arc::clone(&self.cluster));

@@ -12,7 +12,9 @@ mod pause;
 pub mod peer;
 pub mod presence;
 pub mod realign;
+mod reappend;
 pub mod roster;
+pub mod turn;
 pub mod whispers;
 
 use std::collections::BTreeMap;

@@ -1,27 +1,34 @@
 //! What only this node had when its log and the cluster's parted: commands in entries that the cluster went on without. They are
-//! kept in a journal of their own, `DATA/orphans-<when>`, until they are appended again as new commands of this node; their
-//! message ids are the same, so that nothing doubles. Imports the journal and entries.
+//! kept in a journal of their own, `DATA/unjudged-<when>`, until it was seen which of them were refused at their old places: whoever
+//! sent those was told so. The others are in `DATA/orphans-<when>` until they are appended again as new commands of this node. Their
+//! message ids are the same, so that nothing doubles; what has no id is looked for in the log first. Imports the journal and entries.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use quip_protocol::{Epoch, ErrorCode, Position};
+use quip_protocol::Position;
 use quip_storage::journal::{Journal, JournalError, JournalOptions};
+use quip_storage::store::Store;
 use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
+use super::reappend::Reappend;
+use super::turn::Turn;
 use crate::engine::{Command, Entry, EntryError};
-use crate::log::Log;
-use crate::node::{Shared, submit};
+use crate::node::Shared;
+use crate::ops::disk::sync_dir;
+use crate::pipeline::judge::Judge;
+use crate::pipeline::open::OpenError;
 
 /// Before the name of each of these journals.
 pub(super) const PREFIX: &str = "orphans-";
+/// The same, as long as what was refused is among them.
+pub(super) const UNJUDGED: &str = "unjudged-";
+/// Where one is made.
+const JUDGING: &str = "judging.new";
 /// One that is being removed.
 const GONE: &str = "gone-orphans";
-/// When to try again what could not be taken.
-const AGAIN: Duration = Duration::from_millis(500);
 
 /// Why they were not read.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +44,9 @@ pub enum OrphanError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// What they came to cannot be told.
+    #[error(transparent)]
+    Judge(#[from] OpenError),
     /// An entry of it.
     #[error("entry {position} of {} cannot be read: {why}", dir.display())]
     Entry {
@@ -49,31 +59,67 @@ pub enum OrphanError {
     },
 }
 
-/// Keeps entries that have commands, durably, in a new journal in `dir`; how many commands these are. No journal is made for
+/// Keeps entries with their places, durably, in a new journal in `dir`; how many commands are in them. No journal is left for
 /// none.
 pub(super) fn keep(
     dir: &Path,
     entries: impl Iterator<Item = Result<(Position, Vec<u8>), JournalError>>,
 ) -> Result<usize, OrphanError> {
-    let mut journal = None;
-    let (mut count, mut offset) = (0, 0);
+    let mut journal = open(dir)?;
+    let mut count = 0;
     for record in entries {
         let (position, payload) = record?;
-        let entry = entry_of(dir, position, &payload)?;
-        if entry.commands.is_empty() {
-            continue;
-        }
-        let journal = match &mut journal {
-            Some(journal) => journal,
-            none => {
-                none.insert(Journal::open(dir, JournalOptions { compress: false, ..Default::default() })?)
-            }
-        };
-        offset += 1;
-        journal.append(Position { epoch: Epoch::FIRST, offset }, &payload)?;
-        count += entry.commands.len();
+        count += entry_of(dir, position, &payload)?.commands.len();
+        journal.append(position, &payload)?;
+    }
+    if count == 0 {
+        drop(journal);
+        fs::remove_dir_all(dir).map_err(|source| OrphanError::Io { dir: dir.to_owned(), source })?;
     }
     Ok(count)
+}
+
+/// Leaves out what was refused at its old place. To be done before anything is written behind the journal's `last`: until then the
+/// store is as it was before the first of them. A crash leaves it to the next start.
+///
+/// # Errors
+/// See [`OrphanError`].
+pub(super) fn judge(data_dir: &Path, store: &Store, last: Position) -> Result<(), OrphanError> {
+    let io = |source| OrphanError::Io { dir: data_dir.to_owned(), source };
+    for unjudged in named(data_dir, UNJUDGED)? {
+        let name = unjudged.file_name().unwrap_or_default().to_string_lossy().replacen(UNJUDGED, PREFIX, 1);
+        let judged = data_dir.join(name);
+        if !judged.exists() {
+            let making = data_dir.join(JUDGING);
+            remove(&making).map_err(io)?;
+            decide(&unjudged, &making, store, last)?;
+            fs::rename(&making, &judged).and_then(|()| sync_dir(data_dir)).map_err(io)?;
+        }
+        remove(&unjudged).and_then(|()| sync_dir(data_dir)).map_err(io)?;
+    }
+    Ok(())
+}
+
+fn decide(from: &Path, to: &Path, store: &Store, last: Position) -> Result<(), OrphanError> {
+    let (from_journal, mut judged) = (open(from)?, open(to)?);
+    let (mut judge, mut refused) = (Judge::new(store)?, 0);
+    let mut before = last.offset;
+    for record in from_journal.replay(Position::ZERO)? {
+        let (position, payload) = record?;
+        let entry = entry_of(from, position, &payload)?;
+        let had = entry.commands.len();
+        if position.offset != before + 1 {
+            let why = EntryError::Malformed(format!("it does not follow on {before}"));
+            return Err(OrphanError::Entry { dir: from.to_owned(), position, why });
+        }
+        before = position.offset;
+        let (rules, batch) = (entry.rules, entry.batch);
+        let commands = judge.accepted(position, entry)?;
+        refused += had - commands.len();
+        judged.append(position, &Entry { rules, batch, commands }.to_bytes())?;
+    }
+    info!(refused, "what was refused at its old place is not appended again");
+    Ok(())
 }
 
 /// Whether there are any.
@@ -81,16 +127,16 @@ pub(super) fn keep(
 /// # Errors
 /// When the directory cannot be read.
 pub(super) fn are_kept(data_dir: &Path) -> Result<bool, OrphanError> {
-    Ok(!kept(data_dir)?.is_empty())
+    Ok(!named(data_dir, PREFIX)?.is_empty() || !named(data_dir, UNJUDGED)?.is_empty())
 }
 
-/// All there are, oldest first.
-fn kept(data_dir: &Path) -> Result<Vec<PathBuf>, OrphanError> {
+/// All journals with this before their names, oldest first.
+fn named(data_dir: &Path, prefix: &str) -> Result<Vec<PathBuf>, OrphanError> {
     let io = |source| OrphanError::Io { dir: data_dir.to_owned(), source };
     let mut found = Vec::new();
     for entry in fs::read_dir(data_dir).map_err(io)? {
         let entry = entry.map_err(io)?;
-        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
             found.push(entry.path());
         }
     }
@@ -99,9 +145,9 @@ fn kept(data_dir: &Path) -> Result<Vec<PathBuf>, OrphanError> {
 }
 
 /// Appends again what is kept, until it is told to stop; the next start goes on.
-pub async fn append_until(shared: Shared, mut stop: watch::Receiver<bool>) {
+pub async fn append_until(shared: Shared, turn: Turn, mut stop: watch::Receiver<bool>) {
     let appended = tokio::select! {
-        appended = append_again(&shared.node.data_dir, &shared.log) => appended,
+        appended = append_again(&shared, Some(turn)) => appended,
         _ = stop.wait_for(|stop| *stop) => Ok(()),
     };
     if let Err(e) = appended {
@@ -114,14 +160,21 @@ pub async fn append_until(shared: Shared, mut stop: watch::Receiver<bool>) {
 ///
 /// # Errors
 /// When they cannot be read; they stay where they are.
-async fn append_again(data_dir: &Path, log: &Log) -> Result<(), OrphanError> {
-    for dir in kept(data_dir)? {
+async fn append_again(shared: &Shared, turn: Option<Turn>) -> Result<(), OrphanError> {
+    let data_dir = &shared.node.data_dir;
+    let mut turn = turn;
+    for dir in named(data_dir, PREFIX)? {
         let from = dir.clone();
-        let commands = tokio::task::spawn_blocking(move || read(&from)).await;
-        let commands = commands.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        let read = tokio::task::spawn_blocking(move || read(&from)).await;
+        let (common, commands) =
+            read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
         let (count, mut refused) = (commands.len(), 0_usize);
+        let mut again = Reappend::new(shared, common, &commands);
         for command in commands {
-            refused += usize::from(!append(log, command).await);
+            refused += usize::from(!again.append(command, turn.as_mut()).await?);
+        }
+        if let Some(turn) = &mut turn {
+            turn.give_back().await;
         }
         forget(data_dir, &dir).map_err(|source| OrphanError::Io { dir: dir.clone(), source })?;
         info!(count, refused, "what only this node had is appended again");
@@ -132,42 +185,148 @@ async fn append_again(data_dir: &Path, log: &Log) -> Result<(), OrphanError> {
 /// At once as a whole: what is left of it after a crash is not appended once more.
 fn forget(data_dir: &Path, dir: &Path) -> io::Result<()> {
     let gone = data_dir.join(GONE);
-    if gone.exists() {
-        fs::remove_dir_all(&gone)?;
-    }
+    remove(&gone)?;
     fs::rename(dir, &gone)?;
-    File::open(data_dir)?.sync_all()?;
+    sync_dir(data_dir)?;
     fs::remove_dir_all(&gone)
 }
 
-/// Until it is taken or refused for good; says whether it was taken.
-async fn append(log: &Log, command: Command) -> bool {
-    loop {
-        match submit(log, command.clone()).await {
-            Ok(_) => return true,
-            Err(refusal) if refusal.retry_after_ms.is_some() && refusal.code != ErrorCode::RateLimited => {
-                tokio::time::sleep(AGAIN).await;
-            }
-            Err(refusal) => {
-                warn!(why = %refusal, "a command that only this node had is refused now");
-                return false;
-            }
-        }
+/// Nothing where it is not there any more.
+fn remove(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 
-fn entry_of(dir: &Path, position: Position, payload: &[u8]) -> Result<Entry, OrphanError> {
+fn open(dir: &Path) -> Result<Journal, OrphanError> {
+    Ok(Journal::open(dir, JournalOptions { compress: false, ..Default::default() })?)
+}
+
+pub(super) fn entry_of(dir: &Path, position: Position, payload: &[u8]) -> Result<Entry, OrphanError> {
     let entry = Entry::from_bytes(payload);
     entry.map_err(|why| OrphanError::Entry { dir: dir.to_owned(), position, why })
 }
 
-fn read(dir: &Path) -> Result<Vec<Command>, OrphanError> {
-    let journal = Journal::open(dir, JournalOptions { compress: false, ..Default::default() })?;
-    let mut commands = Vec::new();
-    for record in journal.replay(Position::ZERO)? {
+/// The offset behind which the log went on without them, and what they are.
+fn read(dir: &Path) -> Result<(u64, Vec<Command>), OrphanError> {
+    let (mut common, mut commands) = (None, Vec::new());
+    for record in open(dir)?.replay(Position::ZERO)? {
         let (position, payload) = record?;
-        let entry = entry_of(dir, position, &payload)?;
-        commands.extend(entry.commands);
+        common.get_or_insert(position.offset.saturating_sub(1));
+        commands.extend(entry_of(dir, position, &payload)?.commands);
     }
-    Ok(commands)
+    Ok((common.unwrap_or(0), commands))
+}
+
+#[cfg(test)]
+mod tests {
+    use quip_protocol::{Epoch, Timestamp};
+    use quip_storage::store::StoreOptions;
+
+    use super::*;
+    use crate::engine::{Actor, CommandBody};
+    use crate::log::shared::contract::BatchId;
+    use crate::pipeline::open::{OpenedDir, open as open_dir};
+    use crate::start::Core;
+    use crate::{Config, Stopping};
+
+    fn at(offset: u64) -> Position {
+        Position { epoch: Epoch::FIRST, offset }
+    }
+
+    fn command(body: CommandBody) -> Command {
+        Command { at: Timestamp(7), by: Actor::Operator, body }
+    }
+
+    /// Accepted as long as nobody has an account, each time anew.
+    fn accepted(owner: u8) -> Command {
+        command(CommandBody::Bootstrap { owner: [owner; 32], expires: Timestamp(1_000_000) })
+    }
+
+    /// There is no such account.
+    fn refused() -> Command {
+        command(CommandBody::Suspend { name: "nobody".parse().unwrap(), on: true })
+    }
+
+    fn keep_them(dir: &Path, first: u64, entries: &[&[Command]]) -> usize {
+        let record = |(number, commands): (usize, &&[Command])| {
+            let entry = Entry::undecided(BatchId([number as u8; 16]), commands.to_vec());
+            Ok((at(first + number as u64), entry.to_bytes()))
+        };
+        keep(dir, entries.iter().enumerate().map(record)).unwrap()
+    }
+
+    fn opened(dir: &Path) -> OpenedDir {
+        let options = StoreOptions { cache_bytes: 4 << 20 };
+        open_dir(dir, options, false, &Stopping::default()).unwrap()
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.contains("judg") || name.contains("orphans")).collect()
+    }
+
+    #[test]
+    fn what_was_refused_at_its_old_place_is_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let opened = opened(dir.path());
+        let unjudged = dir.path().join("unjudged-77");
+        let entries: &[&[Command]] = &[&[], &[refused(), accepted(1)], &[refused()], &[accepted(2)]];
+        assert_eq!(keep_them(&unjudged, 1, entries), 4);
+        assert!(are_kept(dir.path()).unwrap());
+        // Of an attempt that was left.
+        fs::create_dir(dir.path().join(JUDGING)).unwrap();
+        judge(dir.path(), &opened.store, opened.journal.last()).unwrap();
+        assert_eq!(names(dir.path()), ["orphans-77"]);
+        assert_eq!(read(&dir.path().join("orphans-77")).unwrap(), (0, vec![accepted(1), accepted(2)]));
+        judge(dir.path(), &opened.store, opened.journal.last()).unwrap();
+        assert!(are_kept(dir.path()).unwrap());
+    }
+
+    #[test]
+    fn a_crash_behind_the_judgement_does_not_judge_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let opened = opened(dir.path());
+        keep_them(&dir.path().join("unjudged-77"), 1, &[&[accepted(1)]]);
+        keep_them(&dir.path().join("orphans-77"), 1, &[&[accepted(2)]]);
+        judge(dir.path(), &opened.store, opened.journal.last()).unwrap();
+        assert_eq!(names(dir.path()), ["orphans-77"]);
+        assert_eq!(read(&dir.path().join("orphans-77")).unwrap().1, [accepted(2)]);
+    }
+
+    #[test]
+    fn what_does_not_follow_on_the_journal_is_not_judged() {
+        let dir = tempfile::tempdir().unwrap();
+        let opened = opened(dir.path());
+        keep_them(&dir.path().join("unjudged-77"), 2, &[&[accepted(1)]]);
+        let error = judge(dir.path(), &opened.store, opened.journal.last()).unwrap_err().to_string();
+        assert!(error.contains("does not follow on 0") && error.lines().count() == 1, "{error}");
+        assert_eq!(keep_them(&dir.path().join("none"), 1, &[&[], &[]]), 0);
+        assert!(!dir.path().join("none").exists(), "nothing is kept of nothing");
+    }
+
+    /// As after a crash, or where another node had the same.
+    #[tokio::test]
+    async fn a_command_without_an_id_that_the_log_has_is_not_appended_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (opened, config) = (opened(dir.path()), Config::new(Vec::new(), dir.path().to_owned()));
+        let core = Core::start(&config, opened).unwrap();
+        let log = &core.shared.log;
+        crate::node::submit(log, accepted(1)).await.unwrap();
+        let common = core.shared.node.journal.last().offset;
+        crate::node::submit(log, accepted(2)).await.unwrap();
+        // The first one was before the two parted: that the log has it there says nothing of this one.
+        keep_them(&dir.path().join("orphans-77"), common + 1, &[&[accepted(2), accepted(1), accepted(3)]]);
+        append_again(&core.shared, None).await.unwrap();
+        assert_eq!(names(dir.path()), [""; 0]);
+        let mut commands = Vec::new();
+        for record in core.shared.node.journal.replay(Position::ZERO).unwrap() {
+            let (position, payload) = record.unwrap();
+            commands.extend(entry_of(dir.path(), position, &payload).unwrap().commands);
+        }
+        let all = [accepted(1), accepted(2), accepted(1), accepted(3)];
+        assert_eq!(commands, all, "each once behind there");
+        core.close().await;
+    }
 }

@@ -11,6 +11,7 @@ pub mod behind;
 pub mod durable;
 mod epoch;
 pub mod fault;
+pub mod judge;
 pub mod open;
 pub mod past;
 pub mod stopping;

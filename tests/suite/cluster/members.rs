@@ -2,8 +2,7 @@
 
 use quip_tests::cluster::Node;
 use quip_tests::cluster::logs::at_node;
-use quip_tests::identity;
-use quip_tests::join;
+use quip_tests::{eventually, identity, join};
 use tokio::runtime::Runtime;
 
 use super::several::{Several, Talk, make_room};
@@ -87,4 +86,71 @@ fn a_fourth_node_joins_while_the_others_serve() {
     several.add("d");
     talk.say(30);
     talk.check(&several.links);
+}
+
+/// Redis was wiped, and a new node is started before any that has been in the cluster: it must not found one of its own, and the
+/// same node with an empty directory neither.
+#[test]
+fn a_new_node_waits_for_a_wiped_redis_to_be_written_back() {
+    let mut several = Several::new(1);
+    let mut talk = Talk::begin(&several);
+    talk.say(10);
+    several.nodes[0].kill();
+    several.redis.replace_by_an_empty_one();
+    let mut second = Node::new(several.folder(), "b", &several.redis.url(), &several.key());
+    second.start();
+    let said = || second.log().contains("waiting for a node of the cluster").then_some(());
+    eventually("it says what it waits for", said);
+    assert_eq!(second.log().matches("waiting for a node").count(), 1, "once a minute");
+    several.nodes[0].started();
+    let link = second.ready();
+    talk.say(10);
+    talk.check(&[several.links[0].clone(), link]);
+}
+
+#[test]
+fn who_waits_for_a_cluster_ends_when_it_is_told_to() {
+    let several = Several::new(1);
+    let (redis, folder) = (Redis::start(), tempfile::tempdir().unwrap());
+    let mut node = Node::new(folder.path(), "a", &redis.url(), &several.key());
+    node.start();
+    eventually("it waits", || node.log().contains("--found-cluster").then_some(()));
+    assert!(node.stop());
+    // The operator made the key, and means it.
+    node.arguments.push("--found-cluster".to_owned());
+    node.started();
+    node.owner();
+    assert!(node.stop());
+    node.arguments.pop();
+    node.started();
+}
+
+/// It was killed when its directory said that it founds a cluster, and there was no key, and nothing in Redis.
+#[test]
+fn a_founder_that_was_killed_founds_when_it_is_started_again() {
+    let (redis, folder) = (Redis::start(), tempfile::tempdir().unwrap());
+    let key = folder.path().join("cluster.key");
+    let mut node = Node::new(folder.path(), "a", &redis.url(), &key);
+    std::fs::create_dir_all(node.data_dir()).unwrap();
+    let founds = format!("cluster = \"{0}\"\nnode = \"a\"\nid = \"{0}\"\nfounder = true\n", "ab".repeat(16));
+    std::fs::write(node.data_dir().join("cluster"), founds).unwrap();
+    node.started();
+    node.owner();
+    assert!(key.exists());
+    let mut second = Node::new(folder.path(), "b", &redis.url(), &key);
+    second.started();
+}
+
+/// Nobody else opens a directory of which a node waits for Redis.
+#[test]
+fn a_node_that_waits_for_redis_has_its_directory() {
+    let mut several = Several::new(1);
+    assert!(several.nodes[0].stop());
+    several.redis.kill();
+    let node = &mut several.nodes[0];
+    node.start();
+    eventually("it waits", || node.log().contains("waiting for Redis").then_some(()));
+    let why = quip_storage::data_dir::DataDir::open(node.data_dir()).unwrap_err().to_string();
+    assert!(why.contains(&format!("in use by process {}", node.pid())), "{why}");
+    assert!(node.stop());
 }

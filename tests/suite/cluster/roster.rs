@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use quip_protocol::{Epoch, Fingerprint, NodeName, Position, Timestamp};
 use quip_server::cluster::roster::{Beating, NameTaken, Now, Own, start};
+use quip_server::cluster::turn::Turn;
 use quip_server::cluster::{BootId, Cluster, Roster};
 use quip_server::log::redis::Connection;
 use quip_server::log::redis::trim::Trimmer;
@@ -152,4 +153,33 @@ async fn the_stream_is_trimmed_behind_who_lives() {
     assert!(gauges["shared_log_memory_bytes"] > 150_000);
     trimmer(&a, 1).once().await.unwrap();
     assert_eq!(redis.cli(&["XLEN", "{quip}:log"]), "100", "what this node has goes");
+}
+
+/// Who had the same entries appends what has no id after the other.
+#[tokio::test]
+async fn one_node_at_a_time_has_its_turn() {
+    let redis = Redis::start();
+    let turn = |called: &str| Turn::new(redis.url().parse().unwrap(), name(called));
+    let (mut a, mut b) = (turn("a"), turn("b"));
+    within("nobody has it", a.take()).await;
+    let (sender, mut taken) = watch::channel(false);
+    let waits = tokio::spawn(async move {
+        b.take().await;
+        sender.send_replace(true);
+        b
+    });
+    for _ in 0..20 {
+        within("whoever has it has it for longer", a.take()).await;
+        assert!(!*taken.borrow_and_update());
+        assert_eq!(redis.cli(&["GET", "{quip}:turn"]), "a");
+    }
+    let mut other = turn("c");
+    other.give_back().await;
+    assert_eq!(redis.cli(&["GET", "{quip}:turn"]), "a", "it was not c's");
+    a.give_back().await;
+    let mut b = within("it is b's", waits).await.unwrap();
+    assert_eq!(redis.cli(&["GET", "{quip}:turn"]), "b");
+    assert!(redis.cli(&["PTTL", "{quip}:turn"]).parse::<i64>().unwrap() > 0, "it ends by itself");
+    b.give_back().await;
+    assert_eq!(redis.cli(&["EXISTS", "{quip}:turn"]), "0");
 }

@@ -188,9 +188,8 @@ impl Peers {
     fn choose(&self, position: Position) -> (bool, Option<(NodeName, Heartbeat)>) {
         let roster = self.roster.borrow();
         let others = || roster.iter().filter(|(name, _)| **name != self.own);
-        let able = others().filter(|(name, at)| {
-            at.position > position && !at.draining && !self.refused.contains_key(*name)
-        });
+        let able = others()
+            .filter(|(name, at)| at.position > position && !at.draining && !self.refused.contains_key(*name));
         let best = able.min_by_key(|(name, at)| {
             (self.failed.get(*name).copied().unwrap_or_default(), at.connections, (*name).clone())
         });
