@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::Parser;
 use quip_tests::cluster::faults::Options;
 
-/// Starts a Redis, nodes and clients, kills something every few seconds, and checks what the clients sent and saw.
+/// Starts a Redis, nodes and clients, kills or cuts something every few seconds, and checks what the clients sent and saw.
 #[derive(Debug, Parser)]
 #[command(
     name = "quip-faults",
-    after_help = "Examples:\n  quip-faults\n  quip-faults --seconds 600 --seed 7\n  quip-faults --rollback --json\n\nThe same seed kills the same at the same time. Exit code 1: something was lost, doubled or reordered, or a node ended by itself; what, and the nodes' logs, are in the folder that is printed. 2: it could not be run."
+    after_help = "Examples:\n  quip-faults\n  quip-faults --seconds 600 --seed 7\n  quip-faults --rollback --json\n\nThe same seed kills and cuts the same at the same time. On Linux, as root, each node, Redis and the clients have a network namespace of their own, and a router between them drops for 1 to 15 s what goes between a node and Redis, a node and the clients, two nodes (both ways or one), a node and everyone, Redis and everyone; or a node's cable is pulled. Nothing of this machine's own network is touched, nothing is left of it. Elsewhere a gate cuts nodes off from Redis, and the output says why; `unshare --user --map-root-user quip-faults` may do.\n\nExit code 1: something was lost, doubled or reordered, or a node ended by itself; what, and the nodes' logs, are in the folder that is printed. 2: it could not be run."
 )]
 pub struct Cli {
     /// For how long something is killed

@@ -1,4 +1,4 @@
-//! `quip-faults`: kills nodes and Redis under a cluster in use, and says whether anything was lost, doubled or reordered.
+//! `quip-faults`: kills nodes and Redis under a cluster in use, or cuts them off from each other, and says whether anything was lost, doubled or reordered.
 
 mod cli;
 mod table;

@@ -16,8 +16,18 @@ pub fn of(figures: &Figures) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(text, "blow         {count} × {name}");
     }
+    for (name, count) in &figures.partitions {
+        let _ = writeln!(text, "partition    {count} × {name}");
+    }
+    if let Some(why) = &figures.partitions_lack {
+        let _ = writeln!(text, "partition    of nodes from redis alone, by a gate: {why}");
+    }
     let Figures { receipt_p50_ms, receipt_p99_ms, elsewhere_p50_ms, elsewhere_p99_ms, .. } = figures;
-    let _ = writeln!(text, "receipt      p50 {receipt_p50_ms:.1} ms, p99 {receipt_p99_ms:.1} ms");
+    let _ = writeln!(
+        text,
+        "receipt      p50 {receipt_p50_ms:.1} ms, p99 {receipt_p99_ms:.1} ms, at most {:.0} ms",
+        figures.receipt_max_ms
+    );
     let _ = writeln!(text, "other node   p50 {elsewhere_p50_ms:.1} ms, p99 {elsewhere_p99_ms:.1} ms");
     let _ = writeln!(text, "silence      {:.0} ms at most without a receipt", figures.longest_silence_ms);
     text

@@ -31,6 +31,8 @@ fn a_minute_of_faults() {
     let complaints = report.complaints();
     assert_eq!(complaints, [""; 0], "logs in {}: {:?}", folder.display(), report.figures);
     assert!(report.figures.acked > 500 && report.figures.failovers > 0, "{:?}", report.figures);
+    let partitions: u64 = report.figures.partitions.values().sum();
+    assert!(partitions > 0 || report.figures.partitions_lack.is_some(), "{:?}", report.figures);
     assert_eq!((report.figures.refused, report.figures.reappended), (0, 0), "{:?}", report.figures);
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -11,6 +12,7 @@ use std::thread;
 use quip_protocol::{NodeName, ServerLink};
 
 use crate::binary;
+use crate::network::Machine;
 use crate::poll::{DEADLINE, eventually};
 use crate::port;
 
@@ -35,6 +37,8 @@ pub struct Node {
     folder: PathBuf,
     /// `--redis`, `--node` and whatever else makes it one of a cluster; may be changed for its next start.
     pub arguments: Vec<String>,
+    machine: Machine,
+    address: Ipv4Addr,
     port: u16,
     process: Option<Child>,
     /// Lines of its stdout.
@@ -58,10 +62,15 @@ impl Node {
     /// When the file's path is not text.
     pub fn enter(&mut self, redis: &str, key: &Path) {
         let key = key.to_str().expect("a path of tests is text");
-        let advertise = format!("127.0.0.1:{}", self.port);
+        let advertise = format!("{}:{}", self.address, self.port);
         let arguments =
             ["--redis", redis, "--node", self.name.as_str(), "--advertise", &advertise, "--cluster-key", key];
         self.arguments = arguments.map(str::to_owned).into();
+    }
+
+    /// It is on this machine; before it enters a cluster.
+    pub fn place(&mut self, machine: Machine, address: Ipv4Addr) {
+        (self.machine, self.address) = (machine, address);
     }
 
     /// One of no cluster, not started.
@@ -74,7 +83,17 @@ impl Node {
         fs::write(folder.join("quipd.toml"), CONFIG).expect("a configuration file");
         let name = name.parse().expect("a name of a node");
         let (_, stdout) = channel();
-        Node { name, folder, arguments: Vec::new(), port: port::free(), process: None, stdout }
+        let (machine, address) = (Machine::default(), Ipv4Addr::LOCALHOST);
+        Node {
+            name,
+            folder,
+            arguments: Vec::new(),
+            machine,
+            address,
+            port: port::free(),
+            process: None,
+            stdout,
+        }
     }
 
     /// Starts it. It may have to wait for Redis before it serves.
@@ -84,8 +103,8 @@ impl Node {
     pub fn start(&mut self) {
         assert!(self.process.is_none(), "{} runs already", self.name);
         let log = File::options().create(true).append(true).open(self.folder.join("log"));
-        let mut command = Command::new(binary("quipd"));
-        command.args(["--listen", &format!("127.0.0.1:{}", self.port)]).args(&self.arguments);
+        let mut command = self.machine.command(binary("quipd"));
+        command.args(["--listen", &format!("{}:{}", self.address, self.port)]).args(&self.arguments);
         command.arg("--data-dir").arg(self.data_dir()).arg("--config").arg(self.folder.join("quipd.toml"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.expect("a log file"));
         let mut process = command.spawn().expect("quipd starts");

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::network::Machine;
 use crate::poll::eventually;
 use crate::port;
 
@@ -24,6 +26,8 @@ pub enum Fsync {
 #[derive(Debug)]
 pub struct Redis {
     dir: TempDir,
+    machine: Machine,
+    address: Ipv4Addr,
     port: u16,
     fsync: Fsync,
     arguments: Vec<String>,
@@ -48,9 +52,22 @@ impl Redis {
     /// # Panics
     /// When there is no `redis-server`; `tests/run` installs it.
     pub fn with(fsync: Fsync, arguments: &[&str]) -> Redis {
+        Redis::begin(Machine::default(), Ipv4Addr::LOCALHOST, fsync, arguments)
+    }
+
+    /// Starts one that makes all durable before it answers, on this machine.
+    ///
+    /// # Panics
+    /// When there is no `redis-server`; `tests/run` installs it.
+    pub fn on(machine: Machine, address: Ipv4Addr) -> Redis {
+        // Without a password it answers its own machine alone, unless it is told to.
+        Redis::begin(machine, address, Fsync::Always, &["--protected-mode", "no"])
+    }
+
+    fn begin(machine: Machine, address: Ipv4Addr, fsync: Fsync, arguments: &[&str]) -> Redis {
         let arguments = arguments.iter().map(ToString::to_string).collect();
         let dir = tempfile::tempdir().expect("a directory of one's own can be made");
-        let mut redis = Redis { dir, port: port::free(), fsync, arguments, child: None };
+        let mut redis = Redis { dir, machine, address, port: port::free(), fsync, arguments, child: None };
         redis.run();
         redis
     }
@@ -67,8 +84,9 @@ impl Redis {
 
     fn run(&mut self) {
         let fsync = if self.fsync == Fsync::Always { "always" } else { "everysec" };
-        let child = Command::new("redis-server")
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+        let mut command = self.machine.command("redis-server");
+        let child = command
+            .args(["--port", &self.port.to_string(), "--bind", &self.address.to_string(), "--save", ""])
             .args(["--appendonly", "yes", "--appendfsync", fsync])
             .arg("--dir")
             .arg(self.dir.path())
@@ -82,7 +100,7 @@ impl Redis {
 
     /// Where nodes find it.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://{}:{}", self.address, self.port)
     }
 
     /// Its port, which it keeps.
@@ -100,7 +118,7 @@ impl Redis {
 
     /// What `redis-cli` prints for a command, without the end of its last line.
     pub fn cli(&self, command: &[&str]) -> String {
-        cli(self.port, command)
+        cli(&self.machine, self.address, self.port, command)
     }
 
     fn signal(&self, signal: Signal) {
@@ -194,7 +212,8 @@ impl Sentinel {
             .expect("redis-server starts: tests/run installs it");
         let sentinel = Sentinel { port, child, _dir: dir };
         eventually("the Sentinel knows the replica", || {
-            let known = cli(port, &["SENTINEL", "master", "shared"]);
+            let known =
+                cli(&Machine::default(), Ipv4Addr::LOCALHOST, port, &["SENTINEL", "master", "shared"]);
             let mut lines = known.lines().skip_while(|line| *line != "num-slaves");
             (lines.nth(1) == Some("1")).then_some(())
         });
@@ -215,9 +234,10 @@ impl Drop for Sentinel {
     }
 }
 
-fn cli(port: u16, command: &[&str]) -> String {
-    let port = port.to_string();
-    let ran = Command::new("redis-cli").args(["-p", &port]).args(command).output();
+/// On the machine itself: what is cut off from it can still be asked.
+fn cli(machine: &Machine, address: Ipv4Addr, port: u16, command: &[&str]) -> String {
+    let (address, port) = (address.to_string(), port.to_string());
+    let ran = machine.command("redis-cli").args(["-h", &address, "-p", &port]).args(command).output();
     let ran = ran.expect("redis-cli comes with redis-server");
     String::from_utf8_lossy(&ran.stdout).trim_end().to_owned()
 }

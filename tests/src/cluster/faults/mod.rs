@@ -1,9 +1,11 @@
-//! Real nodes, a real Redis and real clients, and something killed every few seconds; then everything that was sent and seen is
+//! Real nodes, a real Redis and real clients, and something killed or cut off every few seconds; then everything that was sent and seen is
 //! held to what a cluster promises.
 
 mod crew;
+mod cut;
 mod plan;
 mod stage;
+mod wires;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,7 @@ use super::logs::{at_node, node_of, read_room};
 use super::{Verdict, check};
 use crate::{identity, join};
 use crew::{Crew, Goal, Person, Room};
+use plan::Scene;
 use stage::Stage;
 
 /// What is to be run.
@@ -84,12 +87,18 @@ pub struct Figures {
     pub reappended: usize,
     /// What fell, how often.
     pub blows: BTreeMap<&'static str, u64>,
+    /// Who was cut off from whom, how often.
+    pub partitions: BTreeMap<&'static str, u64>,
+    /// Why nothing but nodes and Redis could be cut off from each other, if so.
+    pub partitions_lack: Option<String>,
     /// The longest time in which nothing was acknowledged.
     pub longest_silence_ms: f64,
     /// From sending to the receipt.
     pub receipt_p50_ms: f64,
     /// The same, of the slowest hundredth.
     pub receipt_p99_ms: f64,
+    /// The same, of the slowest: the longest that one sender waited.
+    pub receipt_max_ms: f64,
     /// From sending to being seen at another node.
     pub elsewhere_p50_ms: f64,
     /// The same, of the slowest hundredth.
@@ -108,7 +117,7 @@ impl Report {
     }
 }
 
-/// Runs it.
+/// Runs it, where this system allows that with a network namespace for each node, for Redis and for the clients.
 ///
 /// # Errors
 /// When the cluster cannot be set up, or a node's logs cannot be read in the end.
@@ -116,18 +125,31 @@ impl Report {
 /// # Panics
 /// When `quipd` or `redis-server` cannot be started.
 pub fn run(options: &Options) -> Result<Report> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // In a thread of its own: one that has entered a network stays there.
+    let done = std::thread::scope(|scope| scope.spawn(|| run_here(options)).join());
+    done.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked))
+}
+
+fn run_here(options: &Options) -> Result<Report> {
     let mut stage = Stage::new(&options.folder, options.nodes);
+    // Behind the stage, so that its threads are where the clients are.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let links: Vec<ServerLink> = stage.nodes.iter_mut().map(|node| node.started()).collect();
     let owner = stage.nodes[0].owner();
     let invite = |clients| stage.nodes[0].invite(clients);
     let mut play = runtime.block_on(Play::begin(options, &links, &owner, invite))?;
-    let plan = plan::plan(options.seed, options.nodes, options.seconds * 1_000, options.rollback);
-    stage.play(&plan, Duration::from_secs(options.seconds));
+    stage.play(&plan::plan(options.seed, options.scene(&stage)), Duration::from_secs(options.seconds));
     let history = runtime.block_on(play.end(&links))?;
     let verdict = check(&history);
     let figures = figures(options, &play.crew, &stage, &history, &verdict);
     Ok(Report { verdict, surprises: stage.surprises.clone(), figures })
+}
+
+impl Options {
+    fn scene(&self, stage: &Stage) -> Scene {
+        let Options { nodes, seconds, rollback, .. } = *self;
+        Scene { nodes, length_ms: seconds * 1_000, rollback, networks: stage.wires.lack().is_none() }
+    }
 }
 
 /// The clients of a run, while it lasts.
@@ -281,9 +303,12 @@ fn figures(options: &Options, crew: &Crew, stage: &Stage, history: &History, ver
         resets: verdict.figures.resets,
         reappended: verdict.figures.reappended,
         blows: stage.blows.clone(),
+        partitions: stage.partitions.clone(),
+        partitions_lack: stage.wires.lack().map(str::to_owned),
         longest_silence_ms: ms(longest_silence(&history.sends)),
         receipt_p50_ms: ms(latencies.receipt.value_at_quantile(0.5)),
         receipt_p99_ms: ms(latencies.receipt.value_at_quantile(0.99)),
+        receipt_max_ms: ms(latencies.receipt.max()),
         elsewhere_p50_ms: ms(latencies.elsewhere.value_at_quantile(0.5)),
         elsewhere_p99_ms: ms(latencies.elsewhere.value_at_quantile(0.99)),
     }

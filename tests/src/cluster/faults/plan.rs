@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use super::cut::{self, Cut};
 use crate::Random;
 
 /// Nothing is done in the first and in the last of it, in milliseconds.
 const CALM: u64 = 4_000;
 /// Between two blows, in milliseconds.
 const BETWEEN: std::ops::Range<u64> = 1_500..5_000;
+/// How long a partition lasts, in milliseconds.
+const PARTED: std::ops::Range<u64> = 1_000..15_000;
 
 /// One thing that is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,10 +23,10 @@ pub enum Act {
     Pause(usize),
     /// SIGCONT.
     Resume(usize),
-    /// A node and Redis do not reach each other.
-    Cut(usize),
+    /// Some do not reach others.
+    Cut(Cut),
     /// They do again.
-    Join(usize),
+    Mend(Cut),
     /// kill -9 of Redis.
     KillRedis,
     /// It starts again, with what its files have.
@@ -42,12 +45,11 @@ pub enum Act {
     EmptyRedis,
 }
 
-/// What a blow is called in figures.
+/// What a blow that is no partition is called in figures.
 pub fn name(act: Act) -> Option<&'static str> {
     Some(match act {
         Act::Kill(_) => "node killed",
         Act::Pause(_) => "node stopped",
-        Act::Cut(_) => "node cut off from redis",
         Act::KillRedis => "redis killed",
         Act::PauseRedis => "redis stopped",
         Act::RollRedisBack => "redis rolled back",
@@ -55,7 +57,8 @@ pub fn name(act: Act) -> Option<&'static str> {
         Act::EmptyRedis => "redis replaced by an empty one",
         Act::Start(_)
         | Act::Resume(_)
-        | Act::Join(_)
+        | Act::Cut(_)
+        | Act::Mend(_)
         | Act::StartRedis
         | Act::ResumeRedis
         | Act::SaveRedis => return None,
@@ -66,22 +69,38 @@ pub fn name(act: Act) -> Option<&'static str> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Who {
     Node(usize),
+    /// The way between two nodes, whatever else happens to them.
+    Pair,
     Redis,
 }
 
+/// What plans are made for.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene {
+    /// How many nodes.
+    pub nodes: usize,
+    /// How long it is, in milliseconds.
+    pub length_ms: u64,
+    /// Redis loses what it acknowledged, too.
+    pub rollback: bool,
+    /// Everyone can be cut off from everyone; if not, nodes from Redis.
+    pub networks: bool,
+}
+
 /// What is done, in order, each at so many milliseconds from the begin. Whatever is begun is ended before the end.
-pub fn plan(seed: u64, nodes: usize, length_ms: u64, rollback: bool) -> Vec<(u64, Act)> {
+pub fn plan(seed: u64, scene: Scene) -> Vec<(u64, Act)> {
     let mut random = Random::new(seed);
     let mut busy: BTreeMap<Who, u64> = BTreeMap::new();
     let mut acts = Vec::new();
-    let end = length_ms.saturating_sub(CALM);
+    let end = scene.length_ms.saturating_sub(CALM);
     let mut now = CALM;
     while now < end {
-        let who = if random.below(nodes + 2) < nodes { Who::Node(random.below(nodes)) } else { Who::Redis };
+        let who = who(&mut random, scene);
         if busy.get(&who).is_none_or(|until| *until < now) {
             let blow = match who {
-                Who::Node(node) => at_node(&mut random, node),
-                Who::Redis => at_redis(&mut random, rollback),
+                Who::Node(node) => at_node(&mut random, node, scene.networks),
+                Who::Pair => parted(&mut random, cut::of_pair(scene.nodes)),
+                Who::Redis => at_redis(&mut random, scene),
             };
             let until = (now + blow.lasts).min(end);
             // What comes behind a blow's end finds it over.
@@ -95,30 +114,49 @@ pub fn plan(seed: u64, nodes: usize, length_ms: u64, rollback: bool) -> Vec<(u64
     acts
 }
 
+fn who(random: &mut Random, scene: Scene) -> Who {
+    let pairs = usize::from(scene.networks && scene.nodes > 1);
+    match random.below(scene.nodes + pairs + 2) {
+        n if n < scene.nodes => Who::Node(n),
+        n if n < scene.nodes + pairs => Who::Pair,
+        _ => Who::Redis,
+    }
+}
+
 struct Blow {
     begin: Act,
     end: Option<Act>,
     lasts: u64,
 }
 
-fn at_node(random: &mut Random, node: usize) -> Blow {
-    let (begin, end, lasts) = match random.below(4) {
+fn at_node(random: &mut Random, node: usize, networks: bool) -> Blow {
+    let (begin, end, lasts) = match random.below(if networks { 6 } else { 4 }) {
         0 | 1 => (Act::Kill(node), Act::Start(node), 500..8_000),
         2 => (Act::Pause(node), Act::Resume(node), 1_000..30_000),
-        _ => (Act::Cut(node), Act::Join(node), 1_000..10_000),
+        _ => return parted(random, cut::of_node(node, networks)),
     };
     Blow { begin, end: Some(end), lasts: between(random, lasts) }
 }
 
-fn at_redis(random: &mut Random, rollback: bool) -> Blow {
-    let (begin, end, lasts) = match random.below(if rollback { 5 } else { 2 }) {
+fn at_redis(random: &mut Random, scene: Scene) -> Blow {
+    let (cuts, losses) = (usize::from(scene.networks), if scene.rollback { 3 } else { 0 });
+    let (begin, end, lasts) = match random.below(2 + cuts + losses) {
         0 => (Act::KillRedis, Some(Act::StartRedis), 200..3_000),
         1 => (Act::PauseRedis, Some(Act::ResumeRedis), 1_000..10_000),
-        2 => (Act::SaveRedis, Some(Act::RollRedisBack), 200..3_000),
-        3 => (Act::Flush, None, 1_000..2_000),
-        _ => (Act::EmptyRedis, None, 1_000..2_000),
+        2 if scene.networks => return parted(random, vec![Cut::Redis]),
+        n => match n - 2 - cuts {
+            0 => (Act::SaveRedis, Some(Act::RollRedisBack), 200..3_000),
+            1 => (Act::Flush, None, 1_000..2_000),
+            _ => (Act::EmptyRedis, None, 1_000..2_000),
+        },
     };
     Blow { begin, end, lasts: between(random, lasts) }
+}
+
+/// One of these partitions.
+fn parted(random: &mut Random, cuts: Vec<Cut>) -> Blow {
+    let cut = cuts[random.below(cuts.len())];
+    Blow { begin: Act::Cut(cut), end: Some(Act::Mend(cut)), lasts: between(random, PARTED) }
 }
 
 fn between(random: &mut Random, range: std::ops::Range<u64>) -> u64 {
@@ -129,12 +167,16 @@ fn between(random: &mut Random, range: std::ops::Range<u64>) -> u64 {
 mod tests {
     use super::*;
 
+    fn scene(length_ms: u64) -> Scene {
+        Scene { nodes: 3, length_ms, rollback: true, networks: true }
+    }
+
     /// The act that ends another one.
     fn end_of(act: Act) -> Option<Act> {
         Some(match act {
             Act::Kill(node) => Act::Start(node),
             Act::Pause(node) => Act::Resume(node),
-            Act::Cut(node) => Act::Join(node),
+            Act::Cut(cut) => Act::Mend(cut),
             Act::KillRedis => Act::StartRedis,
             Act::PauseRedis => Act::ResumeRedis,
             Act::SaveRedis => Act::RollRedisBack,
@@ -144,23 +186,27 @@ mod tests {
 
     #[test]
     fn a_plan_follows_from_its_seed() {
-        assert_eq!(plan(7, 3, 60_000, true), plan(7, 3, 60_000, true));
-        assert_ne!(plan(7, 3, 60_000, true), plan(8, 3, 60_000, true));
+        assert_eq!(plan(7, scene(60_000)), plan(7, scene(60_000)));
+        assert_ne!(plan(7, scene(60_000)), plan(8, scene(60_000)));
     }
 
     #[test]
     fn what_is_begun_is_ended_and_nothing_is_hit_twice_at_once() {
         for seed in 0..200 {
-            let (length, nodes) = (20_000 + seed * 1_000, 1 + seed as usize % 5);
+            let (length_ms, nodes) = (20_000 + seed * 1_000, 1 + seed as usize % 5);
+            let scene = Scene { nodes, networks: seed % 3 > 0, ..scene(length_ms) };
             let mut open: Vec<Act> = Vec::new();
             let mut last = 0;
-            for (at, act) in plan(seed, nodes, length, true) {
-                assert!((CALM..=length - CALM).contains(&at) && at >= last, "seed {seed}: {act:?} at {at}");
+            for (at, act) in plan(seed, scene) {
+                assert!(
+                    (CALM..=length_ms - CALM).contains(&at) && at >= last,
+                    "seed {seed}: {act:?} at {at}"
+                );
                 last = at;
                 match open.iter().position(|begun| end_of(*begun) == Some(act)) {
                     Some(begun) => drop(open.remove(begun)),
                     None => {
-                        let same = |begun: &Act| who(*begun) == who(act);
+                        let same = |begun: &Act| hit(*begun) == hit(act);
                         assert!(!open.iter().any(same), "seed {seed}: {act:?} while {open:?}");
                         open.extend(end_of(act).map(|_| act));
                     }
@@ -170,21 +216,32 @@ mod tests {
         }
     }
 
-    fn who(act: Act) -> Option<usize> {
+    fn hit(act: Act) -> Who {
         match act {
-            Act::Kill(node) | Act::Start(node) | Act::Pause(node) => Some(node),
-            Act::Resume(node) | Act::Cut(node) | Act::Join(node) => Some(node),
-            _ => None,
+            Act::Kill(node) | Act::Start(node) | Act::Pause(node) | Act::Resume(node) => Who::Node(node),
+            Act::Cut(cut) | Act::Mend(cut) => match cut {
+                Cut::Nodes(..) | Cut::OneWay(..) => Who::Pair,
+                Cut::Redis => Who::Redis,
+                Cut::NodeAndRedis(node) | Cut::ToRedis(node) | Cut::FromRedis(node) => Who::Node(node),
+                Cut::NodeAndClients(node) | Cut::ToClients(node) => Who::Node(node),
+                Cut::Node(node) | Cut::Cable(node) => Who::Node(node),
+            },
+            _ => Who::Redis,
         }
+    }
+
+    /// What comes in many plans.
+    fn names(rollback: bool, networks: bool) -> std::collections::BTreeSet<&'static str> {
+        let plans = (0..100).map(|seed| plan(seed, Scene { rollback, networks, ..scene(60_000) }));
+        let name = |act| if let Act::Cut(cut) = act { Some(cut.name()) } else { name(act) };
+        plans.flatten().filter_map(|(_, act)| name(act)).collect()
     }
 
     #[test]
     fn every_kind_of_blow_comes_and_those_that_lose_the_log_only_when_asked_for() {
-        let names = |rollback| {
-            let acts = (0..50).flat_map(move |seed| plan(seed, 3, 60_000, rollback));
-            acts.filter_map(|(_, act)| name(act)).collect::<std::collections::BTreeSet<_>>()
-        };
-        assert_eq!((names(false).len(), names(true).len()), (5, 8));
-        assert!(!names(false).contains("redis flushed"));
+        assert_eq!((names(false, false).len(), names(true, false).len()), (5, 8));
+        assert_eq!((names(false, true).len(), names(true, true).len()), (14, 17));
+        assert!(!names(false, true).contains("redis flushed"));
+        assert!(names(false, false).contains(Cut::NodeAndRedis(0).name()));
     }
 }

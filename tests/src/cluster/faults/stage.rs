@@ -5,19 +5,23 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::plan::{self, Act};
+use super::wires::Wires;
 use crate::cluster::redis::Saved;
-use crate::cluster::{Gate, Node, Redis};
+use crate::cluster::{Node, Redis};
 
 /// What a run is played on.
 #[derive(Debug)]
 pub struct Stage {
     /// In the order in which the plan counts them.
     pub nodes: Vec<Node>,
-    gates: Vec<Gate>,
     redis: Redis,
+    /// How everyone reaches everyone, or not.
+    pub wires: Wires,
     saved: Option<Saved>,
     /// How often each kind of blow fell.
     pub blows: BTreeMap<&'static str, u64>,
+    /// How often each kind of partition was made.
+    pub partitions: BTreeMap<&'static str, u64>,
     /// What no plan said.
     pub surprises: Vec<String>,
 }
@@ -25,12 +29,17 @@ pub struct Stage {
 impl Stage {
     /// So many nodes on one Redis, none started: their folders, and the cluster's key, are in `folder`.
     pub fn new(folder: &Path, nodes: usize) -> Stage {
-        let redis = Redis::start();
-        let key = folder.join("cluster.key");
-        let gates: Vec<Gate> = (0..nodes).map(|_| Gate::before(redis.port())).collect();
-        let node = |(index, gate): (usize, &Gate)| Node::new(folder, &called(index), &gate.url(), &key);
-        let nodes = gates.iter().enumerate().map(node).collect();
-        Stage { nodes, gates, redis, saved: None, blows: BTreeMap::new(), surprises: Vec::new() }
+        let ((wires, redis), key) = (Wires::lay(nodes), folder.join("cluster.key"));
+        let node = |index| {
+            let mut node = Node::alone(folder, &called(index));
+            let (machine, address) = wires.place(index);
+            node.place(machine, address);
+            node.enter(&wires.url(&redis, index), &key);
+            node
+        };
+        let nodes = (0..nodes).map(node).collect();
+        let (blows, partitions) = (BTreeMap::new(), BTreeMap::new());
+        Stage { nodes, redis, wires, saved: None, blows, partitions, surprises: Vec::new() }
     }
 
     /// Carries the plan out, each act at its time from now on.
@@ -38,8 +47,11 @@ impl Stage {
         let begun = Instant::now();
         for (at, act) in plan {
             wait_until(begun + Duration::from_millis(*at));
-            if let Some(name) = plan::name(*act) {
-                *self.blows.entry(name).or_default() += 1;
+            match act {
+                Act::Cut(cut) => *self.partitions.entry(cut.name()).or_default() += 1,
+                act => {
+                    plan::name(*act).into_iter().for_each(|name| *self.blows.entry(name).or_default() += 1)
+                }
             }
             self.revive();
             self.act(*act);
@@ -54,8 +66,8 @@ impl Stage {
             Act::Start(node) => self.nodes[node].start(),
             Act::Pause(node) => self.nodes[node].signal("STOP"),
             Act::Resume(node) => self.nodes[node].signal("CONT"),
-            Act::Cut(node) => self.gates[node].close(),
-            Act::Join(node) => self.gates[node].open(),
+            Act::Cut(cut) => self.wires.cut(cut),
+            Act::Mend(cut) => self.wires.mend(cut),
             Act::KillRedis => self.redis.kill(),
             Act::StartRedis => self.redis.restart(),
             Act::PauseRedis => self.redis.pause(),
