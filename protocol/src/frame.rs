@@ -54,7 +54,8 @@ pub struct Welcome {
     pub limits: Limits,
     /// The server's clock.
     pub now: Timestamp,
-    /// The nodes of the cluster that live, the one that answers first; none where it is a server alone.
+    /// The nodes of the cluster that live, the one that answers first; none where it is a server alone, and none to who
+    /// has no account yet: such a one hears of them by [`Push::Nodes`] as soon as it has.
     #[serde(deserialize_with = "crate::codec::list::<_, _, MAX_NODES>")]
     pub nodes: Vec<NodeSummary>,
 }

@@ -58,6 +58,8 @@ pub mod safe_text;
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "transport")]
+pub mod tls;
+#[cfg(feature = "transport")]
 pub mod transport;
 
 pub use cursor::{Cursor, Epoch, Position, Receipt, Seq, Timestamp};

@@ -191,6 +191,6 @@ pub struct DeviceSummary {
     pub added_at: Timestamp,
     /// Whether it may no longer connect.
     pub revoked: bool,
-    /// Whether it is connected.
+    /// Whether it is connected to the node that was asked: of the others' connections only the accounts are known.
     pub online: bool,
 }

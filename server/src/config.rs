@@ -289,6 +289,8 @@ pub struct FileConfig {
     pub disk_reserve_mib: u64,
     /// The Redis of a cluster.
     pub redis: Option<String>,
+    /// Who signs its certificate, in PEM.
+    pub redis_ca: Option<PathBuf>,
     /// What this node of it is called.
     pub node: Option<NodeName>,
     /// Where clients and other nodes find it.
@@ -315,6 +317,7 @@ impl Default for FileConfig {
             cache_mib: 32,
             disk_reserve_mib: 256,
             redis: None,
+            redis_ca: None,
             node: None,
             advertise: None,
             cluster_key: None,
@@ -343,6 +346,7 @@ mod tests {
         let all: FileConfig = toml::from_str(&uncommented).unwrap();
         assert!(
             all.redis.is_some()
+                && all.redis_ca.is_some()
                 && all.node.is_some()
                 && all.advertise.is_some()
                 && all.cluster_key.is_some()

@@ -8,8 +8,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Endpoint, EndpointConfig, TokioRuntime, TransportConfig};
-use quip_protocol::client::{Trust, raw};
-use quip_protocol::{AccountName, Fingerprint, ServerLink};
+use quip_protocol::client::raw;
+use quip_protocol::frame::ALPN;
+use quip_protocol::{AccountName, Fingerprint, ServerLink, tls};
 use quip_tests::identity;
 
 use crate::lean::Lean;
@@ -27,7 +28,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(60);
 pub struct Dialer {
     sockets: Vec<Endpoint>,
     server: SocketAddr,
-    trust: Trust,
+    pinned: Fingerprint,
     next: AtomicUsize,
 }
 
@@ -35,7 +36,7 @@ pub struct Dialer {
 #[derive(Debug, Clone)]
 pub struct Key {
     config: quinn::ClientConfig,
-    seen: raw::SeenCell,
+    seen: tls::SeenCell,
 }
 
 impl Dialer {
@@ -46,9 +47,9 @@ impl Dialer {
     pub fn new(link: &ServerLink) -> Result<Dialer> {
         let mut addresses = std::net::ToSocketAddrs::to_socket_addrs(&(link.host.as_str(), link.port))?;
         let server = addresses.next().context("the server's name has no address")?;
-        let fingerprint: Fingerprint = link.fingerprint.context("a link with a fingerprint")?;
+        let pinned = link.fingerprint.context("a link with a fingerprint")?;
         let sockets = (0..SOCKETS).map(|_| socket(server)).collect::<Result<_>>()?;
-        Ok(Dialer { sockets, server, trust: Trust::Pinned(fingerprint), next: AtomicUsize::new(0) })
+        Ok(Dialer { sockets, server, pinned, next: AtomicUsize::new(0) })
     }
 
     /// What this account connects with.
@@ -63,7 +64,7 @@ impl Dialer {
         transport: TransportConfig,
         resumption: rustls::client::Resumption,
     ) -> Key {
-        let (mut tls, seen) = raw::client_config(&identity(name.as_str()), self.trust);
+        let (mut tls, seen) = tls::client_config(&identity(name.as_str()), Some(self.pinned), ALPN);
         tls.resumption = resumption;
         let crypto = QuicClientConfig::try_from(tls).expect("TLS 1.3 has the suite that QUIC begins with");
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));

@@ -10,7 +10,9 @@ mod members;
 mod nodes;
 mod repair;
 mod roster;
+mod secured;
 mod several;
+mod strangers;
 
 use quip_tests::cluster::faults::{self, Options};
 

@@ -116,8 +116,11 @@ pub fn nodes_file(env: &Env, server: &ServerLink) -> Option<PathBuf> {
     server.fingerprint.as_ref().and_then(|fingerprint| env.nodes_of(fingerprint))
 }
 
-/// Writes down the nodes that the server has told of.
+/// Writes down the nodes that the server has told of; it tells strangers of none.
 fn remember(env: &Env, server: &ServerLink, handle: &Handle) {
+    if handle.welcome().is_none_or(|welcome| welcome.account.is_none()) {
+        return;
+    }
     if let Some(Err(error)) = nodes_file(env, server).map(|path| nodes::keep(&path, &handle.nodes())) {
         tracing::debug!(%error, "the nodes of the server are not remembered");
     }

@@ -84,12 +84,17 @@ pub async fn join(
     let code = server.code.clone();
     let identity = device_key::load_or_make(&paths)?;
     // Whoever is asked for a name may take longer than the server waits for strangers.
-    let connection = open(env, server, identity, Stay::Reconnect).await?;
+    let connection = open(env, server, identity.clone(), Stay::Reconnect).await?;
+    let is_new = connection.account.is_none();
     let label = label.map_or_else(host_name, SafeLine::new);
     let account = enter(env, &connection, code, name, label).await?;
     remember(env, &connection.server, &account)?;
     let server = connection.server.clone();
     connection.close().await;
+    // A server tells of its other nodes who comes with an account: they are remembered, should this one be gone next time.
+    if is_new && let Ok(again) = open(env, server.clone(), identity, Stay::Once).await {
+        again.close().await;
+    }
     Ok((server, account))
 }
 

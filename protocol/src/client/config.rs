@@ -20,6 +20,16 @@ pub enum Trust {
     Ask,
 }
 
+impl Trust {
+    /// The key that it must have, if one is known.
+    pub fn pinned(self) -> Option<Fingerprint> {
+        match self {
+            Trust::Pinned(fingerprint) => Some(fingerprint),
+            Trust::Ask => None,
+        }
+    }
+}
+
 /// Where to connect, as whom.
 #[derive(Debug, Clone)]
 pub struct Config {

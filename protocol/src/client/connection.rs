@@ -11,14 +11,14 @@ use super::nodes::Place;
 use super::requests::Requests;
 use super::roaming::{Look, Roamed, Roaming};
 use super::silence::{Silence, TICK};
-use super::tls::{self, Seen, SeenCell};
 use super::{Config, Error, Trust};
 use crate::codec::{Frame, FrameKind, decode_datagram, encode_datagram, encode_frame};
 use crate::datagram::Datagram;
 use crate::error::{ErrorCode, Refusal, close};
-use crate::frame::{Hello, Labelled, Reply, VERSION, Welcome};
+use crate::frame::{ALPN, Hello, Labelled, Reply, VERSION, Welcome};
 use crate::limits::{MAX_EVENT_FRAME, MAX_REPLY_FRAME, MAX_WELCOME_FRAME};
 use crate::safe_text::SafeLine;
+use crate::tls::{self, Seen, SeenCell};
 use crate::transport::{DATAGRAM_BUFFER, FrameReader, IDLE_TIMEOUT, KEEP_ALIVE, ack_frequency, write_frame};
 
 /// The next address is tried after this long, without giving up the ones before it (RFC 8305).
@@ -259,7 +259,7 @@ async fn first_ended(
 }
 
 async fn dial_one(config: Config, address: SocketAddr) -> Result<Connection, Error> {
-    let (tls, seen) = tls::client_config(&config.identity, config.trust);
+    let (tls, seen) = tls::client_config(&config.identity, config.trust.pinned(), ALPN);
     let endpoint = endpoint(address).map_err(|error| unreachable(&config, error.to_string()))?;
     // Servers are told apart by their keys, so the name in the handshake is always the same one.
     let connecting = endpoint

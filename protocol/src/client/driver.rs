@@ -202,7 +202,10 @@ impl Driver {
         let began = Instant::now();
         self.server = Some(connection.server());
         self.served += 1;
-        self.nodes.learn(&connection.welcome.nodes);
+        // Who has no account yet is told of none.
+        if connection.welcome.account.is_some() {
+            self.nodes.learn(&connection.welcome.nodes);
+        }
         self.report(Event::Up(connection.welcome.as_ref().clone()));
         self.link.send_modify(|link| {
             *link = Link { writes: link.writes + 1, ..Link::new(Some(&connection)) };

@@ -21,7 +21,6 @@ mod restore;
 mod resume;
 mod roaming;
 mod silence;
-mod tls;
 mod typing;
 
 use std::ops::Deref;
@@ -45,7 +44,6 @@ use crate::safe_text::SafeLine;
 /// themselves. Everything else connects with a [`Client`].
 pub mod raw {
     pub use super::connection::transport;
-    pub use super::tls::{Seen, SeenCell, client_config};
 }
 
 pub use crate::frame::Watch;

@@ -196,9 +196,18 @@ struct ServeArgs {
     /// Serve /metrics, /healthz and /readyz here
     #[arg(long, env = "QUIPD_HTTP", value_name = "ADDR")]
     http: Option<SocketAddr>,
-    /// Be one of several servers that are one chat, through this Redis: redis://host:port
-    #[arg(long, env = "QUIPD_REDIS", value_name = "URL", conflicts_with = "leave_cluster")]
+    /// Be one of several servers that are one chat, through this Redis: redis://host:port, with TLS rediss://host:port
+    #[arg(
+        long,
+        env = "QUIPD_REDIS",
+        value_name = "URL",
+        conflicts_with = "leave_cluster",
+        hide_env_values = true
+    )]
     redis: Option<String>,
+    /// With TLS: who signs the certificates of Redis and its Sentinels, PEM; else whom the system trusts
+    #[arg(long, env = "QUIPD_REDIS_CA", value_name = "PEM")]
+    redis_ca: Option<PathBuf>,
     /// What this server is called among them [default: the host's name, where that is a valid one]
     #[arg(long, env = "QUIPD_NODE", value_name = "NAME")]
     node: Option<NodeName>,
@@ -316,6 +325,8 @@ impl PlaceArgs {
             // The message alone does not say which key it is about.
             let place = e.span().map_or(0, |span| text[..span.start].matches('\n').count());
             let line = text.lines().nth(place).unwrap_or_default().trim();
+            // An address of Redis has a password in it.
+            let line = if line.contains("://") { line.split('=').next().unwrap_or_default() } else { line };
             let path = path.display();
             Failure::new(
                 USAGE,

@@ -1,6 +1,6 @@
 //! `quipd serve`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -11,6 +11,7 @@ use quip_protocol::NodeName;
 
 use crate::cluster::join::JoinError;
 use crate::config::{ClusterConfig, Config, FileConfig};
+use crate::log::redis::Address;
 use crate::pipeline::open::OpenError;
 use crate::pipeline::stopping::Stopping;
 use crate::start::{Running, StartError, start};
@@ -69,6 +70,7 @@ fn cluster(args: &ServeArgs, file: &FileConfig, data_dir: &Path) -> Result<Optio
         };
     };
     let redis = redis.parse().map_err(|e| usage(format!("--redis: {e}")))?;
+    let redis = trusting(redis, args.redis_ca.as_ref().or(file.redis_ca.as_ref()))?;
     let node = node
         .cloned()
         .or_else(host_name)
@@ -93,6 +95,13 @@ fn cluster(args: &ServeArgs, file: &FileConfig, data_dir: &Path) -> Result<Optio
         founds: args.found_cluster,
         log_bytes: file.redis_log_mib.saturating_mul(1024 * 1024),
     }))
+}
+
+fn trusting(redis: Address, ca: Option<&PathBuf>) -> Result<Address, Failure> {
+    let Some(ca) = ca else { return Ok(redis) };
+    let wrong = |why: String| Failure::new(USAGE, format!("--redis-ca {}: {why}", ca.display()));
+    let pem = std::fs::read(ca).map_err(|e| wrong(e.to_string()))?;
+    redis.trusting(&pem).map_err(|e| wrong(e.to_string()))
 }
 
 /// The first part of the host's name, if nodes can be called that.

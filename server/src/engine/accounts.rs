@@ -169,9 +169,8 @@ impl Step<'_> {
                 format!("you have no bot named {name}; see `quip token list`"),
             );
         };
-        let keys = self.state.devices_of.get(&bot).cloned().unwrap_or_default();
-        let devices: Vec<Device> =
-            keys.iter().filter_map(|key| self.state.devices.get(key)).cloned().collect();
+        let keys = self.state.devices_of.get(&bot).into_iter().flatten();
+        let devices: Vec<Device> = keys.filter_map(|key| self.state.devices.get(key)).cloned().collect();
         for device in devices.into_iter().filter(|device| !device.revoked) {
             self.put(Change::Device(Device { revoked: true, ..device }));
         }
@@ -251,10 +250,10 @@ impl Step<'_> {
     /// A code that can be used now. Only its holder learns that it was used or is too old.
     fn good_invite(&self, hash: &[u8; 32]) -> Result<Invite, NotApplied> {
         match self.state.invites.get(hash) {
-            None => refuse(ErrorCode::BadCode, "this code is not valid here; ask for a new link"),
-            Some(invite) if invite.uses_left == 0 => {
+            None if self.state.spent.contains(hash) => {
                 refuse(ErrorCode::UsedCode, "this code was already used or withdrawn; ask for a new link")
             }
+            None => refuse(ErrorCode::BadCode, "this code is not valid here; ask for a new link"),
             Some(invite) if invite.expires < self.at => {
                 refuse(ErrorCode::ExpiredCode, "this code has expired; ask for a new link")
             }
@@ -276,8 +275,8 @@ impl Step<'_> {
     }
 
     fn withdraw(&mut self, which: impl Fn(&Invite) -> bool) {
-        let waiting = |invite: &&Invite| invite.uses_left > 0 && which(invite);
-        let mut codes: Vec<Invite> = self.state.invites.values().filter(waiting).cloned().collect();
+        let codes = self.state.invites.values().filter(|invite| which(invite));
+        let mut codes: Vec<Invite> = codes.cloned().collect();
         // The order of changes must be the same everywhere.
         codes.sort_unstable_by_key(|invite| invite.hash);
         for code in codes {

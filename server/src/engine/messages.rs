@@ -6,7 +6,7 @@ use quip_protocol::{
     AccountId, ErrorCode, Event, EventBody, Message, MessageId, MessageKind, NoticeBody, Receipt, Role,
     RoomId, RoomKind, SafeLine, SafeText, Seq, Target,
 };
-use quip_storage::record::{Change, Member};
+use quip_storage::record::Change;
 
 use super::{Applied, By, NotApplied, Outcome, Past, Step, refuse};
 
@@ -120,7 +120,7 @@ impl Step<'_> {
     pub(super) fn mark(&mut self, past: &impl Past, by: &By, room: RoomId, seq: Seq) -> Applied {
         self.state.check_member(by.id, room)?;
         let state = &self.state.rooms[&room];
-        if state.people[&by.id].read >= seq {
+        if state.member(by.id).is_none_or(|member| member.read >= seq) {
             return Ok(Outcome::Done);
         }
         let head = state.head;
@@ -147,10 +147,10 @@ impl Step<'_> {
     /// they were is not kept.
     pub(super) fn mark_unread(&mut self, past: &impl Past, by: &By, room: RoomId, seq: Seq) -> Applied {
         self.state.check_member(by.id, room)?;
-        let mut member = self.state.rooms[&room].people[&by.id].clone();
-        if member.read < seq {
+        let member = self.state.rooms[&room].member(by.id);
+        let Some(mut member) = member.filter(|member| member.read >= seq) else {
             return Ok(Outcome::Done);
-        }
+        };
         let event = self.message_at(past, room, seq)?;
         member.read = Seq(seq.0 - 1);
         member.read_ordinal = event.ordinal - 1;
@@ -216,7 +216,7 @@ impl Step<'_> {
         let ids = named.iter().filter_map(|name| self.state.account_names.get(name).copied());
         let members: Vec<AccountId> = ids.filter(|id| *id != by.id && state.role(*id).is_some()).collect();
         for id in members {
-            let mut member: Member = self.state.rooms[&room].people[&id].clone();
+            let Some(mut member) = self.state.rooms[&room].member(id) else { continue };
             if member.mentions.len() < MAX_UNREAD_MENTIONS as usize {
                 member.mentions.push(seq);
                 self.put(Change::Member(member));

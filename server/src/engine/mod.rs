@@ -9,8 +9,10 @@ pub mod command;
 pub mod consumers;
 pub mod entry;
 pub mod messages;
+pub mod people;
 pub mod query;
 pub mod rooms;
+mod sorted;
 pub mod state;
 
 use quip_protocol::{

@@ -58,7 +58,7 @@ impl State {
         match target {
             Target::Room(name) => {
                 let room = self.room_names.get(name).and_then(|id| self.rooms.get(id));
-                room.filter(|room| room.room.kind == RoomKind::Public || room.people.contains_key(&account))
+                room.filter(|room| room.room.kind == RoomKind::Public || room.member(account).is_some())
                     .map(|room| room.room.id)
                     .ok_or_else(|| no_such_room(name))
             }
@@ -77,7 +77,7 @@ impl State {
     /// Refuses unless `account` is in the room.
     pub(super) fn check_member(&self, account: AccountId, room: RoomId) -> Result<(), Refusal> {
         let state = self.rooms.get(&room);
-        match state.and_then(|state| state.people.get(&account)).map(|member| &member.standing) {
+        match state.and_then(|state| state.member(account)).map(|member| member.standing) {
             Some(Standing::In(_)) => Ok(()),
             Some(Standing::Removed(by)) => {
                 let name = state.and_then(|state| state.room.name.as_ref());
@@ -153,7 +153,7 @@ impl Engine {
     /// A room as `account` sees it.
     pub fn summary(&self, account: AccountId, room: RoomId) -> Option<RoomSummary> {
         let state = self.state.rooms.get(&room)?;
-        let member = state.people.get(&account).filter(|_| state.role(account).is_some());
+        let member = state.member(account).filter(|_| state.role(account).is_some());
         Some(RoomSummary {
             id: room,
             target: self.state.target_for(account, state),
@@ -161,20 +161,19 @@ impl Engine {
             topic: state.room.topic.clone(),
             archived: state.room.archived,
             role: state.role(account),
-            members: state.members,
+            members: state.members(),
             head: state.head.cursor,
             active_at: state.head.at,
-            read: member.map_or(state.head.cursor.seq, |m| m.read),
-            unread: member.map_or(0, |m| state.head.ordinal.saturating_sub(m.read_ordinal)),
-            mentions: member.map_or(0, |m| u32::try_from(m.mentions.len()).unwrap_or(u32::MAX)),
+            read: member.as_ref().map_or(state.head.cursor.seq, |m| m.read),
+            unread: member.as_ref().map_or(0, |m| state.head.ordinal.saturating_sub(m.read_ordinal)),
+            mentions: member.as_ref().map_or(0, |m| u32::try_from(m.mentions.len()).unwrap_or(u32::MAX)),
         })
     }
 
     /// A page of the rooms that `account` is in, and whether there are more.
     pub fn rooms(&self, account: AccountId, after: Option<RoomId>) -> (Vec<RoomSummary>, bool) {
         let Some(rooms) = self.state.rooms_of.get(&account) else { return (Vec::new(), false) };
-        let behind = rooms.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));
-        paged(behind.filter_map(|room| self.summary(account, *room)))
+        paged(rooms.after(after.as_ref()).filter_map(|room| self.summary(account, *room)))
     }
 
     /// The rooms that `account` is in.
@@ -282,7 +281,7 @@ impl Engine {
     /// Codes of an account that can still be used: links that make accounts, and codes for its own devices.
     pub fn open_codes(&self, account: AccountId, now: Timestamp) -> (usize, usize) {
         let own = self.state.invites.values().filter(|invite| invite.by == Some(account));
-        let open = own.filter(|invite| invite.uses_left > 0 && invite.expires >= now);
+        let open = own.filter(|invite| invite.expires >= now);
         let (links, devices): (Vec<_>, Vec<_>) =
             open.partition(|invite| matches!(invite.grant, Grant::Account { .. }));
         (links.len(), devices.len())

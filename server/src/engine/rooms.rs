@@ -90,16 +90,16 @@ impl Step<'_> {
     pub(super) fn join(&mut self, by: &By, name: &RoomName) -> Applied {
         let room = self.visible_room(by, name)?;
         let state = &self.state.rooms[&room];
-        match state.people.get(&by.id).map(|m| &m.standing) {
+        match state.member(by.id).map(|member| member.standing) {
             Some(Standing::In(_)) => return Ok(Outcome::Room(room)),
-            Some(Standing::Removed(who)) => return refuse_removed(name, who),
+            Some(Standing::Removed(who)) => return refuse_removed(name, &who),
             None => {}
         }
         if state.room.archived {
             return refuse_archived(name);
         }
         // A room that everyone has left belongs to whoever comes first.
-        let role = if state.members == 0 { Role::Owner } else { Role::Member };
+        let role = if state.people.is_empty() { Role::Owner } else { Role::Member };
         self.enter(by, room, role);
         Ok(Outcome::Room(room))
     }
@@ -110,8 +110,7 @@ impl Step<'_> {
         let Some(role) = state.role(by.id) else {
             return refuse(ErrorCode::NotMember, format!("you are not in #{name}"));
         };
-        let owners = state.people.values().filter(|m| m.standing == Standing::In(Role::Owner)).count();
-        if role == Role::Owner && owners == 1 && state.members > 1 {
+        if role == Role::Owner && state.owners() == 1 && state.members() > 1 {
             return refuse(
                 ErrorCode::Forbidden,
                 format!(
@@ -136,7 +135,7 @@ impl Step<'_> {
         let (mut ids, mut seen) = (Vec::with_capacity(who.len()), HashSet::with_capacity(who.len()));
         for member in who {
             let id = self.named_account(member)?;
-            match self.state.rooms[&room].people.get(&id).map(|m| &m.standing) {
+            match self.state.rooms[&room].member(id).map(|member| member.standing) {
                 Some(Standing::In(_)) => {}
                 Some(Standing::Removed(_)) if self.power(by, room) < Some(Role::Moderator) => {
                     return refuse(
@@ -180,8 +179,10 @@ impl Step<'_> {
             );
         }
         self.record(room, by, EventBody::Kicked { who: who.clone(), reason: reason.clone() });
-        let member = self.state.rooms[&room].people[&id].clone();
-        self.put(Change::Member(Member { standing: Standing::Removed(by.account.name.clone()), ..member }));
+        if let Some(member) = self.state.rooms[&room].member(id) {
+            let standing = Standing::Removed(by.account.name.clone());
+            self.put(Change::Member(Member { standing, ..member }));
+        }
         self.notify(id, NoticeBody::Gone { room, target: name.clone().into(), by: by.account.name.clone() });
         Ok(Outcome::Done)
     }
@@ -196,17 +197,14 @@ impl Step<'_> {
                 format!("as {power} of #{name} you make readers and members only"),
             );
         }
-        let state = &self.state.rooms[&room];
-        let owners = state.people.values().filter(|m| m.standing == Standing::In(Role::Owner)).count();
-        if had == Role::Owner && role != Role::Owner && owners == 1 {
+        if had == Role::Owner && role != Role::Owner && self.state.rooms[&room].owners() == 1 {
             return refuse(
                 ErrorCode::Forbidden,
                 format!("{who} is the only owner of #{name}; make someone else owner first"),
             );
         }
-        if had != role {
+        if let Some(member) = self.state.rooms[&room].member(id).filter(|_| had != role) {
             self.record(room, by, EventBody::RoleSet { who: who.clone(), role });
-            let member = self.state.rooms[&room].people[&id].clone();
             self.put(Change::Member(Member { standing: Standing::In(role), ..member }));
         }
         Ok(Outcome::Done)
@@ -349,8 +347,8 @@ impl Step<'_> {
         seq: Seq,
         ordinal: u64,
     ) -> bool {
-        let member = self.state.rooms.get(&room).and_then(|state| state.people.get(&account));
-        let Some(mut member) = member.filter(|member| member.read < seq).cloned() else { return false };
+        let member = self.state.rooms.get(&room).and_then(|state| state.member(account));
+        let Some(mut member) = member.filter(|member| member.read < seq) else { return false };
         member.read = seq;
         member.read_ordinal = ordinal;
         member.mentions.retain(|mention| *mention > seq);

@@ -1,12 +1,15 @@
 //! The state that the engine decides on: records and the indexes over them. Every mutation is a [`Change`], so that
 //! what is stored and what is held cannot differ.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use quip_protocol::{AccountId, AccountName, ConsumerName, Cursor, DeviceKey, Role, RoomId, RoomName};
 use quip_storage::record::{
     Account, Change, Consumer, Device, Head, Invite, Member, Room, Snapshot, Standing,
 };
+
+use super::people::People;
+use super::sorted::Sorted;
 
 /// A room, where its log stands, and everyone who has to do with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,23 +19,33 @@ pub struct RoomState {
     /// Where the log stands.
     pub head: Head,
     /// Members, and those who were removed.
-    pub people: BTreeMap<AccountId, Member>,
-    /// How many of `people` are in.
-    pub members: u32,
+    pub people: People,
 }
 
 impl RoomState {
     /// The role of a member.
     pub fn role(&self, account: AccountId) -> Option<Role> {
-        match self.people.get(&account)?.standing {
-            Standing::In(role) => Some(role),
-            Standing::Removed(_) => None,
-        }
+        self.people.role(account)
+    }
+
+    /// The whole record of an account that has to do with it.
+    pub fn member(&self, account: AccountId) -> Option<Member> {
+        self.people.member(self.room.id, account)
+    }
+
+    /// How many are in.
+    pub fn members(&self) -> u32 {
+        u32::try_from(self.people.len()).unwrap_or(u32::MAX)
+    }
+
+    /// How many of them own it.
+    pub(super) fn owners(&self) -> usize {
+        self.people.roles().filter(|(_, role)| *role == Role::Owner).count()
     }
 
     /// Ids of everyone who is in.
     pub fn member_ids(&self) -> impl Iterator<Item = AccountId> + '_ {
-        self.people.values().filter(|m| matches!(m.standing, Standing::In(_))).map(|m| m.account)
+        self.people.roles().map(|(account, _)| account)
     }
 }
 
@@ -42,12 +55,15 @@ pub struct State {
     pub(super) accounts: BTreeMap<AccountId, Account>,
     pub(super) account_names: HashMap<AccountName, AccountId>,
     pub(super) devices: HashMap<DeviceKey, Device>,
-    pub(super) devices_of: HashMap<AccountId, BTreeSet<DeviceKey>>,
+    pub(super) devices_of: HashMap<AccountId, Sorted<DeviceKey>>,
     pub(super) bots_of: HashMap<AccountId, BTreeSet<AccountId>>,
+    /// Codes that can be used, but for those that are too old.
     pub(super) invites: HashMap<[u8; 32], Invite>,
+    /// Hashes of those that were used up or withdrawn: their holders are told so. Nothing else of them is asked for.
+    pub(super) spent: HashSet<[u8; 32]>,
     pub(super) rooms: BTreeMap<RoomId, RoomState>,
     pub(super) room_names: BTreeMap<RoomName, RoomId>,
-    pub(super) rooms_of: HashMap<AccountId, BTreeSet<RoomId>>,
+    pub(super) rooms_of: HashMap<AccountId, Sorted<RoomId>>,
     /// Direct rooms by their two members, the lesser id first.
     pub(super) directs: HashMap<(AccountId, AccountId), RoomId>,
     pub(super) consumers: HashMap<AccountId, BTreeMap<(RoomId, ConsumerName), Cursor>>,
@@ -68,7 +84,9 @@ impl State {
         for device in snapshot.devices {
             state.put_device(device);
         }
-        state.invites = snapshot.invites.into_iter().map(|invite| (invite.hash, invite)).collect();
+        for invite in &snapshot.invites {
+            state.put_invite(invite);
+        }
         for (room, head) in snapshot.rooms {
             let id = room.id;
             state.put_room(room);
@@ -90,9 +108,7 @@ impl State {
         match change {
             Change::Account(account) => self.put_account(account.clone()),
             Change::Device(device) => self.put_device(device.clone()),
-            Change::Invite(invite) => {
-                self.invites.insert(invite.hash, invite.clone());
-            }
+            Change::Invite(invite) => self.put_invite(invite),
             Change::Room(room) => self.put_room(room.clone()),
             Change::Member(member) => self.put_member(member.clone()),
             Change::MemberGone(room, account) => self.remove_member(*room, *account),
@@ -125,6 +141,16 @@ impl State {
         self.devices.insert(device.key, device);
     }
 
+    fn put_invite(&mut self, invite: &Invite) {
+        if invite.uses_left > 0 {
+            self.spent.remove(&invite.hash);
+            self.invites.insert(invite.hash, invite.clone());
+        } else {
+            self.invites.remove(&invite.hash);
+            self.spent.insert(invite.hash);
+        }
+    }
+
     fn put_room(&mut self, room: Room) {
         if let Some(name) = &room.name {
             self.room_names.insert(name.clone(), room.id);
@@ -136,7 +162,7 @@ impl State {
             Some(state) => state.room = room,
             None => {
                 let id = room.id;
-                let state = RoomState { room, head: Head::default(), people: BTreeMap::new(), members: 0 };
+                let state = RoomState { room, head: Head::default(), people: People::default() };
                 self.rooms.insert(id, state);
             }
         }
@@ -146,9 +172,7 @@ impl State {
         let Some(room) = self.rooms.get_mut(&member.room) else { return };
         let is_in = matches!(member.standing, Standing::In(_));
         let (id, account) = (member.room, member.account);
-        let was_in = room.role(account).is_some();
-        room.people.insert(account, member);
-        room.members = room.members + u32::from(is_in) - u32::from(was_in);
+        room.people.put(member);
         if is_in {
             self.rooms_of.entry(account).or_default().insert(id);
         } else {
@@ -183,9 +207,7 @@ impl State {
 
     fn remove_member(&mut self, room: RoomId, account: AccountId) {
         if let Some(state) = self.rooms.get_mut(&room) {
-            let was_in = state.role(account).is_some();
-            state.people.remove(&account);
-            state.members -= u32::from(was_in);
+            state.people.remove(account);
         }
         self.not_in(account, room);
     }

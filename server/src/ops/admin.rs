@@ -269,7 +269,7 @@ fn users(shared: &Shared) -> Vec<Value> {
 fn devices(shared: &Shared, name: &AccountName) -> Result<AdminReply, Refusal> {
     let engine = shared.node.engine.read();
     let account = engine.account_named(name)?;
-    let devices = engine.devices(account, |key| shared.node.sessions.is_device_online(account, key));
+    let devices = engine.devices(account, |key| shared.node.sessions.is_device_here(account, key));
     let rows = devices.into_iter().map(|device| {
         json!({
             "type": "device", "key": device.key.to_string(), "label": device.label, "added_at_ms": device.added_at,
@@ -284,7 +284,7 @@ fn rooms(shared: &Shared) -> Vec<Value> {
     let rooms = engine.all_rooms().map(|state| {
         json!({
             "type": "room", "name": state.room.name, "private": state.room.kind == quip_protocol::RoomKind::Private,
-            "members": state.members, "events": state.head.cursor.seq, "messages": state.head.ordinal,
+            "members": state.members(), "events": state.head.cursor.seq, "messages": state.head.ordinal,
             "archived": state.room.archived, "topic": state.room.topic,
         })
     });

@@ -39,6 +39,15 @@ struct Board {
     read_only_version: u32,
 }
 
+/// Who reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// A device of an account.
+    Account,
+    /// A device of nobody: where the nodes are is not its business.
+    Stranger,
+}
+
 /// What a session was told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Told {
@@ -67,17 +76,21 @@ impl Bulletin {
         moved || changed
     }
 
-    /// The nodes as they were posted, for a `Welcome`, and what its session is told by that.
-    pub fn welcome(&self) -> (Vec<NodeSummary>, Told) {
+    /// The nodes as they were posted, for a `Welcome`, and what its session is told by that. Strangers are told of none.
+    pub fn welcome(&self, to: Reader) -> (Vec<NodeSummary>, Told) {
         let board = self.0.read();
-        (board.nodes.clone(), Told { nodes: board.nodes_version, read_only: 0 })
+        match to {
+            Reader::Account => (board.nodes.clone(), Told { nodes: board.nodes_version, read_only: 0 }),
+            Reader::Stranger => (Vec::new(), Told::default()),
+        }
     }
 
-    /// The frames of what a session was not told yet; from now on it was.
-    pub fn news(&self, told: &mut Told) -> [Option<Bytes>; 2] {
+    /// The frames of what a session was not told yet; from now on it was. Who is no stranger any more is told of the nodes.
+    pub fn news(&self, to: Reader, told: &mut Told) -> [Option<Bytes>; 2] {
         let board = self.0.read();
         let read_only = if board.why.is_some() { board.read_only_version } else { 0 };
-        let now = Told { nodes: board.nodes_version, read_only };
+        let nodes = if to == Reader::Account { board.nodes_version } else { told.nodes };
+        let now = Told { nodes, read_only };
         let before = std::mem::replace(told, now);
         let nodes = (before.nodes != now.nodes).then(|| board.nodes_frame.clone());
         let writing = (before.read_only != now.read_only).then(|| match read_only {
@@ -179,7 +192,7 @@ mod tests {
     #[test]
     fn each_is_told_once_what_has_changed_since() {
         let bulletin = Bulletin::default();
-        let mut early = bulletin.welcome().1;
+        let mut early = bulletin.welcome(Reader::Account).1;
         let one = || vec![summary("a", 5, false)];
         let two = || vec![summary("a", 5, false), summary("b", 7, false)];
         let stopping = || vec![summary("a", 5, false), summary("b", 7, true)];
@@ -198,22 +211,37 @@ mod tests {
         ];
         for (nodes, why, news, told) in table {
             assert_eq!(bulletin.post(nodes, why), news, "{told:?}");
-            assert_eq!(said(bulletin.news(&mut early)), told);
-            assert_eq!(said(bulletin.news(&mut early)), [""; 0], "once");
+            assert_eq!(said(bulletin.news(Reader::Account, &mut early)), told);
+            assert_eq!(said(bulletin.news(Reader::Account, &mut early)), [""; 0], "once");
         }
-        let (nodes, mut late) = bulletin.welcome();
-        assert_eq!((nodes, said(bulletin.news(&mut late))), (stopping(), vec![]));
+        let (nodes, mut late) = bulletin.welcome(Reader::Account);
+        assert_eq!((nodes, said(bulletin.news(Reader::Account, &mut late))), (stopping(), vec![]));
         bulletin.post(stopping(), full());
-        let mut late = bulletin.welcome().1;
-        assert_eq!(said(bulletin.news(&mut late)), ["full"], "also to who comes then");
+        let mut late = bulletin.welcome(Reader::Account).1;
+        assert_eq!(said(bulletin.news(Reader::Account, &mut late)), ["full"], "also to who comes then");
+    }
+
+    #[test]
+    fn a_stranger_is_told_of_the_nodes_once_it_has_an_account() {
+        let bulletin = Bulletin::default();
+        bulletin.post(vec![summary("a", 5, false)], Some(SafeLine::new("full")));
+        let (nodes, mut told) = bulletin.welcome(Reader::Stranger);
+        assert_eq!(
+            (nodes, said(bulletin.news(Reader::Stranger, &mut told))),
+            (vec![], vec!["full".to_owned()])
+        );
+        bulletin.post(vec![summary("a", 5, false), summary("b", 5, false)], None);
+        assert_eq!(said(bulletin.news(Reader::Stranger, &mut told)), ["writable"]);
+        assert_eq!(said(bulletin.news(Reader::Account, &mut told)), ["2 nodes"]);
+        assert_eq!(said(bulletin.news(Reader::Account, &mut told)), [""; 0]);
     }
 
     #[test]
     fn what_was_over_before_it_was_told_is_no_news() {
         let bulletin = Bulletin::default();
-        let mut told = bulletin.welcome().1;
+        let mut told = bulletin.welcome(Reader::Account).1;
         bulletin.post(vec![], Some(SafeLine::new("full")));
         bulletin.post(vec![], None);
-        assert_eq!(said(bulletin.news(&mut told)), [""; 0]);
+        assert_eq!(said(bulletin.news(Reader::Account, &mut told)), [""; 0]);
     }
 }

@@ -16,7 +16,7 @@ use crate::feed::{Chunk, FeedKey, Tier, Turn, Watch};
 use crate::node::Unread;
 use crate::ops::metrics::Metrics;
 
-use super::bulletin::Told;
+use super::bulletin::{Reader, Told};
 use super::{Ended, Session};
 
 /// How much of one log is written before the next one has its turn, in bytes.
@@ -56,7 +56,8 @@ pub async fn run(
     let mut streams = Streams::open(&session.connection).await?;
     let mut rung = Vec::new();
     loop {
-        for frame in session.shared.node.bulletin.news(&mut told).into_iter().flatten() {
+        let news = session.shared.node.bulletin.news(session.reader(), &mut told);
+        for frame in news.into_iter().flatten() {
             write_frame(&mut streams.urgent, frame).await?;
         }
         tokio::select! {
@@ -69,6 +70,7 @@ pub async fn run(
         rung.shrink_to(FEW);
     }
     let others = session.shared.node.cluster.as_ref().is_some_and(|cluster| cluster.has_others());
+    let others = others && session.reader() == Reader::Account;
     let stopping = Push::Stopping { retry_after_ms: if others { 0 } else { RETRY_AFTER_MS } };
     write_frame(&mut streams.urgent, encode_frame(FrameKind::Push, &stopping)).await?;
     // Not the other one: its end may come before this, and then would say that the connection is lost.

@@ -43,7 +43,7 @@ use crate::log::{Finished, Submission, Waiter};
 use crate::node::{Asked, Shared};
 use crate::ops::metrics::Metrics;
 
-use bulletin::Told;
+use bulletin::{Reader, Told};
 use fresh::{Fresh, not_fresh};
 use replies::{Answer, Replies};
 use requests::Todo;
@@ -225,7 +225,7 @@ impl Session {
             None if !is_fresh => return Err(not_fresh()),
             None => {}
         }
-        let (nodes, told) = node.bulletin.welcome();
+        let (nodes, told) = node.bulletin.welcome(self.reader());
         let welcome = Welcome {
             version: VERSION,
             server: node.name.clone(),
@@ -250,6 +250,11 @@ impl Session {
         if self.ask(|engine| engine.account_of(&self.key).is_err()).answer {
             self.shared.node.sessions.revoke_device(&self.key);
         }
+    }
+
+    /// As whom it reads what is told to everybody.
+    fn reader(&self) -> Reader {
+        if self.account.lock().is_some() { Reader::Account } else { Reader::Stranger }
     }
 
     fn ask<T>(&self, question: impl FnOnce(&Engine) -> T) -> Asked<T> {

@@ -134,7 +134,7 @@ fn audience(
     presence: Presence,
 ) -> Option<(Vec<Arc<Watch>>, Bytes)> {
     let mut watches: Vec<Arc<Watch>> = Vec::new();
-    for state in engine.rooms_of(account).filter(|state| state.members <= MAX_TOLD_MEMBERS) {
+    for state in engine.rooms_of(account).filter(|state| state.members() <= MAX_TOLD_MEMBERS) {
         let left = MOST_TOLD.saturating_sub(watches.len());
         let watching = node.feeds.watching(FeedKey::Room(state.room.id), left);
         watches.extend(

@@ -280,8 +280,8 @@ impl Sessions {
         self.live.lock().by_account.len()
     }
 
-    /// Whether this device is connected.
-    pub fn is_device_online(&self, account: AccountId, key: &DeviceKey) -> bool {
+    /// Whether this device is connected to this node. Nodes tell each other of accounts, not of devices.
+    pub fn is_device_here(&self, account: AccountId, key: &DeviceKey) -> bool {
         let live = self.live.lock();
         live.by_account.get(&account).is_some_and(|connected| connected.iter().any(|c| c.device == *key))
     }

@@ -91,6 +91,8 @@ impl Replies {
             // A code was redeemed: from now on this is its account.
             (None, Outcome::Account(account)) => {
                 session.enter(account);
+                // What strangers are not told.
+                session.watching.doorbell().ring();
                 account
             }
             (None, _) => return Reply::Done,

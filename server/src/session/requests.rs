@@ -144,7 +144,7 @@ impl Session {
     }
 
     fn devices(&self, engine: &Engine, account: AccountId) -> Vec<quip_protocol::room::DeviceSummary> {
-        engine.devices(account, |key| self.shared.node.sessions.is_device_online(account, key))
+        engine.devices(account, |key| self.shared.node.sessions.is_device_here(account, key))
     }
 
     fn members(
@@ -162,7 +162,7 @@ impl Session {
         let online = state.map_or(0, |state| state.member_ids().filter(|id| is_online(*id)).count());
         Ok(Reply::Members {
             members,
-            total: state.map_or(0, |state| state.members),
+            total: state.map_or(0, |state| state.members()),
             online: u32::try_from(online).unwrap_or(u32::MAX),
             more,
         })

@@ -138,7 +138,7 @@ fn ten_thousand_members_enter_with_one_command_and_are_told_once() {
     world.does("olga", create("#all", true, &members));
     let all = world.room_id("#all");
     let state = world.engine.room(all).unwrap();
-    assert_eq!((state.members, state.head.cursor.seq), (10_000, Seq(1)));
+    assert_eq!((state.members(), state.head.cursor.seq), (10_000, Seq(1)));
     let mut told = vec![0; 10_001];
     for change in &world.changes[before..] {
         if let Change::Notice(recorded) = change {

@@ -194,11 +194,24 @@ impl Sentinel {
     /// # Panics
     /// When there is no `redis-server`; `tests/run` installs it.
     pub fn of(redis: &Redis) -> Sentinel {
+        let sentinel = Sentinel::with(redis.port, "");
+        eventually("the Sentinel knows the replica", || {
+            let known = cli(sentinel.port, &["SENTINEL", "master", "shared"]);
+            let mut lines = known.lines().skip_while(|line| *line != "num-slaves");
+            (lines.nth(1) == Some("1")).then_some(())
+        });
+        sentinel
+    }
+
+    /// Starts one that knows a master on this port, with these settings too, and does not wait until it answers.
+    ///
+    /// # Panics
+    /// When there is no `redis-server`; `tests/run` installs it.
+    pub fn with(master: u16, settings: &str) -> Sentinel {
         let (dir, port) = (tempfile::tempdir().expect("a directory of one's own can be made"), port::free());
         let settings = format!(
-            "port {port}\nbind 127.0.0.1\nsentinel monitor shared 127.0.0.1 {} 1\n\
-             sentinel down-after-milliseconds shared 1000\nsentinel failover-timeout shared 5000\n",
-            redis.port
+            "port {port}\nbind 127.0.0.1\n{settings}\nsentinel monitor shared 127.0.0.1 {master} 1\n\
+             sentinel down-after-milliseconds shared 1000\nsentinel failover-timeout shared 5000\n"
         );
         let file = dir.path().join("sentinel.conf");
         fs::write(&file, settings).expect("a file can be written");
@@ -218,6 +231,11 @@ impl Sentinel {
             (lines.nth(1) == Some("1")).then_some(())
         });
         sentinel
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Where nodes find the master: by a Sentinel that is none, and this one.

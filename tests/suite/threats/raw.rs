@@ -10,11 +10,8 @@ use quip_protocol::codec::{Frame, FrameKind, encode_frame};
 use quip_protocol::frame::{ALPN, Hello, Labelled, Reply, Request, VERSION, Welcome};
 use quip_protocol::limits::{MAX_EVENT_FRAME, MAX_REPLY_FRAME};
 use quip_protocol::transport::{FrameReader, IDLE_TIMEOUT};
-use quip_protocol::{Cursor, Identity, Refusal, RoomId, SafeLine, ServerLink};
+use quip_protocol::{Cursor, Identity, Refusal, RoomId, SafeLine, ServerLink, tls};
 use quip_tests::{Server, within};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
 
 /// What may be unread on one stream. Small, so that a client that does not read soon holds the server back.
 const WINDOW: u32 = 32 * 1024;
@@ -39,8 +36,8 @@ pub fn endpoint() -> Endpoint {
 /// A connection that has not said anything.
 pub async fn dial(endpoint: &Endpoint, link: &ServerLink, identity: &Identity) -> Connection {
     let address = SocketAddr::new(link.host.parse().expect("an address"), link.port);
-    let connecting = endpoint.connect_with(config(identity), address, "quip").expect("a valid address");
-    within("a handshake", connecting).await.expect("any key is let in")
+    let connecting = endpoint.connect_with(config(link, identity), address, "quip").expect("a valid address");
+    within("a handshake", connecting).await.expect("any device is let in")
 }
 
 impl Raw {
@@ -159,21 +156,8 @@ pub fn assert_flat(server: &Server, before: Option<u64>, most_mib: u64) {
     }
 }
 
-fn config(identity: &Identity) -> quinn::ClientConfig {
-    // RFC 8410: what is before the seed in PKCS#8.
-    const PKCS8: &[u8] = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let pkcs8 = PrivatePkcs8KeyDer::from([PKCS8, identity.seed()].concat());
-    let key = rustls::crypto::ring::sign::any_eddsa_type(&pkcs8).expect("an Ed25519 key");
-    let spki = CertificateDer::from(identity.device_key().to_spki());
-    let key = Arc::new(rustls::sign::CertifiedKey::new(vec![spki], key));
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("ring has TLS 1.3")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyServer))
-        .with_client_cert_resolver(Arc::new(rustls::client::AlwaysResolvesClientRawPublicKeys::new(key)));
-    tls.alpn_protocols = vec![ALPN.to_vec()];
+fn config(link: &ServerLink, identity: &Identity) -> quinn::ClientConfig {
+    let (tls, _) = tls::client_config(identity, link.fingerprint, ALPN);
     let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).expect("TLS 1.3")));
     let mut transport = TransportConfig::default();
     transport
@@ -182,43 +166,4 @@ fn config(identity: &Identity) -> quinn::ClientConfig {
         .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("30 s are a valid timeout")));
     config.transport_config(Arc::new(transport));
     config
-}
-
-/// The server is not what is tried here.
-#[derive(Debug)]
-struct AnyServer;
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("QUIC has TLS 1.3 only".into()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -5,14 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
-use quip_protocol::Fingerprint;
 use quip_protocol::transport::{IDLE_TIMEOUT, KEEP_ALIVE};
-use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData as _};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
+use quip_protocol::{Fingerprint, Identity, tls};
 
 use super::wire::{ALPN, BLOCK_BYTES};
 
@@ -21,20 +15,7 @@ const WINDOW: u32 = 4 * BLOCK_BYTES as u32;
 
 /// A configuration for one connection to the node with this key; `None` if no key of one's own can be made.
 pub(super) fn client_config(pinned: Fingerprint) -> Option<quinn::ClientConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let algorithms = provider.signature_verification_algorithms;
-    let verifier = PinnedNode { pinned, algorithms };
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .ok()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_cert_resolver(Arc::new(rustls::client::AlwaysResolvesClientRawPublicKeys::new(
-            Arc::new(own_key()?),
-        )));
-    tls.alpn_protocols = vec![ALPN.to_vec()];
-    // It would skip the pin.
-    tls.resumption = rustls::client::Resumption::disabled();
+    let (tls, _) = tls::client_config(&Identity::generate().ok()?, Some(pinned), ALPN);
     let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).ok()?));
     config.transport_config(Arc::new(transport()));
     Some(config)
@@ -52,60 +33,4 @@ fn transport() -> quinn::TransportConfig {
         .stream_receive_window(WINDOW.into())
         .receive_window(WINDOW.into());
     transport
-}
-
-fn own_key() -> Option<CertifiedKey> {
-    let pair = KeyPair::generate_for(&PKCS_ED25519).ok()?;
-    let key =
-        rustls::crypto::ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pair.serialize_der())).ok()?;
-    Some(CertifiedKey::new(vec![CertificateDer::from(pair.subject_public_key_info())], key))
-}
-
-/// Trusts one key, not names or authorities.
-#[derive(Debug)]
-struct PinnedNode {
-    pinned: Fingerprint,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for PinnedNode {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let certificate = webpki::EndEntityCert::try_from(end_entity)
-            .map_err(|_| rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
-        let found = Fingerprint::of_spki(&certificate.subject_public_key_info());
-        if found == self.pinned {
-            return Ok(ServerCertVerified::assertion());
-        }
-        Err(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("QUIC has TLS 1.3 only".into()))
-    }
-
-    /// The certificate is public: only this shows that the node has its key.
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
 }

@@ -1,17 +1,23 @@
-//! Where Redis is: directly, or as the master that Sentinels name. Knows no connection.
+//! Where Redis is: directly, or as the master that Sentinels name; with TLS or without. Knows no connection.
 
 use std::fmt;
 use std::str::FromStr;
 
 use redis::io::tcp::TcpSettings;
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use redis::{
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 
 /// The port of Redis.
 const PORT: u16 = 6379;
 /// The port of a Sentinel.
 const SENTINEL_PORT: u16 = 26379;
 const DIRECT: &str = "redis://";
+const DIRECT_TLS: &str = "rediss://";
 const BY_SENTINEL: &str = "redis+sentinel://";
+const BY_SENTINEL_TLS: &str = "rediss+sentinel://";
 
 /// Where Redis is, and as whom to speak to it.
 #[derive(Clone)]
@@ -21,40 +27,56 @@ pub struct Address {
     pub(super) sentinels: Vec<(String, u16)>,
     /// What they call it.
     pub(super) master: String,
+    /// As whom to speak to them.
+    login: RedisConnectionInfo,
 }
 
-/// Why a text is no address of Redis.
+/// Why a text is no address of Redis, or cannot be used. Never says what stands in it, for there is a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadAddress {
     /// Another scheme.
-    #[error("an address of Redis begins with redis:// or redis+sentinel://")]
-    Scheme,
-    /// Encrypted.
     #[error(
-        "quipd speaks to Redis without TLS: use redis:// in a private network, or through a tunnel such as stunnel or WireGuard"
+        "an address of Redis begins with redis:// or redis+sentinel://, or with TLS with rediss:// or rediss+sentinel://"
     )]
-    Tls,
+    Scheme,
+    /// Certificates were named, and there is no TLS.
+    #[error("certificates are for TLS: say rediss:// or rediss+sentinel://, or take them away")]
+    Plain,
+    /// No certificate is in the file.
+    #[error("there is no certificate in PEM in it")]
+    NoCertificate,
     /// Not as it should be.
     #[error("not an address of Redis: {0}")]
     Malformed(&'static str),
 }
 
+const SAY_DIRECT: BadAddress = BadAddress::Malformed("say redis://[user:password@]host[:port][/number]");
+const SAY_SENTINEL: BadAddress = BadAddress::Malformed(
+    "say redis+sentinel://[user:password@]host[:port],…/master[/number][?sentinel_user=…&sentinel_password=…]",
+);
+
 impl FromStr for Address {
     type Err = BadAddress;
 
     fn from_str(text: &str) -> Result<Address, BadAddress> {
-        if text.starts_with("rediss") {
-            return Err(BadAddress::Tls);
+        for (scheme, with) in [(BY_SENTINEL, DIRECT), (BY_SENTINEL_TLS, DIRECT_TLS)] {
+            if let Some(rest) = text.strip_prefix(scheme) {
+                return by_sentinel(rest, with);
+            }
         }
-        if let Some(rest) = text.strip_prefix(BY_SENTINEL) {
-            return by_sentinel(rest);
+        let rest = text.strip_prefix(DIRECT).or_else(|| text.strip_prefix(DIRECT_TLS));
+        let (_, hosts) = user(rest.ok_or(BadAddress::Scheme)?);
+        // A fragment is how the crate is told to check no certificate.
+        if hosts.is_empty() || hosts.starts_with(['/', ':']) || hosts.contains('#') {
+            return Err(SAY_DIRECT);
         }
-        let rest = text.strip_prefix(DIRECT).ok_or(BadAddress::Scheme)?;
-        let (_, hosts) = user(rest);
-        if hosts.is_empty() || hosts.starts_with(['/', ':']) {
-            return Err(BadAddress::Malformed("say redis://[user:password@]host[:port][/number]"));
-        }
-        Ok(Address { info: info(text)?, sentinels: Vec::new(), master: String::new() })
+        let info = info(text).ok_or(SAY_DIRECT)?;
+        Ok(Address {
+            info,
+            sentinels: Vec::new(),
+            master: String::new(),
+            login: RedisConnectionInfo::default(),
+        })
     }
 }
 
@@ -65,26 +87,46 @@ fn user(rest: &str) -> (&str, &str) {
     rest.split_at(at)
 }
 
-fn info(url: &str) -> Result<ConnectionInfo, BadAddress> {
-    let wrong = BadAddress::Malformed("say redis://[user:password@]host[:port][/number]");
-    let info = url.into_connection_info().map_err(|_| wrong)?;
+fn info(url: &str) -> Option<ConnectionInfo> {
+    let info = url.into_connection_info().ok()?;
     // Every question waits for its answer.
-    Ok(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
+    Some(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
 }
 
-fn by_sentinel(rest: &str) -> Result<Address, BadAddress> {
-    let wrong =
-        || BadAddress::Malformed("say redis+sentinel://[user:password@]host[:port],…/master[/number]");
+fn by_sentinel(rest: &str, scheme: &str) -> Result<Address, BadAddress> {
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (user, rest) = user(rest);
-    let (hosts, path) = rest.split_once('/').ok_or_else(wrong)?;
+    let (hosts, path) = rest.split_once('/').ok_or(SAY_SENTINEL)?;
     let (master, number) = path.split_once('/').unwrap_or((path, "0"));
     let sentinels = hosts.split(',').map(|host| host_and_port(host, SENTINEL_PORT));
-    let sentinels: Vec<_> = sentinels.collect::<Option<_>>().ok_or_else(wrong)?;
+    let sentinels: Vec<_> = sentinels.collect::<Option<_>>().ok_or(SAY_SENTINEL)?;
     if master.is_empty() || number.parse::<u32>().is_err() {
-        return Err(wrong());
+        return Err(SAY_SENTINEL);
     }
-    let info = info(&format!("{DIRECT}{user}sentinel:{PORT}/{number}")).map_err(|_| wrong())?;
-    Ok(Address { info, sentinels, master: master.to_owned() })
+    let info = info(&format!("{scheme}{user}sentinel:{PORT}/{number}")).ok_or(SAY_SENTINEL)?;
+    Ok(Address { info, sentinels, master: master.to_owned(), login: login(query).ok_or(SAY_SENTINEL)? })
+}
+
+/// As whom to speak to Sentinels: `sentinel_user` and `sentinel_password`, `%` before what is no plain character.
+fn login(query: &str) -> Option<RedisConnectionInfo> {
+    let (mut user, mut password) = ("", "");
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=')? {
+            ("sentinel_user", value) => user = value,
+            ("sentinel_password", value) => password = value,
+            _ => return None,
+        }
+    }
+    let is_plain = |text: &str| !text.contains(['/', '?', '#', '@', ':']);
+    match (user, password) {
+        ("", "") => Some(RedisConnectionInfo::default()),
+        (_, "") => None,
+        // Read by the same rules as the user of Redis.
+        _ if is_plain(user) && is_plain(password) => {
+            info(&format!("{DIRECT}{user}:{password}@sentinel")).map(|info| info.redis_settings().clone())
+        }
+        _ => None,
+    }
 }
 
 /// `host`, `host:port`, `[v6]`, `[v6]:port`.
@@ -98,21 +140,60 @@ fn host_and_port(text: &str, default: u16) -> Option<(String, u16)> {
 }
 
 impl Address {
+    /// Certificates of Redis and its Sentinels are to be signed by one of these (PEM), and not by one that the system trusts.
+    ///
+    /// # Errors
+    /// When there is none, or no TLS that needs it.
+    pub fn trusting(self, pem: &[u8]) -> Result<Address, BadAddress> {
+        if !self.is_encrypted() {
+            return Err(BadAddress::Plain);
+        }
+        if CertificateDer::pem_slice_iter(pem).flatten().next().is_none() {
+            return Err(BadAddress::NoCertificate);
+        }
+        let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem.to_vec()) };
+        let client =
+            Client::build_with_tls(self.info, certificates).map_err(|_| BadAddress::NoCertificate)?;
+        Ok(Address { info: client.get_connection_info().clone(), ..self })
+    }
+
+    pub(super) fn is_encrypted(&self) -> bool {
+        matches!(self.info.addr(), ConnectionAddr::TcpTls { .. })
+    }
+
     /// The same login at another place.
     pub(super) fn at(&self, host: String, port: u16) -> ConnectionInfo {
-        self.info.clone().set_addr(ConnectionAddr::Tcp(host, port))
+        self.info.clone().set_addr(self.place(host, port))
+    }
+
+    /// A Sentinel.
+    pub(super) fn sentinel(&self, host: String, port: u16) -> ConnectionInfo {
+        self.at(host, port).set_redis_settings(self.login.clone())
+    }
+
+    fn place(&self, host: String, port: u16) -> ConnectionAddr {
+        match self.info.addr() {
+            ConnectionAddr::TcpTls { tls_params, .. } => {
+                ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: tls_params.clone() }
+            }
+            _ => ConnectionAddr::Tcp(host, port),
+        }
     }
 }
 
-/// Without the password.
+/// Without the passwords.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (direct, by_sentinel) = match self.is_encrypted() {
+            true => (DIRECT_TLS, BY_SENTINEL_TLS),
+            false => (DIRECT, BY_SENTINEL),
+        };
         let number = self.info.redis_settings().db();
         if self.sentinels.is_empty() {
-            return write!(f, "{DIRECT}{}/{number}", self.info.addr());
+            return write!(f, "{direct}{}/{number}", self.info.addr());
         }
         let hosts: Vec<_> = self.sentinels.iter().map(|(host, port)| format!("{host}:{port}")).collect();
-        write!(f, "{BY_SENTINEL}{}/{}/{number}", hosts.join(","), self.master)
+        write!(f, "{by_sentinel}{}/{}/{number}", hosts.join(","), self.master)
     }
 }
 
@@ -134,6 +215,11 @@ mod tests {
             ("redis://u:p%40s%2Fs@r.example:1/3", "redis://r.example:1/3"),
             ("redis+sentinel://a:1,b,[::1]:7/mine", "redis+sentinel://a:1,b:26379,::1:7/mine/0"),
             ("redis+sentinel://:secret@a/mine/2", "redis+sentinel://a:26379/mine/2"),
+            ("rediss://:secret@r.example", "rediss://r.example:6379/0"),
+            (
+                "rediss+sentinel://:secret@a/mine?sentinel_user=su&sentinel_password=secret",
+                "rediss+sentinel://a:26379/mine/0",
+            ),
         ];
         for (text, shown) in table {
             let address: Address = text.parse().unwrap();
@@ -141,17 +227,52 @@ mod tests {
             assert!(!format!("{address:?}").contains("secret"));
         }
         let address: Address = "redis+sentinel://u:p%40s@a/mine".parse().unwrap();
-        let settings = address.info.redis_settings();
-        assert_eq!((settings.username(), settings.password()), (Some("u"), Some("p@s")));
+        assert_eq!(login(&address.info), (Some("u"), Some("p@s")));
         assert_eq!(address.at("h".into(), 5).addr(), &ConnectionAddr::Tcp("h".into(), 5));
+    }
+
+    fn login(info: &ConnectionInfo) -> (Option<&str>, Option<&str>) {
+        (info.redis_settings().username(), info.redis_settings().password())
+    }
+
+    #[test]
+    fn sentinels_and_redis_have_logins_of_their_own_and_tls_together() {
+        let table = [
+            ("redis+sentinel://u:p@a/m/3", (None, None)),
+            ("redis+sentinel://u:p@a/m/3?sentinel_password=s%26%2F%40", (None, Some("s&/@"))),
+            ("rediss+sentinel://u:p@a/m/3?sentinel_user=v&sentinel_password=s", (Some("v"), Some("s"))),
+        ];
+        for (text, expected) in table {
+            let address: Address = text.parse().unwrap();
+            let (sentinel, master) = (address.sentinel("a".into(), 1), address.at("b".into(), 2));
+            assert_eq!(login(&sentinel), expected, "{text}");
+            assert_eq!(login(&master), (Some("u"), Some("p")), "{text}");
+            assert_eq!((sentinel.redis_settings().db(), master.redis_settings().db()), (0, 3));
+            for info in [sentinel, master] {
+                let is_encrypted = matches!(info.addr(), ConnectionAddr::TcpTls { insecure: false, .. });
+                assert_eq!(is_encrypted, text.starts_with("rediss"), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn certificates_that_cannot_be_used_are_refused() {
+        let pem = rcgen::generate_simple_self_signed(["r.example".to_owned()]).unwrap().cert.pem();
+        let trusting = |url: &str, pem: &str| url.parse::<Address>().unwrap().trusting(pem.as_bytes());
+        assert!(trusting("rediss://r.example", &pem).is_ok());
+        assert_eq!(trusting("redis://r.example", &pem).unwrap_err(), BadAddress::Plain);
+        for none in ["", "secret", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+            assert_eq!(
+                trusting("rediss://r.example", none).unwrap_err(),
+                BadAddress::NoCertificate,
+                "{none}"
+            );
+        }
     }
 
     #[test]
     fn what_is_none_says_why() {
-        for tls in ["rediss://a", "rediss+sentinel://a/m"] {
-            assert_eq!(tls.parse::<Address>().unwrap_err(), BadAddress::Tls);
-        }
-        for scheme in ["", "http://a", "127.0.0.1:6379"] {
+        for scheme in ["", "http://a", "127.0.0.1:6379", "redisss://a"] {
             assert_eq!(scheme.parse::<Address>().unwrap_err(), BadAddress::Scheme, "{scheme}");
         }
         let malformed = [
@@ -165,10 +286,16 @@ mod tests {
             "redis+sentinel://a,,b/m",
             "redis+sentinel://a:b/m",
             "redis+sentinel://a/m/x",
+            "redis+sentinel://a/m?sentinel_user=u",
+            "redis+sentinel://a/m?sentinel_password=secret@x",
+            "redis+sentinel://a/m?password=secret",
+            "rediss://:secret@a:x",
+            "rediss://:secret@a/#insecure",
         ];
         for text in malformed {
             let error = text.parse::<Address>().unwrap_err();
             assert!(matches!(error, BadAddress::Malformed(_)), "{text}: {error}");
+            assert!(!error.to_string().contains("secret"), "{error}");
         }
     }
 }

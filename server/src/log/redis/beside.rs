@@ -8,7 +8,8 @@ use redis::aio::PubSubStream;
 use redis::{Client, FromRedisValue};
 
 use super::address::Address;
-use super::connection::{CONNECT, Connection, lost, place, within};
+use super::connection::{CONNECT, Connection, place, within};
+use super::lost::{lost, unconnected};
 use crate::log::shared::contract::Lost;
 
 /// So many members of a list are read at once.
@@ -31,7 +32,8 @@ impl Listener {
             sink.subscribe(channels).await.map_err(lost)?;
             Ok(Listener { said })
         };
-        within(CONNECT, "no connection", listening).await?
+        let made = within(CONNECT, "no connection", listening).await;
+        made.and_then(|made| made).map_err(|why| unconnected(address, why))
     }
 
     /// The next message and its channel; `None` when the connection is lost.

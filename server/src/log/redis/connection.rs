@@ -5,10 +5,11 @@ use std::future::Future;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, RedisError, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, RedisError, Value};
 use tokio::time::timeout;
 
 use super::address::Address;
+use super::lost::{lost, unconnected};
 use super::scripts::{Call, STREAM, answer, is_unknown, read_answer};
 use crate::log::shared::contract::{Answer, Ask, Lost};
 
@@ -113,11 +114,6 @@ fn carries(ask: &Ask) -> Duration {
     Duration::from_millis(bytes as u64 / 1024)
 }
 
-pub(super) fn lost(error: RedisError) -> Lost {
-    // The whole of it in one line.
-    Lost(error.to_string().split_whitespace().collect::<Vec<_>>().join(" "))
-}
-
 pub(super) async fn within<T>(
     time: Duration,
     what: &str,
@@ -127,7 +123,8 @@ pub(super) async fn within<T>(
 }
 
 async fn connect(address: &Address) -> Result<MultiplexedConnection, Lost> {
-    within(CONNECT, "no connection", async { open(place(address).await?).await }).await?
+    let connecting = within(CONNECT, "no connection", async { open(place(address).await?).await });
+    connecting.await.and_then(|made| made).map_err(|why| unconnected(address, why))
 }
 
 /// Where Redis is now.
@@ -149,7 +146,7 @@ async fn open(info: ConnectionInfo) -> Result<MultiplexedConnection, Lost> {
 async fn master(address: &Address) -> Result<ConnectionInfo, Lost> {
     let mut why = Vec::new();
     for (host, port) in &address.sentinels {
-        let asking = named_by(host, *port, &address.master);
+        let asking = named_by(address.sentinel(host.clone(), *port), &address.master);
         match within(SENTINEL, "no answer", asking).await.and_then(|named| named) {
             Ok((host, port)) => return Ok(address.at(host, port)),
             Err(Lost(e)) => why.push(format!("{host}:{port}: {e}")),
@@ -158,9 +155,8 @@ async fn master(address: &Address) -> Result<ConnectionInfo, Lost> {
     Err(Lost(format!("no Sentinel names the master {}: {}", address.master, why.join("; "))))
 }
 
-async fn named_by(host: &str, port: u16, master: &str) -> Result<(String, u16), Lost> {
-    let sentinel = redis::IntoConnectionInfo::into_connection_info((host, port)).map_err(lost)?;
-    let mut open = open(sentinel.set_addr(ConnectionAddr::Tcp(host.to_owned(), port))).await?;
+async fn named_by(sentinel: ConnectionInfo, master: &str) -> Result<(String, u16), Lost> {
+    let mut open = open(sentinel).await?;
     let mut ask = redis::cmd("SENTINEL");
     ask.arg("get-master-addr-by-name").arg(master);
     let named: Option<(String, u16)> = ask.query_async(&mut open).await.map_err(lost)?;

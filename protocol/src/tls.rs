@@ -1,5 +1,5 @@
-//! TLS identities: the pinned server, and the device's key as an RFC 7250 raw public key. TLS 1.3 only, no early
-//! data, no resumption (which would skip the pin).
+//! TLS of who connects: the server, or another node, is pinned by its key, and the own key is shown as an RFC 7250 raw public
+//! key. TLS 1.3 only, no early data, no resumption (which would skip the pin). Knows keys, and no streams.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,8 +9,6 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 
-use super::Trust;
-use crate::frame::ALPN;
 use crate::identity::{Fingerprint, Identity, PKCS8_PREFIX};
 
 /// What the verifier saw: rustls turns its verdict into an alert, which says too little.
@@ -25,12 +23,17 @@ pub struct Seen {
 /// Shared by the verifier and whoever reports why a handshake failed.
 pub type SeenCell = Arc<Mutex<Seen>>;
 
-/// A configuration for one connection, and where its verifier leaves what it saw.
-pub fn client_config(identity: &Identity, trust: Trust) -> (rustls::ClientConfig, SeenCell) {
+/// A configuration for one connection to who has this key, and where its verifier leaves what it saw. Without a key nobody is
+/// the right one: what is seen can be shown then.
+pub fn client_config(
+    identity: &Identity,
+    pinned: Option<Fingerprint>,
+    alpn: &[u8],
+) -> (rustls::ClientConfig, SeenCell) {
     let provider = Arc::new(ring::default_provider());
     let seen = SeenCell::default();
     let verifier = PinnedServer {
-        trust,
+        pinned,
         algorithms: provider.signature_verification_algorithms,
         seen: Arc::clone(&seen),
     };
@@ -40,7 +43,7 @@ pub fn client_config(identity: &Identity, trust: Trust) -> (rustls::ClientConfig
         .with_client_cert_resolver(Arc::new(rustls::client::AlwaysResolvesClientRawPublicKeys::new(
             Arc::new(certified_key(identity)),
         )));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![alpn.to_vec()];
     config.resumption = rustls::client::Resumption::disabled();
     (config, seen)
 }
@@ -63,7 +66,7 @@ fn certified_key(identity: &Identity) -> CertifiedKey {
 /// Trusts one key, not names or authorities, as ssh does.
 #[derive(Debug)]
 struct PinnedServer {
-    trust: Trust,
+    pinned: Option<Fingerprint>,
     algorithms: WebPkiSupportedAlgorithms,
     seen: SeenCell,
 }
@@ -87,7 +90,7 @@ impl ServerCertVerifier for PinnedServer {
             .map_err(|_| rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
         let found = Fingerprint::of_spki(&certificate.subject_public_key_info());
         self.note(|seen| seen.fingerprint = Some(found));
-        if self.trust == Trust::Pinned(found) {
+        if self.pinned == Some(found) {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
