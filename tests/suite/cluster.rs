@@ -8,6 +8,8 @@ mod failover;
 mod likeness;
 mod members;
 mod nodes;
+mod parting;
+mod promoted;
 mod repair;
 mod roster;
 mod several;

@@ -131,7 +131,8 @@ pub fn run(options: &Options) -> Result<Report> {
 }
 
 /// The clients of a run, while it lasts.
-struct Play {
+#[derive(Debug)]
+pub struct Play {
     crew: Arc<Crew>,
     rooms: Arc<Vec<Room>>,
     senders: JoinSet<()>,
@@ -141,7 +142,10 @@ struct Play {
 
 impl Play {
     /// Connects everyone, each to the next node; from here on they send.
-    async fn begin(
+    ///
+    /// # Errors
+    /// When somebody is refused.
+    pub async fn begin(
         options: &Options,
         links: &[ServerLink],
         owner: &ServerLink,
@@ -176,8 +180,16 @@ impl Play {
         Ok(())
     }
 
+    /// How many messages were acknowledged so far.
+    pub fn acked(&self) -> usize {
+        self.crew.all_sent().iter().filter(|sent| sent.acked().is_some()).count()
+    }
+
     /// Nobody sends any more; everyone who sent has an answer, and everyone has seen everything, or the time is up.
-    async fn end(&mut self, links: &[ServerLink]) -> Result<History> {
+    ///
+    /// # Errors
+    /// When a node's logs cannot be read in the end.
+    pub async fn end(&mut self, links: &[ServerLink]) -> Result<History> {
         self.crew.enough.store(true, Ordering::Relaxed);
         let senders = async { while self.senders.join_next().await.is_some() {} };
         let until = Instant::now() + SETTLED_WITHIN;
