@@ -9,10 +9,10 @@ mod likeness;
 mod members;
 mod nodes;
 mod parting;
-mod promoted;
 mod repair;
 mod roster;
 mod several;
+mod writing;
 
 use quip_tests::cluster::faults::{self, Options};
 

@@ -2,7 +2,7 @@
 //! with another node, stepping aside and a snapshot. Whatever becomes of Redis and of itself meanwhile, nothing is lost or
 //! doubled.
 
-use quip_protocol::Position;
+use quip_protocol::{MessageId, Position};
 use quip_server::log::redis::Connection;
 use quip_server::log::shared::contract::{Answer, Ask, Look};
 use quip_tests::cluster::Node;
@@ -16,35 +16,50 @@ struct Parting {
     talk: Talk,
     /// What the first node asks the second goes through it, a source each question.
     between: Middlebox,
+    /// How many messages only the first one has.
+    only_a_has: usize,
+    /// What only the second one has.
+    only_b_has: Vec<MessageId>,
+}
+
+/// How the two have parted.
+#[derive(Default)]
+struct Terms {
+    /// Bytes a second between the nodes; none is without bound.
+    rate: Option<u32>,
+    /// Messages that only the first node has, beside five.
+    more: usize,
+    /// Large ones that only the second has, beside twenty.
+    large: usize,
 }
 
 impl Parting {
-    /// The first node is killed. Behind what both have, the second has so many more large messages.
-    fn begin(rate: Option<u32>, large: usize) -> Parting {
+    /// The first node is killed.
+    fn begin(terms: &Terms) -> Parting {
         let mut several = Several::new(1);
-        let between = several.add_behind_a_box("b", rate);
+        let between = several.add_behind_a_box("b", terms.rate);
         let mut talk = Talk::begin(&several);
         talk.say(20);
         talk.check(&several.links);
         assert!(several.nodes[1].stop());
         talk.move_to(&several.links[0]);
-        let only_a_has = talk.say(5);
-        talk.reappended.extend(only_a_has);
+        let only_a_has = [talk.say(5), talk.shout(terms.more)].concat();
+        talk.reappended.extend(&only_a_has);
         let last_of_a = look(&several, &talk).last;
         several.nodes[0].kill();
         several.redis.replace_by_an_empty_one();
         several.links[1] = several.nodes[1].started();
         talk.move_to(&several.links[1]);
-        talk.say(20);
-        let texts = (0..large).map(|_| "x".repeat(15 * 1024));
+        let only_b_has = talk.say(20);
+        let texts = (0..terms.large).map(|_| "x".repeat(15 * 1024));
         talk.runtime.block_on(post_all(&talk.people[0].1, &talk.room, texts));
         let Look { last, .. } = look(&several, &talk);
         assert!(last.epoch > last_of_a.epoch, "{last} {last_of_a}");
         let upto = Position { offset: last.offset - 1, ..last };
         ask(&several, &talk, &Ask::Trim { upto });
         let base = look(&several, &talk).base;
-        assert!(base > last_of_a && base.offset > last_of_a.offset, "{base} {last_of_a}");
-        Parting { several, talk, between }
+        assert!(base > last_of_a, "{base} {last_of_a}");
+        Parting { several, talk, between, only_a_has: only_a_has.len(), only_b_has }
     }
 
     fn a(&mut self) -> &mut Node {
@@ -74,7 +89,8 @@ impl Parting {
         self.talk.check(&self.several.links);
         assert_eq!(self.kept("diverged-"), 1);
         let log = self.several.nodes[0].log();
-        for said in ["comparing journals", "got what was missing", "appended again count=5 refused=0"] {
+        let appended = format!("appended again count={} refused=0", self.only_a_has);
+        for said in ["comparing journals", "got what was missing", &appended] {
             assert!(log.contains(said), "{said}: {log}");
         }
         assert!(!log.contains("panicked"), "{log}");
@@ -95,14 +111,14 @@ fn look(several: &Several, talk: &Talk) -> Look {
 
 #[test]
 fn what_has_parted_and_is_trimmed_past_comes_back_by_snapshot() {
-    let mut parting = Parting::begin(None, 0);
+    let mut parting = Parting::begin(&Terms::default());
     parting.a().start();
     parting.comes_back();
 }
 
 #[test]
 fn redis_is_wiped_while_it_waits_for_another_node() {
-    let mut parting = Parting::begin(None, 0);
+    let mut parting = Parting::begin(&Terms::default());
     assert!(parting.several.nodes[1].stop());
     parting.a().start();
     let log = |parting: &Parting| parting.several.nodes[0].log();
@@ -115,7 +131,7 @@ fn redis_is_wiped_while_it_waits_for_another_node() {
 
 #[test]
 fn redis_is_wiped_while_it_compares() {
-    let mut parting = Parting::begin(None, 0);
+    let mut parting = Parting::begin(&Terms::default());
     parting.waits_after(1);
     let before = look(&parting.several, &parting.talk);
     assert_eq!(parting.several.redis.cli(&["FLUSHALL"]), "OK");
@@ -129,7 +145,7 @@ fn redis_is_wiped_while_it_compares() {
 
 #[test]
 fn it_is_stopped_and_killed_wherever_it_waits() {
-    let mut parting = Parting::begin(None, 0);
+    let mut parting = Parting::begin(&Terms::default());
     parting.waits_after(0);
     assert!(parting.a().stop(), "while it asks for the rest");
     parting.waits_after(0);
@@ -151,7 +167,7 @@ fn it_is_stopped_and_killed_wherever_it_waits() {
 
 #[test]
 fn it_is_killed_in_the_middle_of_the_snapshot_and_goes_on_there() {
-    let mut parting = Parting::begin(Some(1024 * 1024), 200);
+    let mut parting = Parting::begin(&Terms { rate: Some(1024 * 1024), large: 200, ..Terms::default() });
     parting.a().start();
     let journal = parting.several.nodes[0].data_dir().join("journal");
     eventually("a part of it has come", || {
@@ -172,8 +188,42 @@ fn it_is_killed_in_the_middle_of_the_snapshot_and_goes_on_there() {
 }
 
 #[test]
+fn it_is_killed_while_it_appends_again_and_nothing_is_there_twice() {
+    let mut parting = Parting::begin(&Terms { more: 1_000, ..Terms::default() });
+    let before = parting.talk.shown(&parting.several.links[1]);
+    parting.a().start();
+    eventually("some are appended again", || {
+        (parting.talk.shown(&parting.several.links[1]) > before).then_some(())
+    });
+    parting.a().kill();
+    assert_eq!(parting.kept("orphans-"), 1, "others are not");
+    parting.a().start();
+    parting.comes_back();
+}
+
+/// The branch that the cluster went on with is away, too, when Redis is wiped: the other one is gone on with, and nothing of
+/// either is lost.
+#[test]
+fn redis_is_wiped_while_only_the_one_that_parted_is_there() {
+    let mut parting = Parting::begin(&Terms::default());
+    assert!(parting.several.nodes[1].stop());
+    assert_eq!(parting.several.redis.cli(&["FLUSHALL"]), "OK");
+    parting.several.links[0] = parting.a().started();
+    assert_eq!(parting.kept("diverged-"), 0, "it has all that there is");
+    let Parting { several, talk, only_b_has, .. } = &mut parting;
+    talk.move_to(&several.links[0]);
+    talk.say(10);
+    talk.reappended.extend(only_b_has.iter());
+    several.links[1] = several.nodes[1].started();
+    let appended = "appended again count=20 refused=0";
+    eventually("it appends again what only it has", || several.nodes[1].log().contains(appended).then_some(()));
+    talk.say(5);
+    talk.check(&several.links);
+}
+
+#[test]
 fn who_has_something_to_append_again_does_not_leave() {
-    let mut parting = Parting::begin(None, 0);
+    let mut parting = Parting::begin(&Terms::default());
     parting.waits_after(2);
     assert!(parting.a().stop());
     let as_a_node = std::mem::replace(&mut parting.a().arguments, vec!["--leave-cluster".to_owned()]);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use futures_util::future::join_all;
 use quip_protocol::client::{Client, Error, Post};
 use quip_protocol::frame::{Reply, Request};
 use quip_protocol::{AccountName, MessageId, NodeName, SafeLine, ServerLink, Target};
@@ -135,6 +136,26 @@ impl Talk {
             self.sends.push(sent);
         }
         self.sends[before..].iter().map(|sent| sent.id).collect()
+    }
+
+    /// So many messages at once, by the first of them: their order is the node's.
+    pub fn shout(&mut self, count: usize) -> Vec<MessageId> {
+        let (name, client) = &self.people[0];
+        let (node, begun) = (node_of(client).unwrap(), self.now());
+        let posting = (0..count).map(|_| {
+            let (handle, post) = (client.handle(), Post::new(self.room.clone(), "at once"));
+            async move { (post.id, within("a receipt", handle.post(post)).await.unwrap()) }
+        });
+        let receipts = self.runtime.block_on(join_all(posting));
+        let at = self.now();
+        let sents = receipts.into_iter().map(|(id, receipt)| {
+            let outcome = Outcome::Acked(Acked { at, node: node.clone(), receipt });
+            Sent { client: name.clone(), number: begun, id, room: receipt.room, begun, outcome }
+        });
+        let sents: Vec<Sent> = sents.collect();
+        let ids = sents.iter().map(|sent| sent.id).collect();
+        self.sends.extend(sents);
+        ids
     }
 
     fn now(&self) -> u64 {
