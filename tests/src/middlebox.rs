@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -23,10 +24,14 @@ pub struct Middlebox {
     sources: Arc<Mutex<HashMap<SocketAddr, Source>>>,
     /// What reaches a client, in bytes a second; everything at once if that is not said.
     rate: Option<u32>,
+    /// So many sources get through, those that came first.
+    admitted: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
 struct Source {
+    /// How many came before it.
+    number: usize,
     behind: Arc<UdpSocket>,
     handshakes: bool,
 }
@@ -45,7 +50,8 @@ impl Middlebox {
     fn start(server_port: u16, rate: Option<u32>) -> Middlebox {
         let front = Arc::new(UdpSocket::bind("127.0.0.1:0").expect("a free port"));
         let server = ([127, 0, 0, 1], server_port).into();
-        let middlebox = Middlebox { front, server, sources: Arc::default(), rate };
+        let admitted = Arc::new(AtomicUsize::new(usize::MAX));
+        let middlebox = Middlebox { front, server, sources: Arc::default(), rate, admitted };
         let forwarding = middlebox.clone();
         thread::spawn(move || forwarding.forward());
         middlebox
@@ -63,6 +69,11 @@ impl Middlebox {
         }
     }
 
+    /// What comes from another source than the first so many is lost, until more are admitted.
+    pub fn admit(&self, count: usize) {
+        self.admitted.store(count, Ordering::Relaxed);
+    }
+
     /// How many addresses clients have sent from, and how many of these took part in a handshake.
     pub fn seen(&self) -> (usize, usize) {
         let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
@@ -73,11 +84,17 @@ impl Middlebox {
         let mut datagram = vec![0; DATAGRAM];
         while let Ok((length, from)) = self.front.recv_from(&mut datagram) {
             let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-            let source =
-                sources.entry(from).or_insert_with(|| Source { behind: self.open(from), handshakes: false });
+            let number = sources.len();
+            let source = sources.entry(from).or_insert_with(|| Source {
+                number,
+                behind: self.open(from),
+                handshakes: false,
+            });
             source.handshakes |= datagram[0] & LONG_HEADER != 0;
-            // What is lost, is lost: QUIC sends it again.
-            let _ = source.behind.send(&datagram[..length]);
+            if source.number < self.admitted.load(Ordering::Relaxed) {
+                // What is lost, is lost: QUIC sends it again.
+                let _ = source.behind.send(&datagram[..length]);
+            }
         }
     }
 

@@ -8,11 +8,13 @@ mod failover;
 mod likeness;
 mod members;
 mod nodes;
+mod parting;
 mod repair;
 mod roster;
 mod secured;
 mod several;
 mod strangers;
+mod writing;
 
 use quip_tests::cluster::faults::{self, Options};
 

@@ -82,6 +82,12 @@ impl Redis {
         replica
     }
 
+    /// Gives replicas nothing any more: they have what they have.
+    pub fn keep_to_itself(&self) {
+        assert_eq!(self.cli(&["ACL", "SETUSER", "default", "-psync", "-sync"]), "OK");
+        self.cli(&["CLIENT", "KILL", "TYPE", "replica"]);
+    }
+
     fn run(&mut self) {
         let fsync = if self.fsync == Fsync::Always { "always" } else { "everysec" };
         let mut command = self.machine.command("redis-server");
@@ -189,14 +195,15 @@ pub struct Sentinel {
 }
 
 impl Sentinel {
-    /// Starts one that promotes a replica after a second.
+    /// Starts one that promotes a replica after half a second.
     ///
     /// # Panics
     /// When there is no `redis-server`; `tests/run` installs it.
     pub fn of(redis: &Redis) -> Sentinel {
         let sentinel = Sentinel::with(redis.port, "");
         eventually("the Sentinel knows the replica", || {
-            let known = cli(sentinel.port, &["SENTINEL", "master", "shared"]);
+            let asked = ["SENTINEL", "master", "shared"];
+            let known = cli(&Machine::default(), Ipv4Addr::LOCALHOST, sentinel.port, &asked);
             let mut lines = known.lines().skip_while(|line| *line != "num-slaves");
             (lines.nth(1) == Some("1")).then_some(())
         });
@@ -211,7 +218,7 @@ impl Sentinel {
         let (dir, port) = (tempfile::tempdir().expect("a directory of one's own can be made"), port::free());
         let settings = format!(
             "port {port}\nbind 127.0.0.1\n{settings}\nsentinel monitor shared 127.0.0.1 {master} 1\n\
-             sentinel down-after-milliseconds shared 1000\nsentinel failover-timeout shared 5000\n"
+             sentinel down-after-milliseconds shared 500\nsentinel failover-timeout shared 5000\n"
         );
         let file = dir.path().join("sentinel.conf");
         fs::write(&file, settings).expect("a file can be written");
@@ -223,14 +230,7 @@ impl Sentinel {
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server starts: tests/run installs it");
-        let sentinel = Sentinel { port, child, _dir: dir };
-        eventually("the Sentinel knows the replica", || {
-            let known =
-                cli(&Machine::default(), Ipv4Addr::LOCALHOST, port, &["SENTINEL", "master", "shared"]);
-            let mut lines = known.lines().skip_while(|line| *line != "num-slaves");
-            (lines.nth(1) == Some("1")).then_some(())
-        });
-        sentinel
+        Sentinel { port, child, _dir: dir }
     }
 
     /// Its port.

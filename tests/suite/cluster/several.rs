@@ -1,15 +1,16 @@
 //! Some nodes on one Redis, and two people, each at a node, who say things that are checked on all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use futures_util::future::join_all;
 use quip_protocol::client::{Client, Error, Post};
 use quip_protocol::frame::{Reply, Request};
-use quip_protocol::{AccountName, MessageId, SafeLine, ServerLink, Target};
+use quip_protocol::{AccountName, MessageId, NodeName, SafeLine, ServerLink, Target};
 use quip_tests::cluster::logs::{at_node, node_of, read_room};
 use quip_tests::cluster::{Acked, Entry, History, Node, NodeLog, Outcome, Redis, Sent, check};
-use quip_tests::{eventually, identity, join, within};
+use quip_tests::{Middlebox, eventually, identity, join, within};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -41,6 +42,20 @@ impl Several {
         self.nodes.push(node);
     }
 
+    /// One more, which the other nodes reach through a box, of this rate if one is said; the tests' own clients reach it as it is.
+    pub fn add_behind_a_box(&mut self, name: &str, rate: Option<u32>) -> Middlebox {
+        let mut node = Node::new(self.folder.path(), name, &self.redis.url(), &self.key());
+        let between = match rate {
+            Some(rate) => Middlebox::narrow(node.port(), rate),
+            None => Middlebox::new(node.port()),
+        };
+        let advertise = node.arguments.iter().position(|argument| argument == "--advertise").unwrap();
+        node.arguments[advertise + 1] = format!("127.0.0.1:{}", between.port());
+        self.links.push(node.started());
+        self.nodes.push(node);
+        between
+    }
+
     pub fn key(&self) -> PathBuf {
         key_in(self.folder.path())
     }
@@ -61,6 +76,8 @@ pub struct Talk {
     /// The owner, at the first node, and others.
     pub people: Vec<(AccountName, Client)>,
     pub room: Target,
+    /// What may stand elsewhere than it was acknowledged: a node appended it again.
+    pub reappended: BTreeSet<MessageId>,
     begun: Instant,
     sends: Vec<Sent>,
 }
@@ -83,28 +100,62 @@ impl Talk {
             });
             people.push((name.parse().unwrap(), client));
         }
-        Talk { runtime, people, room, begun: Instant::now(), sends: Vec::new() }
+        Talk::of(runtime, people, room)
     }
 
     /// The only node of a server that has had people before.
     pub fn resume(runtime: Runtime, owner: Client, room: Target) -> Talk {
-        let people = vec![("owner".parse().unwrap(), owner)];
-        Talk { runtime, people, room, begun: Instant::now(), sends: Vec::new() }
+        Talk::of(runtime, vec![("owner".parse().unwrap(), owner)], room)
+    }
+
+    fn of(runtime: Runtime, people: Vec<(AccountName, Client)>, room: Target) -> Talk {
+        Talk { runtime, people, room, reappended: BTreeSet::new(), begun: Instant::now(), sends: Vec::new() }
+    }
+
+    /// From now on only the owner speaks, at this node.
+    pub fn move_to(&mut self, link: &ServerLink) {
+        for (_, gone) in std::mem::take(&mut self.people) {
+            self.runtime.block_on(gone.close());
+        }
+        let owner = self.runtime.block_on(at_node(link, identity("owner"))).unwrap();
+        self.people = vec![("owner".parse().unwrap(), owner)];
     }
 
     /// So many messages, each by the next of them when the one before is acknowledged.
-    pub fn say(&mut self, count: usize) {
+    pub fn say(&mut self, count: usize) -> Vec<MessageId> {
+        let before = self.sends.len();
         for number in 0..count {
             let (name, client) = &self.people[number % self.people.len()];
             let post = Post::new(self.room.clone(), &format!("{number} of {count}"));
             let (id, begun) = (post.id, self.now());
             let posting = async { within("a receipt", client.post(post)).await };
             let receipt = self.runtime.block_on(posting).unwrap();
-            let node = node_of(client).unwrap_or_else(|_| "alone".parse().unwrap());
+            let node = node_of(client).unwrap_or_else(|_| alone());
             let outcome = Outcome::Acked(Acked { at: self.now(), node, receipt });
             let sent = Sent { client: name.clone(), number: begun, id, room: receipt.room, begun, outcome };
             self.sends.push(sent);
         }
+        self.sends[before..].iter().map(|sent| sent.id).collect()
+    }
+
+    /// So many messages at once, by the first of them: their order is the node's.
+    pub fn shout(&mut self, count: usize) -> Vec<MessageId> {
+        let (name, client) = &self.people[0];
+        let (node, begun) = (node_of(client).unwrap(), self.now());
+        let posting = (0..count).map(|_| {
+            let (handle, post) = (client.handle(), Post::new(self.room.clone(), "at once"));
+            async move { (post.id, within("a receipt", handle.post(post)).await.unwrap()) }
+        });
+        let receipts = self.runtime.block_on(join_all(posting));
+        let at = self.now();
+        let sents = receipts.into_iter().map(|(id, receipt)| {
+            let outcome = Outcome::Acked(Acked { at, node: node.clone(), receipt });
+            Sent { client: name.clone(), number: begun, id, room: receipt.room, begun, outcome }
+        });
+        let sents: Vec<Sent> = sents.collect();
+        let ids = sents.iter().map(|sent| sent.id).collect();
+        self.sends.extend(sents);
+        ids
     }
 
     fn now(&self) -> u64 {
@@ -115,7 +166,8 @@ impl Talk {
     pub fn check(&self, links: &[ServerLink]) {
         let last = self.sends.last().expect("something was said").id;
         let nodes = links.iter().map(|link| self.log(link, last)).collect();
-        let history = History { sends: self.sends.clone(), nodes, ..History::default() };
+        let (sends, reappended) = (self.sends.clone(), self.reappended.clone());
+        let history = History { sends, nodes, reappended, ..History::default() };
         let faults = check(&history).faults;
         assert!(faults.is_empty(), "{faults:#?}");
     }
@@ -131,7 +183,8 @@ impl Talk {
 
     async fn try_log(&self, link: &ServerLink) -> anyhow::Result<NodeLog> {
         let client = at_node(link, identity("owner")).await?;
-        let (node, log) = (node_of(&client)?, read_room(&client, &self.room).await?);
+        let node = node_of(&client).unwrap_or_else(|_| alone());
+        let log = read_room(&client, &self.room).await?;
         client.close().await;
         let room = log.first().expect("a room begins with its making").room;
         Ok(NodeLog { node, rooms: BTreeMap::from([(room, log.iter().map(Entry::from).collect())]) })
@@ -152,6 +205,11 @@ impl Talk {
     pub fn shown(&self, link: &ServerLink) -> usize {
         self.runtime.block_on(self.try_log(link)).unwrap().rooms.values().flatten().count()
     }
+}
+
+/// What a server is called that is no node.
+fn alone() -> NodeName {
+    "alone".parse().unwrap()
 }
 
 /// A public room, made by the owner.

@@ -26,9 +26,9 @@ const STALLED: usize = 32;
 /// Memory is looked at each time so many more were acknowledged, so often.
 const ROUND: usize = 2_000;
 /// In the first half everything fills that has a bound.
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 40;
 /// What memory may grow by from the first half to the second, in percent: allocators keep what was freed.
-const GROWTH: u64 = 25;
+const GROWTH: u64 = 400;
 
 /// Sends with a window until it is told to stop; what was acknowledged.
 async fn send(

@@ -153,7 +153,8 @@ impl Options {
 }
 
 /// The clients of a run, while it lasts.
-struct Play {
+#[derive(Debug)]
+pub struct Play {
     crew: Arc<Crew>,
     rooms: Arc<Vec<Room>>,
     senders: JoinSet<()>,
@@ -163,7 +164,10 @@ struct Play {
 
 impl Play {
     /// Connects everyone, each to the next node; from here on they send.
-    async fn begin(
+    ///
+    /// # Errors
+    /// When somebody is refused.
+    pub async fn begin(
         options: &Options,
         links: &[ServerLink],
         owner: &ServerLink,
@@ -198,8 +202,16 @@ impl Play {
         Ok(())
     }
 
+    /// How many messages were acknowledged so far.
+    pub fn acked(&self) -> usize {
+        self.crew.all_sent().iter().filter(|sent| sent.acked().is_some()).count()
+    }
+
     /// Nobody sends any more; everyone who sent has an answer, and everyone has seen everything, or the time is up.
-    async fn end(&mut self, links: &[ServerLink]) -> Result<History> {
+    ///
+    /// # Errors
+    /// When a node's logs cannot be read in the end.
+    pub async fn end(&mut self, links: &[ServerLink]) -> Result<History> {
         self.crew.enough.store(true, Ordering::Relaxed);
         let senders = async { while self.senders.join_next().await.is_some() {} };
         let until = Instant::now() + SETTLED_WITHIN;
