@@ -122,7 +122,9 @@ fn redis_is_wiped_while_it_waits_for_another_node() {
     assert!(parting.several.nodes[1].stop());
     parting.a().start();
     let log = |parting: &Parting| parting.several.nodes[0].log();
-    eventually("it steps aside", || log(&parting).contains("getting the rest from another node").then_some(()));
+    eventually("it steps aside", || {
+        log(&parting).contains("getting the rest from another node").then_some(())
+    });
     assert_eq!(parting.several.redis.cli(&["FLUSHALL"]), "OK");
     parting.several.links[1] = parting.several.nodes[1].started();
     parting.talk.move_to(&parting.several.links[1]);
@@ -183,7 +185,8 @@ fn it_is_killed_in_the_middle_of_the_snapshot_and_goes_on_there() {
     let log = parting.several.nodes[0].log();
     let (_, common) = log.split_once("common=").expect("it said where they parted");
     let common = common.split(' ').next().unwrap();
-    let (_, from) = log.split_once("got what was missing from other nodes from=").expect("it said from where");
+    let (_, from) =
+        log.split_once("got what was missing from other nodes from=").expect("it said from where");
     assert_ne!(from.split(' ').next().unwrap(), common, "it has what came before: {log}");
 }
 
@@ -216,7 +219,9 @@ fn redis_is_wiped_while_only_the_one_that_parted_is_there() {
     talk.reappended.extend(only_b_has.iter());
     several.links[1] = several.nodes[1].started();
     let appended = "appended again count=20 refused=0";
-    eventually("it appends again what only it has", || several.nodes[1].log().contains(appended).then_some(()));
+    eventually("it appends again what only it has", || {
+        several.nodes[1].log().contains(appended).then_some(())
+    });
     talk.say(5);
     talk.check(&several.links);
 }

@@ -90,7 +90,11 @@ fn a_promoted_replica_gets_what_it_lacks() {
     });
     scene.more("everybody writes again");
     let figures = scene.end();
-    assert_eq!((figures.reappended, figures.resets), (0, 0), "each stands where it was acknowledged: {figures:?}");
+    assert_eq!(
+        (figures.reappended, figures.resets),
+        (0, 0),
+        "each stands where it was acknowledged: {figures:?}"
+    );
 }
 
 #[test]
