@@ -8,6 +8,7 @@ mod failover;
 mod likeness;
 mod members;
 mod nodes;
+mod orphans;
 mod repair;
 mod roster;
 mod several;
