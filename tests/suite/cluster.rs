@@ -8,6 +8,7 @@ mod failover;
 mod likeness;
 mod members;
 mod nodes;
+mod orphans;
 mod parting;
 mod repair;
 mod roster;

@@ -1,0 +1,82 @@
+//! What only some nodes had when the cluster went on without it: what was refused stays refused, and nothing is there twice though
+//! two nodes append it again.
+
+use quip_protocol::client::{Client, Error, Post};
+use quip_protocol::frame::{Reply, Request};
+use quip_protocol::{Event, EventBody, SafeLine, Target};
+use quip_tests::cluster::Redis;
+use quip_tests::cluster::logs::{at_node, read_room};
+use quip_tests::{Server, eventually, identity, join, within};
+
+const LAST: &str = "only a and b have this";
+
+fn has_message(log: &[Event], text: &str) -> usize {
+    let is_it =
+        |event: &&Event| matches!(&event.body, EventBody::Message(message) if message.text.as_str() == text);
+    log.iter().filter(is_it).count()
+}
+
+async fn set_topic(client: &Client, topic: &str) {
+    let set = Request::SetTopic { room: "general".parse().unwrap(), topic: SafeLine::new(topic) };
+    assert!(matches!(client.request(set).await, Ok(Reply::Done)));
+}
+
+/// Both have what the third does not; the last of it is a message.
+async fn say_to_two(ann: Client, b: &Server) {
+    let general = within("ann joins", ann.join("#general")).await.unwrap();
+    set_topic(&ann, "first").await;
+    set_topic(&ann, "second").await;
+    let early = ann.request(Request::Join { room: "later".parse().unwrap() }).await;
+    assert!(matches!(early, Err(Error::Refused(_))), "{early:?}");
+    within("a receipt", ann.post(Post::new(general.target.clone(), LAST))).await.unwrap();
+    let there = within("b answers", at_node(&b.link, identity("ann"))).await.unwrap();
+    let arrived = async {
+        while has_message(&read_room(&there, &general.target).await.unwrap(), LAST) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("b has it", arrived).await;
+}
+
+fn left(server: &Server) -> usize {
+    let names = std::fs::read_dir(server.data_dir()).unwrap().map(|entry| entry.unwrap().file_name());
+    let is_left = |name: &str| name.starts_with("orphans-") || name.starts_with("unjudged-");
+    names.filter(|name| is_left(&name.to_string_lossy())).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_nodes_append_again_is_there_once_and_what_was_refused_is_not() {
+    let mut redis = Redis::start();
+    let mut a = Server::node(&redis, "a", None);
+    let mut b = Server::node(&redis, "b", Some(&a));
+    let mut c = Server::node(&redis, "c", Some(&a));
+    let ann = join(a.owner.as_ref().unwrap(), "ann").await;
+    assert!(c.stop());
+    say_to_two(ann, &b).await;
+    a.kill();
+    b.kill();
+    redis.replace_by_an_empty_one();
+
+    c.restart();
+    let carl = join(&c.invite(&[]), "carl").await;
+    let general = within("carl joins", carl.join("#general")).await.unwrap();
+    let (name, topic) = ("later".parse().unwrap(), SafeLine::default());
+    let create = Request::CreateRoom { name, private: false, topic, members: Vec::new() };
+    let Ok(Reply::Room(later)) = carl.request(create).await else { panic!("no room") };
+    a.restart();
+    b.restart();
+    eventually("nothing is left to append", || (left(&a) + left(&b) == 0).then_some(()));
+
+    let log = within("the log", read_room(&carl, &general.target)).await.unwrap();
+    let is_topic = |event: &&Event| matches!(event.body, EventBody::Topic { .. });
+    assert_eq!(log.iter().filter(is_topic).count(), 2, "{log:#?}");
+    assert_eq!(has_message(&log, LAST), 1);
+    let log = within("the log", read_room(&carl, &later.target)).await.unwrap();
+    assert_eq!(log.len(), 1, "it was made, and nobody came: {log:#?}");
+    assert!(matches!(later.target, Target::Room(_)));
+    drop(carl);
+    for server in [&mut a, &mut b, &mut c] {
+        assert!(server.stop());
+        server.admin(&["check"]);
+    }
+}
