@@ -190,10 +190,12 @@ fn of_config(error: &ConfigError) -> Exit {
     }
 }
 
-/// The client's own words, and when to try again where the server said so.
+/// The client's own words, and when to try again where the server said so and its words do not.
 fn said(error: &client::Error) -> String {
     match error {
-        client::Error::Refused(Refusal { text, retry_after_ms: Some(ms), .. }) => {
+        client::Error::Refused(Refusal { text, retry_after_ms: Some(ms), .. })
+            if !text.as_str().contains("try again") =>
+        {
             format!("{text}; try again in {} s", ms.div_ceil(1_000).max(1))
         }
         other => other.to_string(),
@@ -261,7 +263,13 @@ mod tests {
 
     #[test]
     fn a_refusal_that_passes_says_when() {
-        let error = CliError::from(Refusal::retry(ErrorCode::RateLimited, "too fast", 1_200));
-        assert_eq!(error.to_string(), "too fast; try again in 2 s");
+        let table = [
+            ("too fast", "too fast; try again in 2 s"),
+            ("too fast; try again in 1200 ms", "too fast; try again in 1200 ms"),
+        ];
+        for (said, told) in table {
+            let error = CliError::from(Refusal::retry(ErrorCode::RateLimited, said, 1_200));
+            assert_eq!(error.to_string(), told);
+        }
     }
 }
