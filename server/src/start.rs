@@ -220,6 +220,15 @@ struct Part {
     joined: Joined,
 }
 
+impl Part {
+    /// Who should come, does, from now on, or no more: it is said at once.
+    async fn serves(&self, serves: bool) {
+        self.joined.heart.serves(serves);
+        self.joined.beating.at_once();
+        self.joined.cluster.is_told(!serves).await;
+    }
+}
+
 /// Everything that a start can fail at, open and not yet served.
 struct Doors {
     endpoints: Vec<quinn::Endpoint>,
@@ -266,8 +275,14 @@ pub async fn start(config: Config, stopping: &Stopping) -> Result<Running, Start
         None => (Core::open(&config, stopping).await?, None),
         Some(of) => {
             let joined = Joined::join(&config, of, stopping).await?;
-            let (core, parted) = joined.open(&config, stopping).await?;
-            (core, Some(Part { joined, parted }))
+            match joined.open(&config, stopping).await {
+                Ok((core, parted)) => (core, Some(Part { joined, parted })),
+                Err(e) => {
+                    // Or its name would be taken when it is started again.
+                    joined.beating.stop().await;
+                    return Err(e);
+                }
+            }
         }
     };
     let owned_here = part.as_ref().is_none_or(|part| part.joined.founder);
@@ -277,9 +292,17 @@ pub async fn start(config: Config, stopping: &Stopping) -> Result<Running, Start
         Err(e) => Err(e),
     };
     match opened {
-        Ok((doors, owner_code)) => Ok(serve(&config, core, doors, owner_code, part)),
+        Ok((doors, owner_code)) => {
+            if let Some(part) = &part {
+                part.serves(true).await;
+            }
+            Ok(serve(&config, core, doors, owner_code, part))
+        }
         Err(e) => {
             core.close().await;
+            if let Some(part) = part {
+                part.joined.beating.stop().await;
+            }
             Err(e)
         }
     }
@@ -310,7 +333,6 @@ fn serve(
         let (id, name) = (cluster.id, cluster.name.clone());
         let trimmer = Trimmer::new(joined.address.clone(), cluster, node.journal.clone(), joined.log_bytes);
         tasks.spawn(trimmer.run(stopped.clone()));
-        joined.heart.serves(true);
         Arc::new(Door::new(id, name, joined.key.clone(), node.journal.clone()))
     });
     for endpoint in &endpoints {
@@ -443,8 +465,7 @@ impl Running {
     /// Stops: accepts nothing more, tells the clients, finishes what was accepted, makes everything durable.
     pub async fn stop(mut self) {
         if let Some(part) = &self.part {
-            part.joined.heart.serves(false);
-            part.joined.cluster.drained().await;
+            part.serves(false).await;
         }
         // Nobody listens if every task has ended already.
         let _ = self.stop.send(true);

@@ -215,7 +215,17 @@ pub fn destination(env: &Env) -> Result<ServerLink, CliError> {
     {
         return Ok(link.clone());
     }
-    resolve(named, &env.known()?)
+    let known = env.known()?;
+    let server = resolve(named, &known)?;
+    let fingerprint = server.fingerprint.or_else(|| told_of(env, &known, &server.address()));
+    Ok(ServerLink { fingerprint, ..server })
+}
+
+/// The key of a node that a known server has told of: as that is trusted, so is what it tells.
+fn told_of(env: &Env, known: &KnownServers, address: &str) -> Option<Fingerprint> {
+    let files = known.joined().into_iter().filter_map(|server| env.nodes_of(&server.fingerprint));
+    let mut told = files.flat_map(|file| nodes::load(&file));
+    told.find(|node| format!("quip://{}", node.address) == address).map(|node| node.fingerprint)
 }
 
 /// The server that `named` means, or else the default one, with its fingerprint if that is known.
@@ -256,7 +266,7 @@ fn no_server() -> CliError {
 mod tests {
     use super::*;
     use crate::cli::exit::Exit;
-    use quip_protocol::Refusal;
+    use quip_protocol::{NodeAddress, NodeSummary, Refusal};
 
     fn known() -> KnownServers {
         let mut known = KnownServers::default();
@@ -344,6 +354,29 @@ mod tests {
         assert_eq!(env.identity().unwrap(), Identity::from_seed([1; 32]));
         env.token = Some("quip_short".into());
         assert_eq!(env.identity().unwrap_err().exit(), Exit::Usage);
+    }
+
+    #[test]
+    fn a_node_that_a_known_server_has_told_of_is_known() {
+        let home = tempfile::tempdir().unwrap();
+        let mut env = Env { home: Some(home.path().into()), ..Env::default() };
+        let paths = env.paths().unwrap();
+        let mut known = known();
+        let (ann, joined) = ("ann".parse().unwrap(), Fingerprint([1; 32]));
+        let address = "quip://a:7847".into();
+        known.remember(KnownServer { address, fingerprint: joined, account: Some(ann) });
+        known.save(&paths).unwrap();
+        let node = NodeAddress {
+            name: "n2".parse().unwrap(),
+            address: "a2.example:7848".parse().unwrap(),
+            fingerprint: Fingerprint([7; 32]),
+        };
+        let told = NodeSummary { node, connections: 0, draining: false };
+        nodes::keep(&paths.nodes(&joined), &[told]).unwrap();
+        for (named, expected) in [("a2.example:7848", Some(Fingerprint([7; 32]))), ("a2.example", None)] {
+            env.server = Some(named.into());
+            assert_eq!(destination(&env).unwrap().fingerprint, expected, "{named}");
+        }
     }
 
     #[test]

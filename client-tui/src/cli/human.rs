@@ -7,7 +7,7 @@ use quip_protocol::{Event, EventBody, Message, MessageKind, NodeSummary, SafeLin
 use super::json::kind;
 use super::time::minute;
 use crate::app::presence::Presence;
-use crate::app::words::with_article;
+use crate::app::words::{counted, with_article};
 
 /// How far the further lines of a message are indented, so that none of them looks like a message.
 const INDENT: &str = "\n    ";
@@ -134,7 +134,8 @@ pub fn nodes(nodes: &[NodeSummary]) -> String {
     let mut lines = format!(", node {} of {}", first.node.name, nodes.len());
     for (place, summary) in nodes.iter().enumerate() {
         let NodeSummary { node, connections, draining } = summary;
-        lines += &format!("\n  {}  {}  {connections} connections", node.name, node.address);
+        let connections = counted(u64::from(*connections), "connection");
+        lines += &format!("\n  {}  {}  {connections}", node.name, node.address);
         lines += if *draining { "  stopping" } else { "" };
         lines += if place == 0 { "  this one" } else { "" };
     }
@@ -289,6 +290,21 @@ mod tests {
                 format!("bob  {word}  account since 1970-01-01 00:00")
             );
         }
+    }
+
+    #[test]
+    fn the_nodes_of_a_cluster_are_a_line_each() {
+        let summary = |name: &str, connections, draining| {
+            let address = format!("{name}.example:7848").parse().unwrap();
+            let fingerprint = quip_protocol::Fingerprint([1; 32]);
+            let node = quip_protocol::NodeAddress { name: name.parse().unwrap(), address, fingerprint };
+            NodeSummary { node, connections, draining }
+        };
+        assert_eq!(nodes(&[]), "", "a server alone");
+        assert_eq!(
+            nodes(&[summary("b", 1, false), summary("a", 12, true)]),
+            ", node b of 2\n  b  b.example:7848  1 connection  this one\n  a  a.example:7848  12 connections  stopping"
+        );
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::orphans::{self, OrphanError};
 use super::pause::{Reminder, pause};
 use super::peer::FetchError;
 use super::realign::{self, RealignError};
-use super::roster::{self, Beating, NameTaken, Now};
+use super::roster::{self, Beating, Now, Unwelcome};
 use super::{BootId, Cluster, Roster};
 use crate::config::{ClusterConfig, Config};
 use crate::log::Log;
@@ -72,9 +72,9 @@ pub enum JoinError {
     /// What is to be appended again cannot be looked for.
     #[error(transparent)]
     Orphans(#[from] OrphanError),
-    /// Another node has the name.
+    /// By what the others say.
     #[error(transparent)]
-    NameTaken(#[from] NameTaken),
+    Unwelcome(#[from] Unwelcome),
     /// The server's key, which the others are told.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -220,6 +220,7 @@ impl Joined {
             started: Timestamp::now(),
             address: of.advertise.clone(),
             fingerprint: tls.fingerprint,
+            key_mark: key.mark(file.cluster),
         };
         let beats = Arc::clone(&heart);
         let (redis, to) = (of.redis.clone(), Arc::clone(&cluster));

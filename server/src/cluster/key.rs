@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 
+use crate::log::shared::contract::ClusterId;
 use crate::ops::disk::write_private;
 
 /// Why there is no key.
@@ -106,6 +107,12 @@ impl ClusterKey {
     /// The key of these bytes.
     pub fn of(bytes: [u8; 32]) -> ClusterKey {
         ClusterKey(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
+    }
+
+    /// By which nodes of one cluster notice that they have different keys, before one needs the other. Tells nothing of the key.
+    pub fn mark(&self, cluster: ClusterId) -> String {
+        let said = [b"quip: which cluster key".as_slice(), &cluster.0].concat();
+        self.sign(&said)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// What shows that one has the key, and tells nothing of it.

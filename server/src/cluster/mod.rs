@@ -78,8 +78,8 @@ pub struct Cluster {
     pub barrier: Barrier,
 }
 
-/// How long a node that stops waits until the others have been told so: some heartbeats.
-const DRAIN_WITHIN: Duration = Duration::from_millis(1_500);
+/// How long a node that stops or begins to serve waits until it has told so: some heartbeats.
+const TELL_WITHIN: Duration = Duration::from_millis(1_500);
 
 impl Cluster {
     /// The nodes that live, for clients: this one first, which has so many connections.
@@ -100,11 +100,12 @@ impl Cluster {
         self.roster.borrow().iter().any(|(name, heartbeat)| *name != self.name && !heartbeat.draining)
     }
 
-    /// This node says that it is stopping. Waits until the others know, or should.
-    pub async fn drained(&self) {
+    /// This node says that it is stopping, or that it serves. Waits until Redis has heard it, or should have.
+    pub async fn is_told(&self, draining: bool) {
         let mut roster = self.roster.subscribe();
-        let told = roster.wait_for(|roster| roster.get(&self.name).is_none_or(|own| own.draining));
-        let _ = tokio::time::timeout(DRAIN_WITHIN, told).await;
+        let is_so = |own: &Heartbeat| own.draining == draining;
+        let told = roster.wait_for(|roster| roster.get(&self.name).is_none_or(is_so));
+        let _ = tokio::time::timeout(TELL_WITHIN, told).await;
     }
 }
 

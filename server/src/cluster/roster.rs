@@ -1,6 +1,7 @@
 //! Who lives: every node says so in Redis once a second, and hears who else does. A name belongs to one node. Knows the
 //! connection to Redis.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::LazyLock;
 
@@ -8,10 +9,10 @@ use bytes::Bytes;
 use quip_protocol::{Epoch, Fingerprint, NodeName, Position, Timestamp};
 use redis::Value;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval};
-use tracing::{debug, error};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tracing::{debug, error, info};
 
 use super::{BootId, Cluster, DEAD_AFTER, HEARTBEAT, Heartbeat, Roster};
 use crate::log::redis::scripts::{Call, Script, bytes, hex, list, string, text};
@@ -34,6 +35,8 @@ pub struct Own {
     pub address: String,
     /// By which key they know it.
     pub fingerprint: Fingerprint,
+    /// Tells the cluster's key from others, and not what it is ([`super::key::ClusterKey::mark`]).
+    pub key_mark: String,
 }
 
 /// What of a node changes.
@@ -59,16 +62,40 @@ pub struct NameTaken {
     pub address: String,
 }
 
+/// Why a node does not come to live among the others.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unwelcome {
+    /// Another process has its name.
+    #[error(transparent)]
+    Name(#[from] NameTaken),
+    /// It could not get from the others what it lacks, nor they from it.
+    #[error(
+        "this node's cluster key is not that of node {name} at {address}: copy the file cluster.key of one to the other (--cluster-key)"
+    )]
+    Key {
+        /// One that has another key.
+        name: NodeName,
+        /// Where it is.
+        address: String,
+    },
+}
+
 /// A node that says that it lives.
 #[derive(Debug)]
 pub struct Beating {
     /// Sent when another process has the name: this one must stop.
     pub taken: oneshot::Receiver<NameTaken>,
     stop: watch::Sender<bool>,
+    again: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
 impl Beating {
+    /// What the node says of itself has changed: the others are to hear of it now, and not with the next beat.
+    pub fn at_once(&self) {
+        self.again.notify_one();
+    }
+
     /// The node is gone at once for the others, as far as Redis can be told.
     pub async fn stop(self) {
         self.stop.send_replace(true);
@@ -81,15 +108,27 @@ impl Beating {
 /// tried again; the roster stays as it was seen last.
 ///
 /// # Errors
-/// When another node has the name.
+/// See [`Unwelcome`].
 pub async fn start(
     address: Address,
     cluster: Arc<Cluster>,
     own: Own,
     now: impl Fn() -> Now + Send + 'static,
-) -> Result<Beating, NameTaken> {
-    let mut beat = Beat { connection: Connection::new(address), cluster, own, silence: Silence::None };
-    beat.once(now()).await?;
+) -> Result<Beating, Unwelcome> {
+    let mut beat = Beat {
+        connection: Connection::new(address),
+        cluster,
+        own,
+        silence: Silence::None,
+        keys: BTreeMap::new(),
+        again: Arc::default(),
+    };
+    beat.first(&now).await?;
+    if let Some(unwelcome) = beat.other_key() {
+        beat.gone().await;
+        return Err(unwelcome);
+    }
+    let again = Arc::clone(&beat.again);
     let (stop, stopped) = watch::channel(false);
     let (tell, taken) = oneshot::channel();
     let task = tokio::spawn(async move {
@@ -99,7 +138,7 @@ pub async fn start(
             let _ = tell.send(name_taken);
         }
     });
-    Ok(Beating { taken, stop, task })
+    Ok(Beating { taken, stop, again, task })
 }
 
 struct Beat {
@@ -107,6 +146,9 @@ struct Beat {
     cluster: Arc<Cluster>,
     own: Own,
     silence: Silence,
+    /// The marks of the others' keys.
+    keys: BTreeMap<NodeName, String>,
+    again: Arc<Notify>,
 }
 
 /// Redis did not answer: who had no chance to say that it lives is not dead.
@@ -134,6 +176,34 @@ impl Silence {
 }
 
 impl Beat {
+    /// Nobody else can be at this node's own address: who has its name there is dead, and forgotten soon.
+    async fn first(&mut self, now: &impl Fn() -> Now) -> Result<(), NameTaken> {
+        let patience = Instant::now() + DEAD_AFTER + HEARTBEAT;
+        let mut waits = false;
+        loop {
+            match self.once(now()).await {
+                Err(taken) if taken.address == self.own.address && Instant::now() < patience => {
+                    if !std::mem::replace(&mut waits, true) {
+                        info!(name = %taken.name, "a node of this name died at this address a moment ago: waiting until it is forgotten");
+                    }
+                    sleep(HEARTBEAT).await;
+                }
+                said => return said,
+            }
+        }
+    }
+
+    /// Whether those who live have another key than this node, all that say which.
+    fn other_key(&self) -> Option<Unwelcome> {
+        let own = &self.own.key_mark;
+        if self.keys.values().any(|mark| mark == own) {
+            return None;
+        }
+        let name = self.keys.keys().next()?.clone();
+        let address = self.cluster.roster.borrow().get(&name)?.address.clone();
+        Some(Unwelcome::Key { name, address })
+    }
+
     async fn until(
         &mut self,
         mut stopped: watch::Receiver<bool>,
@@ -146,6 +216,7 @@ impl Beat {
                 // An error means that the server is gone, which is a stop too.
                 _ = stopped.wait_for(|stop| *stop) => true,
                 _ = ticks.tick() => false,
+                () = self.again.notified() => false,
             };
             if is_over {
                 self.gone().await;
@@ -158,7 +229,8 @@ impl Beat {
     async fn once(&mut self, now: Now) -> Result<(), NameTaken> {
         let heartbeat = self.heartbeat(now);
         match self.ask(&heartbeat).await {
-            Ok(Heard::Nodes(mut roster)) => {
+            Ok(Heard::Nodes(mut roster, keys)) => {
+                self.keys = keys;
                 roster.insert(self.cluster.name.clone(), heartbeat);
                 if self.silence.broken(Instant::now()) {
                     for (name, known) in &*self.cluster.roster.borrow() {
@@ -200,7 +272,7 @@ impl Beat {
             hex(&self.own.directory),
             text(&self.own.started.0),
             text(&DEAD_AFTER.as_millis()),
-            said(heartbeat),
+            said(heartbeat, &self.own.key_mark),
         ];
         let heard = self.connection.call(&Call::new(&BEAT, KEYS, arguments)).await?;
         heard_in(heard).ok_or_else(|| Lost("a roster of an unexpected shape".into()))
@@ -224,9 +296,12 @@ struct Said {
     epoch: u32,
     offset: u64,
     draining: bool,
+    /// Versions that say none are not compared.
+    #[serde(default)]
+    key: String,
 }
 
-fn said(heartbeat: &Heartbeat) -> Bytes {
+fn said(heartbeat: &Heartbeat, key_mark: &str) -> Bytes {
     let said = Said {
         boot: format!("{:032x}", u128::from_be_bytes(heartbeat.boot.0)),
         address: heartbeat.address.clone(),
@@ -235,26 +310,28 @@ fn said(heartbeat: &Heartbeat) -> Bytes {
         epoch: heartbeat.position.epoch.0,
         offset: heartbeat.position.offset,
         draining: heartbeat.draining,
+        key: key_mark.to_owned(),
     };
     serde_json::to_vec(&said).expect("texts and numbers can be written").into()
 }
 
-fn heartbeat_in(said: &[u8]) -> Option<Heartbeat> {
+fn heartbeat_in(said: &[u8]) -> Option<(Heartbeat, String)> {
     let said: Said = serde_json::from_slice(said).ok()?;
-    Some(Heartbeat {
+    let heartbeat = Heartbeat {
         boot: BootId(u128::from_str_radix(&said.boot, 16).ok()?.to_be_bytes()),
         address: said.address,
         fingerprint: said.fingerprint.parse().ok()?,
         connections: said.connections,
         position: Position { epoch: Epoch(said.epoch), offset: said.offset },
         draining: said.draining,
-    })
+    };
+    Some((heartbeat, said.key))
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Heard {
-    /// The others.
-    Nodes(Roster),
+    /// The others, and the marks of their keys.
+    Nodes(Roster, BTreeMap<NodeName, String>),
     /// Where the one is that has the name.
     Taken(String),
 }
@@ -265,17 +342,20 @@ fn heard_in(answer: Value) -> Option<Heard> {
     match &bytes(parts.next()?)?[..] {
         b"taken" => {
             let other = heartbeat_in(&bytes(parts.next()?)?);
-            Some(Heard::Taken(other.map_or_else(|| "an unknown address".into(), |other| other.address)))
+            Some(Heard::Taken(other.map_or_else(|| "an unknown address".into(), |(other, _)| other.address)))
         }
         b"nodes" => {
-            let mut roster = Roster::new();
+            let (mut roster, mut keys) = (Roster::new(), BTreeMap::new());
             while let Some(name) = parts.next() {
                 let (name, said) = (string(name)?, bytes(parts.next()?)?);
-                if let (Ok(name), Some(heartbeat)) = (name.parse(), heartbeat_in(&said)) {
+                if let (Ok(name), Some((heartbeat, key))) = (name.parse::<NodeName>(), heartbeat_in(&said)) {
+                    if !key.is_empty() {
+                        keys.insert(name.clone(), key);
+                    }
                     roster.insert(name, heartbeat);
                 }
             }
-            Some(Heard::Nodes(roster))
+            Some(Heard::Nodes(roster, keys))
         }
         _ => None,
     }
@@ -314,10 +394,11 @@ mod tests {
 
     #[test]
     fn what_a_node_says_is_heard() {
-        let said = said(&heartbeat());
+        let said = said(&heartbeat(), "5e");
         let nodes = Value::Array(vec![bulk(b"nodes"), bulk(b"b"), bulk(&said), bulk(b"c"), bulk(b"{}")]);
         let roster = Roster::from([("b".parse().unwrap(), heartbeat())]);
-        assert_eq!(heard_in(nodes), Some(Heard::Nodes(roster)));
+        let keys = BTreeMap::from([("b".parse().unwrap(), "5e".to_owned())]);
+        assert_eq!(heard_in(nodes), Some(Heard::Nodes(roster, keys)));
         let taken = Value::Array(vec![bulk(b"taken"), bulk(&said)]);
         assert_eq!(heard_in(taken), Some(Heard::Taken("a.example:4433".into())));
         for broken in [Value::Nil, Value::Array(vec![]), Value::Array(vec![bulk(b"nodes"), bulk(b"b")])] {
@@ -327,10 +408,13 @@ mod tests {
 
     #[test]
     fn what_another_version_says_is_read_as_far_as_it_is_known() {
-        let mut value: serde_json::Value = serde_json::from_slice(&said(&heartbeat())).unwrap();
+        let mut value: serde_json::Value = serde_json::from_slice(&said(&heartbeat(), "5e")).unwrap();
         value["more"] = 1.into();
-        assert_eq!(heartbeat_in(value.to_string().as_bytes()), Some(heartbeat()));
+        let heard = |value: &serde_json::Value| heartbeat_in(value.to_string().as_bytes());
+        assert_eq!(heard(&value), Some((heartbeat(), "5e".to_owned())));
+        value.as_object_mut().unwrap().remove("key");
+        assert_eq!(heard(&value), Some((heartbeat(), String::new())), "one that says no key yet");
         value["fingerprint"] = "x".into();
-        assert_eq!(heartbeat_in(value.to_string().as_bytes()), None);
+        assert_eq!(heard(&value), None);
     }
 }

@@ -27,9 +27,7 @@ pub enum NotTaken {
         retry_after_ms: u32,
     },
     /// The log that the nodes of a cluster share takes nothing now.
-    #[error(
-        "the log that the cluster's nodes share cannot be written to now; try again in {retry_after_ms} ms"
-    )]
+    #[error("the servers' log is away; try again when it is back")]
     Unreachable {
         /// When to try.
         retry_after_ms: u32,

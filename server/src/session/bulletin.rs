@@ -157,9 +157,9 @@ async fn changed(phase: &mut Option<watch::Receiver<Phase>>) {
 pub fn read_only(cluster: &Cluster) -> Option<&'static str> {
     match &*cluster.phase.borrow() {
         Phase::Live => None,
-        Phase::CatchingUp { .. } => Some("this node is catching up with the others"),
-        Phase::Unreachable => Some("the log that the nodes share does not answer"),
-        Phase::Repairing => Some("the log that the nodes share is being repaired"),
+        Phase::CatchingUp { .. } => Some("it is catching up with the other servers"),
+        Phase::Unreachable => Some("the servers' log is away"),
+        Phase::Repairing => Some("the servers' log is in repair"),
     }
 }
 

@@ -104,7 +104,7 @@ async fn without_redis_nothing_is_written_and_everybody_knows() {
         Event::ReadOnly { why } => Some(why),
         _ => None,
     });
-    assert_eq!(why.await, SafeLine::new("the log that the nodes share does not answer"));
+    assert_eq!(why.await, SafeLine::new("the servers' log is away"));
     let stats = cluster.nodes[0].admin(&["stats"]);
     assert!(stats.contains(r#""log":"unreachable""#) && stats.contains(r#""writable":false"#), "{stats}");
     let handle = client.handle();

@@ -55,6 +55,15 @@ async fn two_nodes_are_one_chat() {
     b.admin(&["check"]);
 }
 
+#[test]
+fn a_node_that_serves_says_so_from_the_first_moment() {
+    let redis = Redis::start();
+    let node = Server::node(&redis, "a", None);
+    let stats = node.admin(&["stats"]);
+    let own = stats.lines().find(|line| line.contains(r#""this":true"#)).unwrap();
+    assert!(own.contains(r#""draining":false"#), "{own}");
+}
+
 /// Its journal has an entry that no other node has, and the cluster went on without it: the node takes what the others have, and
 /// appends its own again, behind that.
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use quip_protocol::{Epoch, Fingerprint, NodeName, Position, Timestamp};
-use quip_server::cluster::roster::{Beating, NameTaken, Now, Own, start};
+use quip_server::cluster::roster::{Beating, Now, Own, Unwelcome, start};
 use quip_server::cluster::turn::Turn;
 use quip_server::cluster::{BootId, Cluster, Roster};
 use quip_server::log::redis::Connection;
@@ -34,7 +34,18 @@ struct Node {
 }
 
 /// `boot` is its address too, and when it started.
-async fn node(redis: &Redis, called: &str, boot: u8, directory: u8) -> Result<Node, NameTaken> {
+async fn node(redis: &Redis, called: &str, boot: u8, directory: u8) -> Result<Node, Unwelcome> {
+    node_at(redis, called, boot, directory, format!("localhost:{boot}"), "5e").await
+}
+
+async fn node_at(
+    redis: &Redis,
+    called: &str,
+    boot: u8,
+    directory: u8,
+    address: String,
+    key_mark: &str,
+) -> Result<Node, Unwelcome> {
     let cluster = Arc::new(Cluster {
         id: ClusterId([1; 16]),
         name: name(called),
@@ -47,8 +58,9 @@ async fn node(redis: &Redis, called: &str, boot: u8, directory: u8) -> Result<No
     let own = Own {
         directory: [directory; 16],
         started: Timestamp(boot.into()),
-        address: format!("localhost:{boot}"),
+        address,
         fingerprint: Fingerprint([boot; 32]),
+        key_mark: key_mark.to_owned(),
     };
     let offset = Arc::new(AtomicU64::new(0));
     let now = {
@@ -110,6 +122,33 @@ async fn a_name_belongs_to_one_node() {
     assert!(node(&redis, "a", 4, 4).await.is_err());
     again.beating.stop().await;
     node(&redis, "a", 4, 4).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_that_lost_its_directory_has_its_name_again_when_the_one_of_before_is_forgotten() {
+    let redis = Redis::start();
+    let dead = node(&redis, "a", 1, 1).await.unwrap();
+    let said = redis.cli(&["HGET", "{quip}:nodes", "a"]);
+    dead.beating.stop().await;
+    // As if it had been killed.
+    redis.cli(&["HSET", "{quip}:nodes", "a", &said]);
+    assert!(node(&redis, "a", 2, 2).await.is_err(), "elsewhere");
+    node_at(&redis, "a", 3, 3, "localhost:1".into(), "5e").await.unwrap();
+}
+
+#[tokio::test]
+async fn who_has_another_key_than_all_the_others_does_not_live_among_them() {
+    let redis = Redis::start();
+    let a = node(&redis, "a", 1, 1).await.unwrap();
+    let other = |called, boot| node_at(&redis, called, boot, boot, format!("localhost:{boot}"), "0f");
+    let refused = other("b", 2).await.err().unwrap().to_string();
+    for said in ["node a", "localhost:1", "--cluster-key"] {
+        assert!(refused.contains(said) && refused.lines().count() == 1, "{refused}");
+    }
+    // Its name is free at once, and it was never among those who live.
+    let b = node(&redis, "b", 3, 3).await.unwrap();
+    sees(&a, &["a", "b"]).await;
+    drop(b);
 }
 
 #[tokio::test]

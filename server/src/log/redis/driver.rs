@@ -11,11 +11,12 @@ use quip_protocol::{Position, Refusal};
 use quip_storage::{JournalError, JournalReader};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep_until, timeout};
-use tracing::{error, info, warn};
+use tracing::error;
 
 use super::address::Address;
 use super::intake::{Deliveries, SharedIntake, Told, both};
 use super::lanes::Lanes;
+use super::notes::{self, Notes};
 use crate::cluster::{Cluster, Roster};
 use crate::engine::{Command, Entry, EntryError};
 use crate::log::shared::contract::{BatchId, Claim, Stored};
@@ -45,7 +46,7 @@ pub struct Parts {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Ended {
     /// The log and this node have parted: get what is missing, and begin again.
-    #[error("this node and the shared log have parted: {0:?}")]
+    #[error(transparent)]
     Aside(StepAside),
     /// There is an entry that this version cannot read.
     #[error("cannot apply the entry {position} of the shared log: {why}")]
@@ -97,6 +98,7 @@ impl SharedLog {
             lanes,
             deliveries,
             journal: parts.journal,
+            notes: Notes::new(&parts.address),
             recalled,
             recalls,
             roster,
@@ -124,6 +126,8 @@ struct Driver {
     lanes: Lanes,
     deliveries: Deliveries,
     journal: JournalReader,
+    /// For the operator.
+    notes: Notes,
     recalled: mpsc::UnboundedSender<Vec<Stored>>,
     recalls: mpsc::UnboundedReceiver<Vec<Stored>>,
     roster: watch::Receiver<Roster>,
@@ -178,7 +182,10 @@ impl Driver {
         let alarm = self.alarm.map(|at| self.begun + Duration::from_millis(at));
         let overdue = self.asked.and_then(|(_, overdue)| overdue);
         tokio::select! {
-            Some((lane, answer)) = self.lanes.answered() => Next::Told(Input::Answered(lane, answer)),
+            Some((lane, answer)) = self.lanes.answered() => {
+                self.notes.answered(Instant::now(), lane, &answer);
+                Next::Told(Input::Answered(lane, answer))
+            }
             told = self.deliveries.told.recv() => match told {
                 Some(Told::Durable(last)) => Next::Told(Input::Durable(last)),
                 Some(Told::Rewind(last)) => Next::Told(Input::Rewind(last)),
@@ -231,7 +238,10 @@ impl Driver {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Ask(lane, ask) => self.lanes.ask(lane, ask),
+            Effect::Ask(lane, ask) => {
+                self.notes.asked(&ask);
+                self.lanes.ask(lane, ask);
+            }
             Effect::Deliver(entries) => self.deliver(entries),
             Effect::Placed(batch, _) => self.outcome(batch),
             Effect::NotTaken(batch) => {
@@ -242,10 +252,7 @@ impl Driver {
             // After the end the node stands as it was told.
             Effect::Phase(_) if self.end.is_none() => {}
             Effect::Phase(phase) => {
-                match &phase {
-                    Phase::Live | Phase::CatchingUp { .. } => info!(?phase, "the shared log"),
-                    Phase::Unreachable | Phase::Repairing => warn!(?phase, "the shared log takes nothing"),
-                }
+                self.notes.phase(Instant::now(), &phase);
                 self.cluster.phase.send_replace(phase);
             }
             Effect::StepAside(why) => self.end(Ended::Aside(why)),
@@ -298,7 +305,7 @@ impl Driver {
     /// The node is told, once; nothing is taken from here on.
     fn end(&mut self, why: Ended) {
         if let Some(end) = self.end.take() {
-            error!("{why}");
+            notes::ended(&why);
             self.cluster.phase.send_replace(Phase::Unreachable);
             self.refuse_all(&unreachable());
             let _ = end.send(why);

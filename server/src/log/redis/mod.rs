@@ -12,6 +12,7 @@ pub mod trim;
 mod intake;
 mod lanes;
 mod lost;
+mod notes;
 
 pub use address::{Address, BadAddress};
 pub use beside::Listener;

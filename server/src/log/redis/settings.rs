@@ -35,7 +35,8 @@ pub async fn look(address: Address) -> Verdict {
     let shown = address.to_string();
     match read(&mut Connection::new(address)).await {
         Ok(settings) => {
-            Verdict { line: format!("{shown} {}", says(&settings)), is_alarming: settings.evicts() }
+            let is_alarming = settings.evicts() || settings.refuses();
+            Verdict { line: format!("{shown} {}", says(&settings)), is_alarming }
         }
         Err(Lost(e)) => {
             let line = format!("what {shown} can lose is not known, for its settings cannot be read: {e}");
@@ -77,6 +78,11 @@ impl Settings {
     fn evicts(&self) -> bool {
         self.maxmemory != "0" && self.policy != "noeviction"
     }
+
+    /// Whether it refuses to write until it has more replicas.
+    fn refuses(&self) -> bool {
+        self.min_replicas.parse().is_ok_and(|min_replicas: u32| self.replicas < min_replicas)
+    }
 }
 
 fn says(settings: &Settings) -> String {
@@ -90,11 +96,14 @@ fn says(settings: &Settings) -> String {
         _ => "loses its whole log when it stops (appendonly no)",
     };
     let failover = match (*replicas, min_replicas.as_str()) {
-        (0, _) => "has no replica".into(),
-        (_, "0") => format!(
-            "has {replicas} replica(s), and can lose at a failover what they did not have yet (min-replicas-to-write 0)"
+        _ if settings.refuses() => format!(
+            "; it takes nothing now, for {min_replicas} replicas must be in touch (min-replicas-to-write) and {replicas} are"
         ),
-        _ => format!("has {replicas} replica(s), of which {min_replicas} must be in touch"),
+        (0, _) => "; it has no replica".into(),
+        (_, "0") => format!(
+            "; replicas: {replicas}, which at a failover can lack what came last (min-replicas-to-write 0)"
+        ),
+        _ => format!("; replicas: {replicas}, of which {min_replicas} must be in touch, or it takes nothing"),
     };
     let evicts = match settings.evicts() {
         true => {
@@ -103,7 +112,7 @@ fn says(settings: &Settings) -> String {
         false => String::new(),
     };
     format!(
-        "{crash}, and {failover}; the nodes write back what they have in their journals, so a message is lost only with the node that took it{evicts}"
+        "{crash}{failover}{evicts}; what it loses the nodes write back from their journals, so that a message is lost only if the disk of the node that took it is lost as well"
     )
 }
 
@@ -120,6 +129,8 @@ mod tests {
             (["no", "everysec", "0", "noeviction", "0"], 0, "whole log"),
             (["yes", "always", "0", "noeviction", "0"], 2, "at a failover"),
             (["yes", "always", "0", "noeviction", "1"], 2, "1 must be in touch"),
+            (["yes", "always", "0", "noeviction", "1"], 0, "takes nothing now"),
+            (["yes", "always", "0", "noeviction", "0"], 0, "has no replica"),
             (["yes", "always", "1000", "allkeys-lru", "0"], 0, "set maxmemory-policy noeviction"),
         ];
         for ([appendonly, appendfsync, maxmemory, policy, min_replicas], replicas, says) in table {
@@ -134,6 +145,7 @@ mod tests {
             let line = super::says(&settings);
             assert!(line.contains(says) && line.lines().count() == 1, "{line}");
             assert_eq!(line.contains("throw"), settings.evicts(), "{line}");
+            assert_eq!(line.contains("nothing now"), settings.refuses(), "{line}");
         }
     }
 }

@@ -106,16 +106,19 @@ impl Phase {
 }
 
 /// Why a node cannot go on as it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StepAside {
     /// The log begins behind what this node has: the rest is with other nodes.
+    #[error("the shared log begins at {base}, behind what this node has")]
     Behind {
         /// Where the log begins.
         base: Position,
     },
     /// This node has entries that the log does not have, and the log has gone on without them.
+    #[error("this node has what the shared log does not have, and the log has gone on without it")]
     Diverged,
     /// The log is another cluster's.
+    #[error("the shared log has become another cluster's")]
     Foreign {
         /// Whose.
         cluster: ClusterId,
@@ -166,6 +169,11 @@ pub struct Member {
     /// Whether it has been [`Phase::Live`]: who has just begun does not know who else is about to.
     pub(super) was_live: bool,
     is_reachable: bool,
+    /// Whether the question that is open on the write lane changes something.
+    writes: bool,
+    /// The last one that did was lost. A log that can be read and not written, for Redis refuses that, is looked at with
+    /// success all the time.
+    unwritten: bool,
     phase: Phase,
     alarm: u64,
 }
@@ -221,6 +229,8 @@ impl Member {
             highest: own.last.epoch,
             was_live: false,
             is_reachable: false,
+            writes: false,
+            unwritten: false,
             phase: Phase::Unreachable,
             alarm: 0,
             own,
@@ -276,9 +286,11 @@ impl Member {
         let Ok(answer) = answer else {
             self.write.lose(now, chance);
             self.is_reachable = false;
+            self.unwritten |= self.writes;
             return self.repair_interrupted();
         };
         self.is_reachable = true;
+        self.unwritten &= !self.writes;
         match (self.write.answered(), answer) {
             (Some(Question::Look { seen }), Answer::Look(look)) => {
                 self.looked(now, chance, seen, look, effects)
@@ -337,6 +349,7 @@ impl Member {
         };
         if let Some((question, ask)) = asked {
             self.write.ask(question);
+            self.writes = ask != Ask::Look;
             effects.push(Effect::Ask(Lane::Write, ask));
         }
     }
@@ -346,9 +359,17 @@ impl Member {
         if agreed.suspect.is_some() || now >= self.look_at {
             return Some(look());
         }
-        let append = self.batches.ask(agreed.epoch, &self.own.name, self.tail.read);
-        let append = append.filter(|_| self.tail.read >= agreed.to);
+        let append = self.append(agreed).filter(|_| self.tail.read >= agreed.to);
         append.map(|(batch, ask)| (Question::Append(batch), ask))
+    }
+
+    fn append(&self, agreed: &Agreement) -> Option<(BatchId, Ask)> {
+        self.batches.ask(agreed.epoch, &self.own.name, self.tail.read)
+    }
+
+    /// Otherwise nothing is known of whether it could be.
+    fn has_to_append(&self, agreed: &Agreement) -> bool {
+        self.append(agreed).is_some()
     }
 
     fn tell_phase(&mut self, effects: &mut Vec<Effect>) {
@@ -357,10 +378,13 @@ impl Member {
             _ if !self.is_reachable => Phase::Unreachable,
             // It is looked at at once.
             Stand::Unknown => return,
+            Stand::Repair(_) if self.unwritten => Phase::Unreachable,
             Stand::Repair(_) => Phase::Repairing,
             Stand::Agreed(agreed) if self.tail.read < agreed.to => Phase::CatchingUp { to: agreed.to },
+            Stand::Agreed(agreed) if self.unwritten && self.has_to_append(agreed) => Phase::Unreachable,
             Stand::Agreed(_) => Phase::Live,
         };
+        self.unwritten &= phase == Phase::Unreachable;
         self.was_live |= phase == Phase::Live;
         if phase != self.phase {
             self.phase = phase.clone();

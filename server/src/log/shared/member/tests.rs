@@ -103,6 +103,15 @@ impl Driven {
     }
 }
 
+/// What it is told of how it stands, one after the other.
+fn phases(effects: &[Effect]) -> Vec<&'static str> {
+    let word = |effect: &Effect| match effect {
+        Effect::Phase(phase) => Some(phase.word()),
+        _ => None,
+    };
+    effects.iter().filter_map(word).collect()
+}
+
 fn lost() -> Input {
     Input::Answered(Lane::Write, Err(Lost("gone".to_owned())))
 }
@@ -304,6 +313,46 @@ proptest! {
                     _ => {}
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn a_log_that_can_be_read_and_refuses_to_be_written_is_not_live_in_between() {
+    let here = at(1, 3);
+    let mut driven = Driven::live(here);
+    driven.tell(Input::Batch(batch(1), Bytes::from_static(&[1])));
+    assert_eq!(phases(driven.tell(lost())), ["unreachable"]);
+    for _ in 0..5 {
+        driven.later(LOOK_MS);
+        assert_eq!(driven.asked(), Some(&Ask::Look));
+        driven.write(Answer::Look(look("one", Some(("one", 1)), here)));
+        assert_eq!(phases(&driven.effects), [""; 0], "it was read");
+        assert!(matches!(driven.asked(), Some(Ask::Append { .. })), "{:?}", driven.effects);
+        assert_eq!(phases(driven.tell(lost())), [""; 0], "it was refused once more");
+    }
+    driven.later(LOOK_MS);
+    driven.write(Answer::Look(look("one", Some(("one", 1)), here)));
+    assert_eq!(phases(driven.write(Answer::Placed(at(1, 4)))), ["live"]);
+}
+
+#[test]
+fn a_log_that_refuses_to_be_repaired_is_unreachable_all_the_time() {
+    let mut driven = Driven::new(at(1, 3));
+    driven.tell(Input::Tick);
+    let other = || Answer::Look(look("two", Some(("one", 1)), at(1, 3)));
+    assert_eq!(phases(driven.write(other())), ["repairing"]);
+    assert!(matches!(driven.asked(), Some(Ask::Report { .. })), "{:?}", driven.effects);
+    assert_eq!(phases(driven.tell(lost())), ["unreachable"]);
+    for is_taken in [false, false, true] {
+        driven.later(LOOK_MS);
+        assert_eq!(driven.asked(), Some(&Ask::Look));
+        assert_eq!(phases(driven.write(other())), [""; 0], "it was read");
+        driven.later(LOOK_MS);
+        assert!(matches!(driven.asked(), Some(Ask::Report { .. })), "{:?}", driven.effects);
+        match is_taken {
+            true => assert_eq!(phases(driven.write(other())), ["repairing"]),
+            false => assert_eq!(phases(driven.tell(lost())), [""; 0], "it was refused once more"),
         }
     }
 }
