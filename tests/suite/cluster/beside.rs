@@ -65,6 +65,8 @@ async fn back(link: &ServerLink, name: &str) -> Client {
 
 #[derive(Debug, PartialEq)]
 enum Seen {
+    /// The node has not read of the account yet.
+    Unknown,
     Offline,
     Away(String),
     Online,
@@ -73,7 +75,11 @@ enum Seen {
 /// How somebody is, as the node of this client tells it.
 async fn seen(by: &Client, who: &str) -> Seen {
     let asked = by.request(Request::WhoIs { name: who.parse().unwrap() }).await;
-    let Ok(Reply::Account(account)) = asked else { panic!("{asked:?}") };
+    let account = match asked {
+        Ok(Reply::Account(account)) => account,
+        Err(Error::Refused(refusal)) if refusal.code == ErrorCode::NoSuchAccount => return Seen::Unknown,
+        other => panic!("{other:?}"),
+    };
     let target: Target = format!("@{who}").parse().unwrap();
     let away = by.away(&target).await.unwrap().into_iter().next();
     match (account.online, away) {

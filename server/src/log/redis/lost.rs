@@ -6,7 +6,7 @@ use super::address::Address;
 use crate::log::shared::contract::Lost;
 
 /// What an error says, and what to do. The crates that say it have no types for these.
-const TO_DO: [(&str, &str); 7] = [
+const TO_DO: [(&str, &str); 8] = [
     (
         "UnknownIssuer",
         "name the certificate of who signed it with --redis-ca, or have it signed by one that this system trusts",
@@ -23,6 +23,7 @@ const TO_DO: [(&str, &str); 7] = [
         "NOAUTH",
         "its password is missing in the address: redis://:password@host, for a Sentinel ?sentinel_password=…",
     ),
+    ("AuthenticationFailed", "the user or the password in its address is wrong"),
 ];
 
 /// The whole of it in one line.
