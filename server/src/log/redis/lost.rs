@@ -6,10 +6,14 @@ use super::address::Address;
 use crate::log::shared::contract::Lost;
 
 /// What an error says, and what to do. The crates that say it have no types for these.
-const TO_DO: [(&str, &str); 8] = [
+const TO_DO: [(&str, &str); 9] = [
     (
         "UnknownIssuer",
         "name the certificate of who signed it with --redis-ca, or have it signed by one that this system trusts",
+    ),
+    (
+        "BadSignature",
+        "another authority of the same name signed it: name that one's certificate with --redis-ca",
     ),
     ("CaUsedAsEndEntity", "give Redis a certificate that this one signed, instead of itself"),
     ("certificate not valid for name", "name Redis as its certificate does"),
@@ -41,6 +45,9 @@ pub(super) fn unconnected(address: &Address, Lost(why): Lost) -> Lost {
     Lost(match address.is_encrypted() {
         true if is_silent => {
             format!("{why}: is it there, and does it speak TLS? If not, say redis:// instead of rediss://")
+        }
+        true if is_closed => {
+            format!("{why}: if it wants a certificate of quipd, set tls-auth-clients no in redis.conf")
         }
         false if is_closed => format!("{why}: if it speaks TLS, say rediss:// instead of redis://"),
         _ => why,
