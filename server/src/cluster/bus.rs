@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quip_protocol::{AccountId, NodeName, RoomId, Timestamp, codec};
@@ -52,7 +53,7 @@ struct Typing {
 
 /// Says and hears until the server stops.
 pub async fn run(node: Arc<Node>, cluster: Arc<Cluster>, address: Address, mut stop: watch::Receiver<bool>) {
-    let bus = Bus { node, cluster, address };
+    let bus = Bus { node, cluster, address, hears: AtomicBool::new(false) };
     tokio::select! {
         () = bus.speak() => {}
         () = bus.whisper() => {}
@@ -73,6 +74,8 @@ struct Bus {
     node: Arc<Node>,
     cluster: Arc<Cluster>,
     address: Address,
+    /// Whether anything was heard since the connection was made, the own words if nothing else.
+    hears: AtomicBool,
 }
 
 impl Bus {
@@ -134,13 +137,15 @@ impl Bus {
             match Listener::new(&self.address, &[PRESENCE, TYPING]).await {
                 Ok(listener) => {
                     failures = 0;
-                    info!("hearing the other nodes' presence");
                     self.node.sessions.elsewhere(|others| (others.interrupted(), Vec::new()));
                     let Lost(why) = self.hear(listener).await;
-                    warn!(
-                        why,
-                        "the other nodes' presence is not heard: their users are shown as offline soon"
-                    );
+                    // A Redis that answers and takes nothing is connected to again and again, and that is no news.
+                    if self.hears.swap(false, Ordering::Relaxed) {
+                        warn!(
+                            why,
+                            "the other nodes' presence is not heard: their users are shown as offline soon"
+                        );
+                    }
                 }
                 Err(Lost(why)) => debug!(why, "the other nodes' presence is not heard"),
             }
@@ -155,7 +160,12 @@ impl Bus {
         let hearing = async {
             loop {
                 match tokio::time::timeout(DEAF, listener.next()).await {
-                    Ok(Some((channel, message))) => self.heard(&channel, &message).await,
+                    Ok(Some((channel, message))) => {
+                        if !self.hears.swap(true, Ordering::Relaxed) {
+                            info!("hearing the other nodes' presence");
+                        }
+                        self.heard(&channel, &message).await;
+                    }
                     Ok(None) => return Lost("the connection broke".into()),
                     Err(_) => return Lost(format!("nothing was said for {} s", DEAF.as_secs())),
                 }

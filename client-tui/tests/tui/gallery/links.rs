@@ -73,7 +73,7 @@ pub fn held_up(world: World) -> World {
 /// The server says that it writes nothing, before anything was written.
 pub fn read_only(world: World) -> World {
     let mut world = opened(world);
-    let why = world.outside_line("the servers' log is away");
+    let why = world.outside_line("the log that the nodes share does not answer");
     world.input(Input::ReadOnly(why));
     world.online = false;
     world.keys("hello<Enter>");
