@@ -195,7 +195,7 @@ pub struct Sentinel {
 }
 
 impl Sentinel {
-    /// Starts one that promotes a replica after half a second.
+    /// Starts one that promotes a replica after a second; one that has heard nothing of its master for ten is none that it takes.
     ///
     /// # Panics
     /// When there is no `redis-server`; `tests/run` installs it.
@@ -218,7 +218,7 @@ impl Sentinel {
         let (dir, port) = (tempfile::tempdir().expect("a directory of one's own can be made"), port::free());
         let settings = format!(
             "port {port}\nbind 127.0.0.1\n{settings}\nsentinel monitor shared 127.0.0.1 {master} 1\n\
-             sentinel down-after-milliseconds shared 500\nsentinel failover-timeout shared 5000\n"
+             sentinel down-after-milliseconds shared 1000\nsentinel failover-timeout shared 5000\n"
         );
         let file = dir.path().join("sentinel.conf");
         fs::write(&file, settings).expect("a file can be written");

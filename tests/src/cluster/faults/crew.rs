@@ -1,14 +1,14 @@
 //! The clients of a run: each sends one message after the other, follows every room, and goes to another node by itself when its
 //! own is gone. What they sent and saw is the history.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use quip_protocol::client::{Client, Event, Handle, Post, Received};
-use quip_protocol::error::Refusal;
+use quip_protocol::frame::WatchState;
 use quip_protocol::{AccountName, Cursor, NodeName, Receipt, RoomId, Seq, Target};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -191,6 +191,8 @@ struct Reader {
     crew: Arc<Crew>,
     reading: Reading,
     places: BTreeMap<RoomId, Cursor>,
+    /// Rooms that its node could not serve when it came there.
+    unwatched: BTreeSet<RoomId>,
 }
 
 /// Follows all rooms from their begin until it has seen what the goal says, or is told to stop; what it saw.
@@ -205,14 +207,17 @@ pub async fn follow(
     let begins = rooms.iter().map(|room| (room.id, Seq::ZERO)).collect();
     let places = rooms.iter().map(|room| (room.id, Cursor::default())).collect();
     let reading = Reading { client: name, rooms: begins, seen: Vec::new() };
-    let mut reader = Reader { crew, reading, places };
+    let mut reader = Reader { crew, reading, places, unwatched: BTreeSet::new() };
+    let mut again = interval(AGAIN);
+    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !reader.has(&goal.borrow()) && !*stop.borrow() {
         tokio::select! {
             event = client.next() => match event {
-                Some(Ok(event)) => reader.take(event, &client).await,
+                Some(Ok(event)) => reader.take(event, &client),
                 // The run is over for it; the checker says what it lacks.
                 Some(Err(_)) | None => break,
             },
+            _ = again.tick(), if !reader.unwatched.is_empty() => reader.watch_again(&client).await,
             _ = goal.changed() => {}
             _ = stop.changed() => {}
         }
@@ -233,7 +238,7 @@ impl Reader {
         goal.as_ref().is_some_and(|goal| goal.iter().all(there))
     }
 
-    async fn take(&mut self, event: Event, client: &Client) {
+    fn take(&mut self, event: Event, client: &Client) {
         match event {
             Event::Message(message) => {
                 self.time(&message, client);
@@ -244,7 +249,10 @@ impl Reader {
                 self.places.insert(room, keep);
                 self.reading.seen.push(Seen::Reset { room, keep: keep.seq });
             }
-            Event::Unwatched { room, refusal } => self.watch_again(client, room, &refusal).await,
+            // A node that cannot serve a room now may later.
+            Event::Unwatched { room, refusal } if refusal.retry_after_ms.is_some() => {
+                self.unwatched.insert(room);
+            }
             Event::Down { .. } => {
                 self.crew.counts.failovers.fetch_add(1, Ordering::Relaxed);
             }
@@ -267,12 +275,14 @@ impl Reader {
         }
     }
 
-    /// A node that cannot serve a room now may again later.
-    async fn watch_again(&self, client: &Client, room: RoomId, refusal: &Refusal) {
-        if refusal.retry_after_ms.is_some() {
+    /// What is refused once more, or not answered, stays to be asked for.
+    async fn watch_again(&mut self, client: &Client) {
+        for room in self.unwatched.clone() {
             let place = self.places.get(&room).copied();
-            // If that fails too, the checker says what is missing.
-            let _ = client.watch(vec![(room, place)]).await;
+            let watched = client.watch(vec![(room, place)]).await.unwrap_or_default();
+            if watched.iter().any(|state| !matches!(state, WatchState::Refused { .. })) {
+                self.unwatched.remove(&room);
+            }
         }
     }
 }
