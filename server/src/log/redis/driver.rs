@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quip_protocol::{Position, Refusal};
-use quip_storage::{JournalError, JournalReader};
+use quip_storage::JournalReader;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep_until, timeout};
 use tracing::{error, info, warn};
@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 use super::address::Address;
 use super::intake::{Deliveries, SharedIntake, Told, both};
 use super::lanes::Lanes;
+use super::recall::recall;
 use crate::cluster::{Cluster, Roster};
 use crate::engine::{Command, Entry, EntryError};
 use crate::log::shared::contract::{BatchId, Claim, Stored};
@@ -309,31 +310,6 @@ impl Driver {
         self.asked = None;
         refuse(std::mem::take(&mut self.waiting).into_values().flatten(), refusal);
     }
-}
-
-/// Entries of the own journal behind a position, of about so many bytes; at least one if there is one.
-fn recall(journal: &JournalReader, after: Position, max_bytes: usize) -> Result<Vec<Stored>, JournalError> {
-    // The record at that place too, for the first entry names the one before it.
-    let from = Position { offset: after.offset.saturating_sub(1), ..after };
-    let mut records = journal.replay(from)?;
-    let mut before = match after.offset {
-        0 => Position::ZERO,
-        _ => match records.next().transpose()? {
-            Some((position, _)) => position,
-            None => return Ok(Vec::new()),
-        },
-    };
-    let (mut entries, mut bytes) = (Vec::new(), 0);
-    for record in records {
-        let (position, payload) = record?;
-        bytes += payload.len();
-        if !entries.is_empty() && bytes > max_bytes {
-            break;
-        }
-        entries.push(Stored { before, position, payload: payload.into() });
-        before = position;
-    }
-    Ok(entries)
 }
 
 async fn tick(alarm: Option<Instant>) {

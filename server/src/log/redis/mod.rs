@@ -11,6 +11,7 @@ pub mod trim;
 
 mod intake;
 mod lanes;
+mod recall;
 
 pub use address::{Address, BadAddress};
 pub use beside::Listener;
