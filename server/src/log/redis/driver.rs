@@ -21,7 +21,7 @@ use crate::cluster::{Cluster, Roster};
 use crate::engine::{Command, Entry, EntryError};
 use crate::log::shared::contract::{BatchId, Claim, Stored};
 use crate::log::shared::member::{Chance, Effect, Input, Member, Own, Phase, StepAside};
-use crate::log::shared_log::{RETRY_MS, SharedLog};
+use crate::log::shared_log::{HELD_MS, RETRY_MS, SharedLog};
 use crate::log::{LocalIntake, LocalLog, NotTaken, Placed, Submission, Waiter};
 
 /// How long the end waits for the place of what was asked for already.
@@ -93,6 +93,7 @@ impl SharedLog {
             alarm: None,
             queue: waiting,
             is_open: true,
+            is_held: false,
             asked: None,
             waiting: BTreeMap::new(),
             lanes,
@@ -118,6 +119,9 @@ struct Driver {
     queue: LocalIntake,
     /// Whether there are handles.
     is_open: bool,
+    /// Whether the writer cannot write what it is given: what were appended now, nobody here would have an answer to, and
+    /// who tries again would append it again.
+    is_held: bool,
     /// The batch that the member has, and until when those who sent it wait.
     asked: Option<(BatchId, Option<Instant>)>,
     /// Who waits for what is not delivered yet.
@@ -136,6 +140,8 @@ struct Driver {
 /// What comes next.
 enum Next {
     Told(Input),
+    /// The writer can write no more.
+    Held,
     /// Something waits to be appended.
     Waiting,
     /// What was asked for has had no place for too long.
@@ -152,6 +158,7 @@ impl Driver {
         loop {
             match self.next().await {
                 Next::Told(input) => self.step(input),
+                Next::Held => self.is_held = true,
                 Next::Waiting => self.take(),
                 Next::Overdue => self.give_up(),
                 Next::Closed => break,
@@ -168,7 +175,7 @@ impl Driver {
             match self.next().await {
                 Next::Told(input) => self.step(input),
                 Next::Overdue => self.give_up(),
-                Next::Waiting | Next::Closed => {}
+                Next::Held | Next::Waiting | Next::Closed => {}
                 Next::Alone => return,
             }
         }
@@ -182,7 +189,11 @@ impl Driver {
             Some((lane, answer)) = self.lanes.answered() => Next::Told(Input::Answered(lane, answer)),
             told = self.deliveries.told.recv() => match told {
                 Some(Told::Durable(last)) => Next::Told(Input::Durable(last)),
-                Some(Told::Rewind(last)) => Next::Told(Input::Rewind(last)),
+                Some(Told::Rewind(last)) => {
+                    self.is_held = false;
+                    Next::Told(Input::Rewind(last))
+                }
+                Some(Told::Missed) => Next::Held,
                 None => Next::Alone,
             },
             Some(entries) = self.recalls.recv() => Next::Told(Input::Recalled(entries)),
@@ -215,8 +226,13 @@ impl Driver {
     /// What waits becomes one entry, or is refused.
     fn take(&mut self) {
         let group = self.queue.submissions(Duration::ZERO).unwrap_or_default();
-        if *self.member.phase() != Phase::Live || self.end.is_none() {
-            return refuse(group.into_iter().map(|submission| submission.waiter), &unreachable());
+        let refusal = match () {
+            () if *self.member.phase() != Phase::Live || self.end.is_none() => Some(unreachable()),
+            () if self.is_held => Some(NotTaken::Held { retry_after_ms: HELD_MS }.into()),
+            () => None,
+        };
+        if let Some(refusal) = refusal {
+            return refuse(group.into_iter().map(|submission| submission.waiter), &refusal);
         }
         if group.is_empty() {
             return;
