@@ -207,6 +207,9 @@ impl super::Intake for Intake {
 
     /// What was not written was refused, and is not given again.
     fn rewind(&mut self, _: Position) {}
+
+    /// The writer refuses what comes.
+    fn missed(&mut self) {}
 }
 
 /// Wakes the thread that waits.

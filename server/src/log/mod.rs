@@ -32,6 +32,14 @@ pub enum NotTaken {
         /// When to try.
         retry_after_ms: u32,
     },
+    /// The node's own disk does not take what the shared log has.
+    #[error(
+        "this node cannot write to its disk now; it keeps serving what it has; try again in {retry_after_ms} ms, or at another node"
+    )]
+    Held {
+        /// When to try.
+        retry_after_ms: u32,
+    },
     /// Nothing is written any more.
     #[error("the server is stopping; try again")]
     Stopped,
@@ -41,7 +49,9 @@ impl From<NotTaken> for Refusal {
     fn from(why: NotTaken) -> Refusal {
         let (code, after_ms) = match why {
             NotTaken::Full { retry_after_ms } => (ErrorCode::Unavailable, retry_after_ms),
-            NotTaken::Unreachable { retry_after_ms } => (ErrorCode::Degraded, retry_after_ms),
+            NotTaken::Unreachable { retry_after_ms } | NotTaken::Held { retry_after_ms } => {
+                (ErrorCode::Degraded, retry_after_ms)
+            }
             NotTaken::Stopped => (ErrorCode::Unavailable, 1_000),
         };
         Refusal::retry(code, why.to_string(), after_ms)
@@ -134,6 +144,10 @@ pub trait Intake: Send {
     /// What was taken behind there was not written: entries that have their place are given again, from the next one on. What
     /// was on its way to the writer before it said so may still come; the writer leaves it.
     fn rewind(&mut self, last: Position);
+
+    /// Entries that have their place are not written now, and so not answered, until [`Intake::rewind`]: nothing more is to be
+    /// appended by who waits here.
+    fn missed(&mut self);
 }
 
 /// The result of a command. Sent when what it changed is durable.

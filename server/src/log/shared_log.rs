@@ -11,6 +11,8 @@ use super::{LocalLog, NotTaken, Submission};
 
 /// When to come again while the log takes nothing, in milliseconds: it is back within a second of Redis.
 pub(super) const RETRY_MS: u32 = 500;
+/// The same while this node's disk takes nothing: people see to that.
+pub(super) const HELD_MS: u32 = 5_000;
 /// How long a command that is rare waits for a log that takes something.
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -154,8 +154,18 @@ impl Writer {
         }
     }
 
-    /// Entries that have their place: those that come next.
-    fn follow(&mut self, mut entries: Vec<Placed>) -> Results {
+    /// Entries that have their place: those that come next. Where they are not written, it is said before anybody is told to try
+    /// again.
+    fn follow(&mut self, entries: Vec<Placed>) -> Results {
+        let had_missed = self.missed;
+        let results = self.write_next(entries);
+        if self.missed && !had_missed {
+            self.intake.missed();
+        }
+        results
+    }
+
+    fn write_next(&mut self, mut entries: Vec<Placed>) -> Results {
         let had = entries.iter().take_while(|placed| placed.position.offset <= self.last.offset).count();
         // Only what was on its way when the log was asked for them again.
         let mut results = refuse_all(Taken::Entries(entries.drain(..had).collect()), &degraded());

@@ -42,6 +42,8 @@ struct Stream {
     over: bool,
     durable: Position,
     rewound: Vec<Position>,
+    /// How often it was told that what is given is not written.
+    missed: usize,
 }
 
 #[derive(Clone, Default)]
@@ -89,6 +91,10 @@ impl Intake for Script {
             stream.given = stream.entries.iter().take_while(|(position, _)| *position <= last).count();
             stream.rewound.push(last);
         });
+    }
+
+    fn missed(&mut self) {
+        self.with(|stream| stream.missed += 1);
     }
 }
 
@@ -253,6 +259,11 @@ async fn while_the_disk_is_full_nothing_is_taken_and_then_everything() {
     }
     eventually("all were offered", || script.with(|stream| stream.given == stream.entries.len())).await;
     assert_eq!((script.durable(), node.journal.last()), (Position::ZERO, Position::ZERO));
+    assert_eq!(
+        script.with(|stream| (stream.missed, stream.rewound.len())),
+        (1, 0),
+        "nobody is to append more"
+    );
     node.disk_reserve.store(reserve, Ordering::Relaxed);
     eventually("all is taken", || script.durable() == entries[entries.len() - 1].0).await;
     drop(node);

@@ -113,7 +113,7 @@ impl Model {
 
     fn look(&mut self, now: u64) -> Look {
         self.expire(now);
-        let reported_for_ms = if self.reports.is_empty() { 0 } else { now - self.reported.0 };
+        let reported_for_ms = if self.reports.is_empty() { 0 } else { now.saturating_sub(self.reported.0) };
         Look {
             incarnation: self.incarnation.clone(),
             agreed: self.kept.agreed.clone(),

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ struct Node {
     journal: JournalReader,
     ended: oneshot::Receiver<Ended>,
     writer: JoinHandle<()>,
+    /// Its disk is full.
+    is_full: Arc<AtomicBool>,
     _dir: TempDir,
 }
 
@@ -65,8 +68,10 @@ impl Node {
         let address = redis.url().parse().unwrap();
         let parts = Parts { address, cluster: Arc::clone(&cluster), journal: reader.clone() };
         let (log, intake, ended) = SharedLog::start(parts).unwrap();
-        let writer = std::thread::spawn(move || write(journal, intake));
-        Node { log, cluster, journal: reader, ended, writer, _dir: dir }
+        let is_full = Arc::new(AtomicBool::new(false));
+        let full = Arc::clone(&is_full);
+        let writer = std::thread::spawn(move || write(journal, intake, &full));
+        Node { log, cluster, journal: reader, ended, writer, is_full, _dir: dir }
     }
 
     /// Until it has its place and is durable here; says how often it was refused.
@@ -116,10 +121,22 @@ fn open(dir: &Path) -> Journal {
     Journal::open(dir, JournalOptions::default()).unwrap()
 }
 
-fn write(mut journal: Journal, mut intake: SharedIntake) {
-    while let Some(taken) = intake.group(Duration::from_secs(1)) {
+fn write(mut journal: Journal, mut intake: SharedIntake, is_full: &AtomicBool) {
+    let mut missed = false;
+    while let Some(taken) = intake.group(Duration::from_millis(20)) {
         let Taken::Entries(entries) = taken else { panic!("no entries") };
-        if entries.is_empty() {
+        if missed && !is_full.load(Ordering::Relaxed) {
+            missed = false;
+            intake.rewind(journal.last());
+            continue;
+        } else if entries.is_empty() {
+            continue;
+        } else if is_full.load(Ordering::Relaxed) {
+            missed = true;
+            intake.missed();
+            let refusal = Refusal::retry(ErrorCode::Degraded, "full", 5_000);
+            let waiters = entries.iter().flat_map(|placed| &placed.waiters);
+            waiters.for_each(|waiter| waiter.finish(Err(refusal.clone())));
             continue;
         }
         let records: Vec<_> =
@@ -267,5 +284,24 @@ async fn who_waits_too_long_is_told_to_try_again_and_what_was_asked_for_is_there
     redis.resume();
     node.append_all(2..3).await;
     assert_eq!(node.numbers(), [0, 1, 2], "the question was asked again until it had an answer");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_cannot_write_appends_nothing_more_however_often_it_is_tried_again() {
+    let redis = Redis::start();
+    found(&redis).await;
+    let node = Node::start(&redis, "a", &["a"]);
+    node.live().await;
+    node.append_all(0..1).await;
+    node.is_full.store(true, Ordering::Relaxed);
+    for _ in 0..20 {
+        let refused = within("it is told", submit(&node.log, 1)).await.unwrap_err();
+        assert_eq!((refused.code, refused.retry_after_ms), (ErrorCode::Degraded, Some(5_000)));
+    }
+    assert_eq!(redis.cli(&["XLEN", "{quip}:log"]), "2", "the one by which it was noticed");
+    node.is_full.store(false, Ordering::Relaxed);
+    node.append_all(2..3).await;
+    assert_eq!(node.numbers(), [0, 1, 2]);
     node.stop().await;
 }

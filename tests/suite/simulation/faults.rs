@@ -4,7 +4,7 @@ use quip_server::log::shared::contract::Ask;
 use quip_tests::cluster::Model;
 
 use super::keeper::Keeper;
-use super::world::{Event, World};
+use super::world::{Event, Fails, World};
 
 /// What is done to the world.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +58,11 @@ impl World {
     fn any_fault(&mut self) -> Fault {
         let node = self.luck.index(self.nodes.len());
         let coin = self.luck.one_in(2);
-        match self.luck.index(18) {
+        let which = match self.setting.fails {
+            Fails::All => self.luck.index(18),
+            Fails::Log => 8 + self.luck.index(5),
+        };
+        match which {
             0..=2 => Fault::Crash { node },
             3 | 4 => Fault::Pause { node },
             5 | 6 => Fault::Cut { node },

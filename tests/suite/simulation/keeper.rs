@@ -8,7 +8,7 @@ use quip_server::log::shared::member::{Input, Lane};
 use quip_tests::cluster::Model;
 use quip_tests::cluster::model::Kept;
 
-use super::world::{Asker, Event, World};
+use super::world::{Asker, Event, Fails, World};
 
 /// After so long a question is given up, beyond what it waits.
 const TIME_OUT_MS: u64 = 1_000;
@@ -67,6 +67,9 @@ impl World {
     pub fn delay(&mut self) -> u64 {
         if self.is_noisy && self.luck.one_in(10) {
             self.luck.between(20, 600)
+        } else if self.setting.fails == Fails::Log {
+            // So that nodes differ in what they have read when the log is gone.
+            self.luck.between(1, 90)
         } else {
             self.luck.between(1, 5)
         }

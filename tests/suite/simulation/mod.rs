@@ -15,12 +15,14 @@ use quip_server::log::shared::contract::Stored;
 use quip_tests::cluster::model::Flaw;
 use quip_tests::cluster::{Entry, History, NodeLog, Verdict, check};
 
-use world::{Broken, Setting, World};
+use world::{Broken, Fails, Setting, World};
 
 /// So many seeds are run each time.
 const SEEDS: u64 = 2_000;
 /// At most so many until what is broken is noticed.
 const BROKEN_SEEDS: u64 = 1_000;
+/// So many are run in which nothing but the log fails.
+const LOG_SEEDS: u64 = 200;
 /// Seeds that found something once.
 const FOUND: [u64; 3] = [548, 618, 859];
 
@@ -76,7 +78,7 @@ fn failures(seeds: &[u64], broken: Broken) -> Vec<(u64, String)> {
 
 fn failures_of(seeds: &[u64], broken: Broken) -> Vec<(u64, String)> {
     let one = |seed: u64| {
-        let setting = Setting { seed, broken, trace: false };
+        let setting = Setting { seed, broken, fails: Fails::All, trace: false };
         let ran = std::panic::catch_unwind(|| run(setting));
         let why = ran
             .unwrap_or_else(|panic| Err(format!("panicked: {:?}", panic.downcast_ref::<String>())))
@@ -89,7 +91,7 @@ fn failures_of(seeds: &[u64], broken: Broken) -> Vec<(u64, String)> {
 #[test]
 fn nothing_acknowledged_is_lost_doubled_or_reordered_whatever_fails() {
     if let Some(seed) = std::env::var("QUIP_SEED").ok().and_then(|seed| seed.parse().ok()) {
-        let verdict = run(Setting { seed, broken: Broken::Nothing, trace: true });
+        let verdict = run(Setting { seed, broken: Broken::Nothing, fails: Fails::All, trace: true });
         println!("{verdict:#?}");
         assert!(verdict.is_ok(), "seed {seed}: {}", verdict.unwrap_err());
         return;
@@ -104,6 +106,19 @@ fn nothing_acknowledged_is_lost_doubled_or_reordered_whatever_fails() {
         which.len(),
         seeds.len()
     );
+}
+
+/// Whoever has most writes back what the log has lost: as long as all nodes live, no receipt becomes wrong.
+#[test]
+fn where_the_log_alone_fails_nothing_has_to_be_appended_again() {
+    let mut acked = 0;
+    for seed in 0..LOG_SEEDS {
+        let setting = Setting { seed, broken: Broken::Nothing, fails: Fails::Log, trace: false };
+        let figures = run(setting).unwrap_or_else(|why| panic!("seed {seed}: {why}")).figures;
+        assert_eq!(figures.reappended, 0, "seed {seed}");
+        acked += figures.acked;
+    }
+    assert!(acked > 0, "nothing was sent");
 }
 
 #[test]

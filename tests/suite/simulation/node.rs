@@ -11,7 +11,7 @@ use quip_storage::record::Change;
 
 use super::client::Replied;
 use super::past::PlainPast;
-use super::world::{Asker, Broken, CLUSTER, Event, World};
+use super::world::{Asker, Broken, CLUSTER, Event, Fails, World};
 
 /// Commands of one batch.
 const BATCH: usize = 8;
@@ -212,7 +212,8 @@ impl World {
             let mut effects = Vec::new();
             live.member.step(self.now, &mut self.luck, input, &mut effects);
             for effect in effects {
-                if (1..self.calm_at).contains(&self.now) && self.luck.one_in(1_500) {
+                let may_crash = self.setting.fails == Fails::All && (1..self.calm_at).contains(&self.now);
+                if may_crash && self.luck.one_in(1_500) {
                     self.crash(node);
                     let after = self.luck.between(100, 4_000);
                     return self.at(after, Event::Fault(super::faults::Fault::Start { node }));

@@ -115,11 +115,20 @@ impl Broken {
     }
 }
 
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fails {
+    All,
+    /// The process that keeps the log ends, with or without its last entries, or is wiped.
+    Log,
+}
+
 /// What a run is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
     pub seed: u64,
     pub broken: Broken,
+    pub fails: Fails,
     pub trace: bool,
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quip_protocol::{Position, Refusal};
-use quip_storage::{JournalError, JournalReader};
+use quip_storage::JournalReader;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep_until, timeout};
 use tracing::error;
@@ -17,11 +17,12 @@ use super::address::Address;
 use super::intake::{Deliveries, SharedIntake, Told, both};
 use super::lanes::Lanes;
 use super::notes::{self, Notes};
+use super::recall::recall;
 use crate::cluster::{Cluster, Roster};
 use crate::engine::{Command, Entry, EntryError};
 use crate::log::shared::contract::{BatchId, Claim, Stored};
 use crate::log::shared::member::{Chance, Effect, Input, Member, Own, Phase, StepAside};
-use crate::log::shared_log::{RETRY_MS, SharedLog};
+use crate::log::shared_log::{HELD_MS, RETRY_MS, SharedLog};
 use crate::log::{LocalIntake, LocalLog, NotTaken, Placed, Submission, Waiter};
 
 /// How long the end waits for the place of what was asked for already.
@@ -93,6 +94,7 @@ impl SharedLog {
             alarm: None,
             queue: waiting,
             is_open: true,
+            is_held: false,
             asked: None,
             waiting: BTreeMap::new(),
             lanes,
@@ -119,6 +121,9 @@ struct Driver {
     queue: LocalIntake,
     /// Whether there are handles.
     is_open: bool,
+    /// Whether the writer cannot write what it is given: what were appended now, nobody here would have an answer to, and
+    /// who tries again would append it again.
+    is_held: bool,
     /// The batch that the member has, and until when those who sent it wait.
     asked: Option<(BatchId, Option<Instant>)>,
     /// Who waits for what is not delivered yet.
@@ -139,6 +144,8 @@ struct Driver {
 /// What comes next.
 enum Next {
     Told(Input),
+    /// The writer can write no more.
+    Held,
     /// Something waits to be appended.
     Waiting,
     /// What was asked for has had no place for too long.
@@ -155,6 +162,7 @@ impl Driver {
         loop {
             match self.next().await {
                 Next::Told(input) => self.step(input),
+                Next::Held => self.is_held = true,
                 Next::Waiting => self.take(),
                 Next::Overdue => self.give_up(),
                 Next::Closed => break,
@@ -171,7 +179,7 @@ impl Driver {
             match self.next().await {
                 Next::Told(input) => self.step(input),
                 Next::Overdue => self.give_up(),
-                Next::Waiting | Next::Closed => {}
+                Next::Held | Next::Waiting | Next::Closed => {}
                 Next::Alone => return,
             }
         }
@@ -188,7 +196,11 @@ impl Driver {
             }
             told = self.deliveries.told.recv() => match told {
                 Some(Told::Durable(last)) => Next::Told(Input::Durable(last)),
-                Some(Told::Rewind(last)) => Next::Told(Input::Rewind(last)),
+                Some(Told::Rewind(last)) => {
+                    self.is_held = false;
+                    Next::Told(Input::Rewind(last))
+                }
+                Some(Told::Missed) => Next::Held,
                 None => Next::Alone,
             },
             Some(entries) = self.recalls.recv() => Next::Told(Input::Recalled(entries)),
@@ -221,8 +233,13 @@ impl Driver {
     /// What waits becomes one entry, or is refused.
     fn take(&mut self) {
         let group = self.queue.submissions(Duration::ZERO).unwrap_or_default();
-        if *self.member.phase() != Phase::Live || self.end.is_none() {
-            return refuse(group.into_iter().map(|submission| submission.waiter), &unreachable());
+        let refusal = match () {
+            () if *self.member.phase() != Phase::Live || self.end.is_none() => Some(unreachable()),
+            () if self.is_held => Some(NotTaken::Held { retry_after_ms: HELD_MS }.into()),
+            () => None,
+        };
+        if let Some(refusal) = refusal {
+            return refuse(group.into_iter().map(|submission| submission.waiter), &refusal);
         }
         if group.is_empty() {
             return;
@@ -316,31 +333,6 @@ impl Driver {
         self.asked = None;
         refuse(std::mem::take(&mut self.waiting).into_values().flatten(), refusal);
     }
-}
-
-/// Entries of the own journal behind a position, of about so many bytes; at least one if there is one.
-fn recall(journal: &JournalReader, after: Position, max_bytes: usize) -> Result<Vec<Stored>, JournalError> {
-    // The record at that place too, for the first entry names the one before it.
-    let from = Position { offset: after.offset.saturating_sub(1), ..after };
-    let mut records = journal.replay(from)?;
-    let mut before = match after.offset {
-        0 => Position::ZERO,
-        _ => match records.next().transpose()? {
-            Some((position, _)) => position,
-            None => return Ok(Vec::new()),
-        },
-    };
-    let (mut entries, mut bytes) = (Vec::new(), 0);
-    for record in records {
-        let (position, payload) = record?;
-        bytes += payload.len();
-        if !entries.is_empty() && bytes > max_bytes {
-            break;
-        }
-        entries.push(Stored { before, position, payload: payload.into() });
-        before = position;
-    }
-    Ok(entries)
 }
 
 async fn tick(alarm: Option<Instant>) {

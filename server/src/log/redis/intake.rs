@@ -15,6 +15,8 @@ pub(super) enum Told {
     Durable(Position),
     /// What was delivered behind there was not written.
     Rewind(Position),
+    /// What is delivered is not written, until it says from where on it is to be delivered again.
+    Missed,
 }
 
 /// The driver's end. What is on its way is bounded by the member, which reads no more than the journal takes.
@@ -64,5 +66,9 @@ impl Intake for SharedIntake {
 
     fn rewind(&mut self, last: Position) {
         let _ = self.told.send(Told::Rewind(last));
+    }
+
+    fn missed(&mut self) {
+        let _ = self.told.send(Told::Missed);
     }
 }

@@ -13,6 +13,7 @@ mod intake;
 mod lanes;
 mod lost;
 mod notes;
+mod recall;
 
 pub use address::{Address, BadAddress};
 pub use beside::Listener;

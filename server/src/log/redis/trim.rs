@@ -1,10 +1,10 @@
 //! Trims the stream behind the slowest node that lives, keeps it within its bound of memory, and measures it. Every node measures;
-//! the first of those that live trims.
+//! the first of those that live and follow the log trims.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use quip_protocol::Position;
+use quip_protocol::{NodeName, Position};
 use quip_storage::JournalReader;
 use redis::Value;
 use tokio::sync::watch;
@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 use super::address::Address;
 use super::connection::Connection;
 use super::scripts::STREAM;
-use crate::cluster::{Cluster, Roster};
+use crate::cluster::{Cluster, Heartbeat, Roster};
 use crate::log::shared::contract::{Answer, Ask, Look, Lost};
 
 /// How often.
@@ -72,7 +72,7 @@ impl Trimmer {
         };
         self.cluster.counts.measured(size.entries, size.bytes);
         let roster = self.cluster.roster.borrow().clone();
-        if roster.keys().next() != Some(&self.cluster.name) || !look.is_agreed() {
+        if trims(&roster) != Some(&self.cluster.name) || !look.is_agreed() {
             return Ok(());
         }
         let Some(upto) = upto(&look, &roster, self.journal.last(), size, self.max_bytes) else {
@@ -88,6 +88,14 @@ impl Trimmer {
             _ => Ok(0),
         }
     }
+}
+
+/// Who trims: the first by name, but for those that are far behind. One that lives and cannot write can let nothing go, however
+/// large the stream becomes.
+fn trims(roster: &Roster) -> Option<&NodeName> {
+    let newest = roster.values().map(|node| node.position.offset).max()?;
+    let follows = |node: &Heartbeat| node.position.offset.saturating_add(KEEP) >= newest;
+    roster.iter().find(|(_, node)| follows(node)).map(|(name, _)| name)
 }
 
 /// Up to where it is to be trimmed, if at all: to where all nodes are that live, and where it is too large to what this node has.
@@ -117,7 +125,7 @@ mod tests {
     use quip_protocol::{Epoch, Fingerprint};
 
     use super::*;
-    use crate::cluster::{BootId, Heartbeat};
+    use crate::cluster::BootId;
     use crate::log::shared::contract::Incarnation;
 
     fn at(epoch: u32, offset: u64) -> Position {
@@ -137,6 +145,20 @@ mod tests {
             (format!("n{i}").parse().unwrap(), heartbeat)
         };
         positions.iter().enumerate().map(node).collect()
+    }
+
+    #[test]
+    fn a_node_that_cannot_write_does_not_keep_the_others_from_trimming() {
+        let table = [
+            (&[at(2, 5_000), at(2, 5_000)][..], Some("n0")),
+            (&[at(2, 4_000), at(2, 5_000)], Some("n0")),
+            (&[at(1, 3_999), at(2, 5_000)], Some("n1")),
+            (&[at(1, 0), at(1, 10), at(2, 9_000)], Some("n2")),
+            (&[], None),
+        ];
+        for (positions, expected) in table {
+            assert_eq!(trims(&roster(positions)).map(NodeName::as_str), expected, "{positions:?}");
+        }
     }
 
     #[test]

@@ -12,6 +12,8 @@ use super::member::{Chance, Effect, Member, Question, Stand, StepAside};
 const REPORT_MS: u64 = 100;
 /// How long nodes are waited for that were alive, or may be about to begin.
 const ROSTER_MS: u64 = 2_000;
+/// The same where the log was wiped, for a node that has just begun: everything was down, and the next may have more.
+const WIPED_MS: u64 = 10_000;
 /// How long a node that has more than a log that is agreed on waits for the others to say the same.
 const BEHIND_MS: u64 = 10_000;
 /// Bytes that are written back at a time.
@@ -215,7 +217,11 @@ fn turn(
     }
     let greater = look.reports.iter().filter(|(other, position)| (**position, *other) > (own, name)).count();
     // A log that was wiped has lost who is alive, too.
-    let patience = if everybody && was_live && look.agreed.is_some() { 0 } else { ROSTER_MS };
+    let patience = match (was_live, &look.agreed) {
+        (false, None) => WIPED_MS,
+        (true, Some(_)) if everybody => 0,
+        _ => ROSTER_MS,
+    };
     match look.reported_for_ms >= patience + greater as u64 * CLAIM_MS {
         true => Turn::Claim,
         false => Turn::Wait,
@@ -299,6 +305,9 @@ mod tests {
         let wiped = |for_ms| Look { agreed: None, ..reported(&[("b", own)], for_ms, false) };
         assert_eq!(turn(&wiped(ROSTER_MS - 1), (own, &name("b")), Some(&alive), true), Turn::Wait);
         assert_eq!(turn(&wiped(ROSTER_MS), (own, &name("b")), Some(&alive), true), Turn::Claim);
+        // Nor by one that begins with all the others, and has less, or nothing.
+        assert_eq!(turn(&wiped(WIPED_MS - 1), (own, &name("b")), Some(&alive), false), Turn::Wait);
+        assert_eq!(turn(&wiped(WIPED_MS), (own, &name("b")), Some(&alive), false), Turn::Claim);
     }
 
     #[test]
