@@ -12,7 +12,7 @@ use crate::stamp::MIN_SIZE;
 #[derive(Debug, Parser)]
 #[command(
     name = "quip-load",
-    after_help = "Examples:\n  quip-load durable --senders 8 --window 64\n  quip-load fanout --receivers 1000 --rate 20\n  quip-load --json idle --connections 5000\n  quip-load mixed --seconds 1200\n  quip-load --json cluster\n  quip-load --json search --messages 1000000\n  quip-load plot --out plots runs.jsonl\n\nWithout --server it starts a quipd of its own, built beside it. Exit code 1: something was lost, doubled or out of order, or the server refused or failed."
+    after_help = "Examples:\n  quip-load durable --senders 8 --window 64\n  quip-load fanout --receivers 1000 --rate 20\n  quip-load --json idle --connections 5000\n  quip-load mixed --seconds 1200\n  quip-load --json cluster\n  quip-load --json search --messages 1000000\n  quip-load figures --out figures\n  quip-load plot --out plots runs.jsonl\n\nWithout --server it starts a quipd of its own, built beside it. Exit code 1: something was lost, doubled or out of order, or the server refused or failed."
 )]
 pub struct Cli {
     /// Load this server instead: an invite link with as many uses as the run has accounts. Its limits on messages
@@ -36,6 +36,8 @@ pub enum What {
     Search(SearchArgs),
     /// What it costs that several servers are one chat: three nodes on one Redis beside a server alone, on this machine
     Cluster(ClusterArgs),
+    /// Runs all that PERFORMANCE.md has a figure of, one after the other, for ten minutes, and prints its table
+    Figures(FiguresArgs),
     /// Draws what runs came to, as SVG: deliveries a second over receivers, latency over load, memory over connections
     Plot(PlotArgs),
 }
@@ -229,6 +231,17 @@ pub struct StallArgs {
     /// What the one who stops lets come unread, in bytes: a whole client's 512 KiB take long to fill
     #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(256..=524_288))]
     pub window: u32,
+}
+
+/// Flags of `figures`.
+#[derive(Debug, Args)]
+pub struct FiguresArgs {
+    /// Where to; what is written there is table.md, runs.jsonl and the pictures of `plot`
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Then the soak, for twenty minutes more
+    #[arg(long)]
+    pub soak: bool,
 }
 
 /// Flags of `plot`.

@@ -5,6 +5,7 @@ mod cli;
 mod crowd;
 mod dialer;
 mod disk;
+mod figures;
 mod latency;
 mod lean;
 mod meter;
@@ -20,7 +21,7 @@ mod subject;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Parser as _;
 
 use cli::{Cli, Scenario, What};
@@ -52,6 +53,10 @@ fn load(cli: &Cli) -> Result<()> {
         What::Cluster(args) => {
             let report = runtime()?.block_on(cluster::run(args))?;
             (serde_json::to_string(&report)?, report.table())
+        }
+        What::Figures(args) => {
+            ensure!(cli.server.is_none(), "figures are of servers of its own: leave --server out");
+            return figures::run(args);
         }
         What::Plot(args) => return plot::draw(args),
     };

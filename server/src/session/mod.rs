@@ -7,6 +7,7 @@ mod bulk;
 pub mod bulletin;
 pub mod charges;
 pub mod cursors;
+mod datagrams;
 mod fresh;
 mod live;
 mod news;

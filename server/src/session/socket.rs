@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use super::accept::server_config;
+use super::datagrams::Datagrams;
 use super::tls::ServerTls;
 
 /// Resets are sent at most this often: ten thousand clients of before are told within a second or two.
@@ -32,7 +33,9 @@ const CLOSED_WITHIN: Duration = Duration::from_secs(1);
 /// When the address cannot be listened on.
 pub fn listen(address: SocketAddr, tls: &ServerTls) -> io::Result<Endpoint> {
     let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("no async runtime"))?;
-    Endpoint::new(endpoint_config(tls), Some(server_config(&tls.config)), socket(address)?, runtime)
+    let socket = Arc::new(Datagrams::new(socket(address)?)?);
+    let config = Some(server_config(&tls.config));
+    Endpoint::new_with_abstract_socket(endpoint_config(tls), config, socket, runtime)
 }
 
 /// The same on an address that this process had a moment ago: the tasks that had it end when they are next polled.
