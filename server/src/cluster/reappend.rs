@@ -31,7 +31,7 @@ pub(super) struct Reappend<'a> {
 impl<'a> Reappend<'a> {
     /// Of these, which the log behind this offset lacks, or has by now.
     pub(super) fn new(shared: &'a Shared, common: u64, commands: &[Command]) -> Reappend<'a> {
-        let wanted = commands.iter().filter(|command| command.id().is_none()).map(|command| encode(command));
+        let wanted = commands.iter().filter(|command| command.id().is_none()).map(encode);
         let seen = Position { epoch: Epoch::FIRST, offset: common };
         Reappend { shared, seen, wanted: wanted.collect(), found: HashSet::new() }
     }
@@ -72,7 +72,7 @@ impl<'a> Reappend<'a> {
             for record in journal.replay(seen)? {
                 let (position, payload) = record?;
                 let commands = entry_of(&dir, position, &payload)?.commands;
-                found.extend(commands.iter().map(|command| encode(command)).filter(|c| wanted.contains(c)));
+                found.extend(commands.iter().map(encode).filter(|c| wanted.contains(c)));
                 seen = position;
             }
             Ok::<_, OrphanError>((wanted, seen, found))
