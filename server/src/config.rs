@@ -291,6 +291,8 @@ pub struct FileConfig {
     pub redis: Option<String>,
     /// Who signs its certificate, in PEM.
     pub redis_ca: Option<PathBuf>,
+    /// It may be on another machine without TLS, or without a password.
+    pub redis_insecure: bool,
     /// What this node of it is called.
     pub node: Option<NodeName>,
     /// Where clients and other nodes find it.
@@ -318,6 +320,7 @@ impl Default for FileConfig {
             disk_reserve_mib: 256,
             redis: None,
             redis_ca: None,
+            redis_insecure: false,
             node: None,
             advertise: None,
             cluster_key: None,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
-use quinn::{ConnectionError, Endpoint, SendStream, TransportErrorCode, VarInt};
+use quinn::{ConnectionError, Endpoint, FrameStats, SendStream, TransportErrorCode, VarInt};
 use tokio::task::JoinSet;
 
 use super::nodes::Place;
@@ -122,7 +122,7 @@ impl Connection {
                 silence.doubt();
             }
             let stats = self.quic.stats();
-            if silence.tick(stats.udp_tx.datagrams, stats.udp_rx.datagrams) {
+            if silence.tick(asked(&stats.frame_tx), stats.udp_rx.datagrams) {
                 return;
             }
         }
@@ -181,6 +181,12 @@ impl Connection {
         self.quic.close(VarInt::from_u32(close::DONE), b"");
         let _ = tokio::time::timeout(CLOSE_WITHIN, self.endpoint.wait_idle()).await;
     }
+}
+
+/// Frames that were sent and want an acknowledgement; what acknowledges wants none.
+fn asked(sent: &FrameStats) -> u64 {
+    let FrameStats { ping, stream, datagram, crypto, max_data, max_stream_data, .. } = sent;
+    ping + stream + datagram + crypto + max_data + max_stream_data
 }
 
 /// The streams of events, notices and pushes; the server opens them when it has something to say, first the one of

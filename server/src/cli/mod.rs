@@ -34,7 +34,7 @@ struct Cli {
 enum Verb {
     /// Serve until SIGTERM or Ctrl+C (the default)
     #[command(
-        after_help = "Examples:\n  quipd serve --data-dir /var/lib/quipd --public-host chat.example.org\n  quipd serve --listen 127.0.0.1:0             for this machine alone, on a port that is free\n  quipd serve --config quipd.toml --http 127.0.0.1:9847\n  quipd serve --redis redis://10.0.0.1 --node a --advertise a.example.org:7847"
+        after_help = "Examples:\n  quipd serve --data-dir /var/lib/quipd --public-host chat.example.org\n  quipd serve --listen 127.0.0.1:0             for this machine alone, on a port that is free\n  quipd serve --config quipd.toml --http 127.0.0.1:9847\n  quipd serve --redis rediss://:PASSWORD@10.0.0.1 --node a --advertise a.example.org:7847"
     )]
     Serve(Box<ServeArgs>),
     /// Print a link that makes an account
@@ -208,6 +208,9 @@ struct ServeArgs {
     /// With TLS: who signs the certificates of Redis and its Sentinels, PEM; else whom the system trusts
     #[arg(long, env = "QUIPD_REDIS_CA", value_name = "PEM")]
     redis_ca: Option<PathBuf>,
+    /// Use a Redis on another machine without TLS or without a password too
+    #[arg(long, env = "QUIPD_REDIS_INSECURE")]
+    redis_insecure: bool,
     /// What this server is called among them [default: the host's name, where that is a valid one]
     #[arg(long, env = "QUIPD_NODE", value_name = "NAME")]
     node: Option<NodeName>,

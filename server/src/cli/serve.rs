@@ -69,8 +69,13 @@ fn cluster(args: &ServeArgs, file: &FileConfig, data_dir: &Path) -> Result<Optio
             _ => Ok(None),
         };
     };
-    let redis = redis.parse().map_err(|e| usage(format!("--redis: {e}")))?;
+    let redis: Address = redis.parse().map_err(|e| usage(format!("--redis: {e}")))?;
     let redis = trusting(redis, args.redis_ca.as_ref().or(file.redis_ca.as_ref()))?;
+    if redis.is_in_the_open() && !args.redis_insecure && !file.redis_insecure {
+        return Err(usage(format!(
+            "{redis} is another machine: use rediss:// and a password, or, in a network that nobody else is in, say --redis-insecure"
+        )));
+    }
     let node = node
         .cloned()
         .or_else(host_name)

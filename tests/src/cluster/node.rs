@@ -66,6 +66,8 @@ impl Node {
         let arguments =
             ["--redis", redis, "--node", self.name.as_str(), "--advertise", &advertise, "--cluster-key", key];
         self.arguments = arguments.map(str::to_owned).into();
+        // In a network namespace it is another machine.
+        self.arguments.push("--redis-insecure".into());
     }
 
     /// It is on this machine; before it enters a cluster.

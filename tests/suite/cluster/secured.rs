@@ -269,6 +269,11 @@ fn no_usage_error_repeats_a_password() {
         says(&printed(&refused), "line 1");
     }
     let certificates = Certificates::of("a");
+    for redis in ["redis://a", "redis://:secret@a", "rediss://a"] {
+        let refused = quipd(&["--redis", redis, "--node", "a", "--advertise", "a:1"], &[]).output().unwrap();
+        says(&printed(&refused), "say --redis-insecure");
+        assert_eq!(refused.status.code(), Some(2), "{redis}");
+    }
     let table = [
         ("rediss://a", PathBuf::from("/nowhere/ca.pem"), "/nowhere/ca.pem: No such file"),
         ("rediss://a", file, "no certificate in PEM"),

@@ -1,6 +1,7 @@
 //! Where Redis is: directly, or as the master that Sentinels name; with TLS or without. Knows no connection.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use redis::io::tcp::TcpSettings;
@@ -129,6 +130,11 @@ fn login(query: &str) -> Option<RedisConnectionInfo> {
     }
 }
 
+/// Whether it is this machine.
+fn is_here(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
 /// `host`, `host:port`, `[v6]`, `[v6]:port`.
 fn host_and_port(text: &str, default: u16) -> Option<(String, u16)> {
     let (host, port) = match text.strip_prefix('[') {
@@ -155,6 +161,25 @@ impl Address {
         let client =
             Client::build_with_tls(self.info, certificates).map_err(|_| BadAddress::NoCertificate)?;
         Ok(Address { info: client.get_connection_info().clone(), ..self })
+    }
+
+    /// Whether others on the way to it could read what goes there, or come in as this server does: it is another machine, and there is
+    /// no TLS, or no password.
+    pub fn is_in_the_open(&self) -> bool {
+        let (host, sentinels) = (self.host(), self.sentinels.iter().map(|(host, _)| host.as_str()));
+        let is_here = match self.sentinels.is_empty() {
+            true => host.is_none_or(is_here),
+            false => sentinels.into_iter().all(is_here),
+        };
+        !is_here && !(self.is_encrypted() && self.info.redis_settings().password().is_some())
+    }
+
+    /// Its machine; none where it is a socket of this one.
+    fn host(&self) -> Option<&str> {
+        match self.info.addr() {
+            ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => Some(host),
+            _ => None,
+        }
     }
 
     pub(super) fn is_encrypted(&self) -> bool {
@@ -229,6 +254,25 @@ mod tests {
         let address: Address = "redis+sentinel://u:p%40s@a/mine".parse().unwrap();
         assert_eq!(login(&address.info), (Some("u"), Some("p@s")));
         assert_eq!(address.at("h".into(), 5).addr(), &ConnectionAddr::Tcp("h".into(), 5));
+    }
+
+    #[test]
+    fn another_machine_needs_tls_and_a_password() {
+        let table = [
+            ("redis://127.0.0.1", false),
+            ("redis://localhost:7", false),
+            ("redis://[::1]", false),
+            ("redis+sentinel://127.0.0.1:1,localhost/mine", false),
+            ("redis://10.0.0.1", true),
+            ("redis://:secret@10.0.0.1", true),
+            ("rediss://r.example", true),
+            ("rediss://:secret@r.example", false),
+            ("redis+sentinel://:secret@127.0.0.1,10.0.0.1/mine", true),
+            ("rediss+sentinel://:secret@10.0.0.1/mine", false),
+        ];
+        for (text, is_in_the_open) in table {
+            assert_eq!(text.parse::<Address>().unwrap().is_in_the_open(), is_in_the_open, "{text}");
+        }
     }
 
     fn login(info: &ConnectionInfo) -> (Option<&str>, Option<&str>) {
