@@ -171,7 +171,8 @@ impl Address {
             true => host.is_none_or(is_here),
             false => sentinels.into_iter().all(is_here),
         };
-        !is_here && !(self.is_encrypted() && self.info.redis_settings().password().is_some())
+        let is_guarded = self.is_encrypted() && self.info.redis_settings().password().is_some();
+        !is_here && !is_guarded
     }
 
     /// Its machine; none where it is a socket of this one.
