@@ -1,24 +1,27 @@
 //! What only this node had when its log and the cluster's parted: commands in entries that the cluster went on without. They are
 //! kept in a journal of their own, `DATA/unjudged-<when>`, until it was seen which of them were refused at their old places: whoever
 //! sent those was told so. The others are in `DATA/orphans-<when>` until they are appended again as new commands of this node. Their
-//! message ids are the same, so that nothing doubles; what has no id is looked for in the log first. Imports the journal and entries.
+//! message ids are the same, so that nothing doubles; what has no id is looked for in the log first. A message among them that others
+//! name has another place then: the file `named` in that directory has its id. Imports the journal and entries.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use quip_protocol::Position;
+use quip_protocol::codec::{CodecError, decode, encode};
+use quip_protocol::{MessageId, Position};
 use quip_storage::journal::{Journal, JournalError, JournalOptions};
 use quip_storage::store::Store;
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::reappend::Reappend;
 use super::turn::Turn;
 use crate::engine::{Command, Entry, EntryError};
 use crate::node::Shared;
-use crate::ops::disk::sync_dir;
-use crate::pipeline::judge::Judge;
+use crate::ops::disk::{sync_dir, write_private};
+use crate::pipeline::judge::{Judge, Judged};
 use crate::pipeline::open::OpenError;
 
 /// Before the name of each of these journals.
@@ -29,6 +32,8 @@ pub(super) const UNJUDGED: &str = "unjudged-";
 const JUDGING: &str = "judging.new";
 /// One that is being removed.
 const GONE: &str = "gone-orphans";
+/// The file of ids in such a directory, where there are any: of a command, and of the message that it names by its place.
+const NAMED: &str = "named";
 
 /// Why they were not read.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +62,25 @@ pub enum OrphanError {
         /// Why.
         why: EntryError,
     },
+    /// The ids of what they name.
+    #[error("{} cannot be read: {why}", file.display())]
+    Named {
+        /// Which file.
+        file: PathBuf,
+        /// Why.
+        why: CodecError,
+    },
+}
+
+/// What is appended again.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Kept {
+    /// The offset behind which the log went on without it.
+    common: u64,
+    /// In order.
+    commands: Vec<Command>,
+    /// Of those with an id that name one of the others by its place: the id of that one.
+    named: HashMap<MessageId, MessageId>,
 }
 
 /// Keeps entries with their places, durably, in a new journal in `dir`; how many commands are in them. No journal is left for
@@ -102,24 +126,40 @@ pub(super) fn judge(data_dir: &Path, store: &Store, last: Position) -> Result<()
 
 fn decide(from: &Path, to: &Path, store: &Store, last: Position) -> Result<(), OrphanError> {
     let (from_journal, mut judged) = (open(from)?, open(to)?);
-    let (mut judge, mut refused) = (Judge::new(store)?, 0);
+    let (mut judge, mut refused, mut left_out) = (Judge::new(store)?, 0, 0);
     let mut before = last.offset;
     for record in from_journal.replay(Position::ZERO)? {
         let (position, payload) = record?;
         let entry = entry_of(from, position, &payload)?;
-        let had = entry.commands.len();
         if position.offset != before + 1 {
             let why = EntryError::Malformed(format!("it does not follow on {before}"));
             return Err(OrphanError::Entry { dir: from.to_owned(), position, why });
         }
         before = position.offset;
         let (rules, batch) = (entry.rules, entry.batch);
-        let commands = judge.accepted(position, entry)?;
-        refused += had - commands.len();
+        let Judged { commands, refused: now_refused, left_out: now_left_out } =
+            judge.judged(position, entry)?;
+        (refused, left_out) = (refused + now_refused, left_out + now_left_out);
         judged.append(position, &Entry { rules, batch, commands }.to_bytes())?;
     }
+    keep_named(to, judge.into_named())?;
     info!(refused, "what was refused at its old place is not appended again");
+    if left_out > 0 {
+        warn!(
+            left_out,
+            "read positions in rooms that only this node had are not appended again: they name places there"
+        );
+    }
     Ok(())
+}
+
+fn keep_named(dir: &Path, named: HashMap<MessageId, MessageId>) -> Result<(), OrphanError> {
+    if named.is_empty() {
+        return Ok(());
+    }
+    let named: Vec<(MessageId, MessageId)> = named.into_iter().collect();
+    let written = write_private(&dir.join(NAMED), &encode(&named));
+    written.map_err(|source| OrphanError::Io { dir: dir.to_owned(), source })
 }
 
 /// Whether there are any.
@@ -166,18 +206,24 @@ async fn append_again(shared: &Shared, turn: Option<Turn>) -> Result<(), OrphanE
     for dir in named(data_dir, PREFIX)? {
         let from = dir.clone();
         let read = tokio::task::spawn_blocking(move || read(&from)).await;
-        let (common, commands) =
+        let Kept { common, commands, named } =
             read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-        let (count, mut refused) = (commands.len(), 0_usize);
-        let mut again = Reappend::new(shared, common, &commands);
-        for command in commands {
-            refused += usize::from(!again.append(command, turn.as_mut()).await?);
+        let (count, mut refused, mut left_out) = (commands.len(), 0_usize, 0_usize);
+        let mut again = Reappend::new(shared, common, &commands, named);
+        for mut command in commands {
+            match again.place(&mut command) {
+                true => refused += usize::from(!again.append(command, turn.as_mut()).await?),
+                false => left_out += 1,
+            }
         }
         if let Some(turn) = &mut turn {
             turn.give_back().await;
         }
         forget(data_dir, &dir).map_err(|source| OrphanError::Io { dir: dir.clone(), source })?;
         info!(count, refused, "what only this node had is appended again");
+        if left_out > 0 {
+            warn!(left_out, "edits, deletions and reactions of messages that were refused now are left out");
+        }
     }
     Ok(())
 }
@@ -208,16 +254,29 @@ pub(super) fn entry_of(dir: &Path, position: Position, payload: &[u8]) -> Result
     entry.map_err(|why| OrphanError::Entry { dir: dir.to_owned(), position, why })
 }
 
-/// The offset behind which the log went on without them, and what they are.
-fn read(dir: &Path) -> Result<(u64, Vec<Command>), OrphanError> {
+fn read(dir: &Path) -> Result<Kept, OrphanError> {
     let (mut common, mut commands) = (None, Vec::new());
     for record in open(dir)?.replay(Position::ZERO)? {
         let (position, payload) = record?;
         common.get_or_insert(position.offset.saturating_sub(1));
         commands.extend(entry_of(dir, position, &payload)?.commands);
     }
-    Ok((common.unwrap_or(0), commands))
+    Ok(Kept { common: common.unwrap_or(0), commands, named: read_named(dir)? })
 }
+
+fn read_named(dir: &Path) -> Result<HashMap<MessageId, MessageId>, OrphanError> {
+    let file = dir.join(NAMED);
+    let bytes = match fs::read(&file) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(HashMap::new()),
+        read => read.map_err(|source| OrphanError::Io { dir: dir.to_owned(), source })?,
+    };
+    let named: Vec<(MessageId, MessageId)> =
+        decode(&bytes, "ids").map_err(|why| OrphanError::Named { file, why })?;
+    Ok(named.into_iter().collect())
+}
+
+#[cfg(test)]
+mod places;
 
 #[cfg(test)]
 mod tests {
@@ -279,7 +338,8 @@ mod tests {
         fs::create_dir(dir.path().join(JUDGING)).unwrap();
         judge(dir.path(), &opened.store, opened.journal.last()).unwrap();
         assert_eq!(names(dir.path()), ["orphans-77"]);
-        assert_eq!(read(&dir.path().join("orphans-77")).unwrap(), (0, vec![accepted(1), accepted(2)]));
+        let kept = Kept { commands: vec![accepted(1), accepted(2)], ..Kept::default() };
+        assert_eq!(read(&dir.path().join("orphans-77")).unwrap(), kept);
         judge(dir.path(), &opened.store, opened.journal.last()).unwrap();
         assert!(are_kept(dir.path()).unwrap());
     }
@@ -292,7 +352,7 @@ mod tests {
         keep_them(&dir.path().join("orphans-77"), 1, &[&[accepted(2)]]);
         judge(dir.path(), &opened.store, opened.journal.last()).unwrap();
         assert_eq!(names(dir.path()), ["orphans-77"]);
-        assert_eq!(read(&dir.path().join("orphans-77")).unwrap().1, [accepted(2)]);
+        assert_eq!(read(&dir.path().join("orphans-77")).unwrap().commands, [accepted(2)]);
     }
 
     #[test]

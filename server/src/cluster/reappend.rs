@@ -1,17 +1,18 @@
 //! Appending again, one by one, what only this node had. A command with an id is there once however often it is appended; one
 //! without is looked for in the log before each try: an earlier try of this node may have got a place after all, and another
-//! node may have had the same command. Imports the log and the journal.
+//! node may have had the same command. One that names another of them by its place names it by its new one, which is known by
+//! then: they are in order. Imports the log and the journal.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use quip_protocol::codec::encode;
-use quip_protocol::{Epoch, ErrorCode, Position, Refusal, RoomId, Seq, Timestamp};
+use quip_protocol::{Epoch, ErrorCode, MessageId, Position, Receipt, Refusal, RoomId, Seq, Timestamp};
 use tracing::warn;
 
 use super::orphans::{OrphanError, entry_of};
 use super::turn::Turn;
-use crate::engine::{Actor, Command, CommandBody};
+use crate::engine::{Actor, Command, CommandBody, Outcome};
 use crate::node::{Shared, submit};
 
 /// When to try again what could not be taken.
@@ -26,20 +27,40 @@ pub(super) struct Reappend<'a> {
     wanted: HashSet<Vec<u8>>,
     /// Those of them that the log has.
     found: HashSet<Vec<u8>>,
+    /// What each command names that names another one.
+    named: HashMap<MessageId, MessageId>,
+    /// Where what was appended again is now.
+    placed: HashMap<MessageId, Receipt>,
 }
 
 impl<'a> Reappend<'a> {
     /// Of these, which the log behind this offset lacks, or has by now.
-    pub(super) fn new(shared: &'a Shared, common: u64, commands: &[Command]) -> Reappend<'a> {
+    pub(super) fn new(
+        shared: &'a Shared,
+        common: u64,
+        commands: &[Command],
+        named: HashMap<MessageId, MessageId>,
+    ) -> Reappend<'a> {
         let wanted = commands.iter().filter(|command| command.id().is_none()).map(encode);
         let seen = Position { epoch: Epoch::FIRST, offset: common };
-        Reappend { shared, seen, wanted: wanted.collect(), found: HashSet::new() }
+        let (wanted, found, placed) = (wanted.collect(), HashSet::new(), HashMap::new());
+        Reappend { shared, seen, wanted, found, named, placed }
+    }
+
+    /// The message that it names is named by the place that it has now. Without one an answer answers nothing, and what
+    /// changes a message is left out: then it says no.
+    pub(super) fn place(&self, command: &mut Command) -> bool {
+        let message = command.id().and_then(|id| self.named.get(&id));
+        match message {
+            Some(message) => name(&mut command.body, self.placed.get(message)),
+            None => true,
+        }
     }
 
     /// Until it is taken, or refused for good; says whether it is in force.
     pub(super) async fn append(
         &mut self,
-        command: Command,
+        mut command: Command,
         mut turn: Option<&mut Turn>,
     ) -> Result<bool, OrphanError> {
         loop {
@@ -52,8 +73,17 @@ impl<'a> Reappend<'a> {
                 }
             }
             match submit(&self.shared.log, command.clone()).await {
-                Ok(_) => return Ok(true),
+                Ok(outcome) => {
+                    if let Outcome::Receipt(receipt) = outcome {
+                        self.placed.insert(receipt.id, receipt);
+                    }
+                    return Ok(true);
+                }
                 Err(refusal) if passes(&refusal) => tokio::time::sleep(AGAIN).await,
+                // The message that it answers was deleted meanwhile: what it says was acknowledged all the same.
+                Err(refusal) if refusal.code == ErrorCode::NoSuchMessage && is_answer(&command) => {
+                    name(&mut command.body, None);
+                }
                 Err(refusal) => {
                     warn!(why = %refusal, "a command that only this node had is refused now");
                     return Ok(false);
@@ -97,7 +127,63 @@ impl<'a> Reappend<'a> {
     }
 }
 
+/// Says whether there is anything left of what is to name this message.
+fn name(body: &mut CommandBody, message: Option<&Receipt>) -> bool {
+    match (body, message) {
+        (CommandBody::Post { reply_to, .. }, message) => *reply_to = message.map(|receipt| receipt.seq),
+        (
+            CommandBody::Edit { room, target, .. }
+            | CommandBody::Delete { room, target, .. }
+            | CommandBody::React { room, target, .. },
+            Some(receipt),
+        ) => (*room, *target) = (receipt.room, receipt.seq),
+        _ => return false,
+    }
+    true
+}
+
+fn is_answer(command: &Command) -> bool {
+    matches!(command.body, CommandBody::Post { reply_to: Some(_), .. })
+}
+
 /// Whether it is not taken now, and may be later.
 fn passes(refusal: &Refusal) -> bool {
     refusal.retry_after_ms.is_some() && refusal.code != ErrorCode::RateLimited
+}
+
+#[cfg(test)]
+mod tests {
+    use quip_protocol::{MessageKind, SafeLine, SafeText};
+
+    use super::*;
+
+    #[test]
+    fn a_message_is_named_by_the_place_that_it_has_now() {
+        let id = MessageId::from_bytes([1; 16]);
+        let text = || SafeText::new("said");
+        let bodies = |room: u64, seq: u64| {
+            let (room, target) = (RoomId(room), Seq(seq));
+            let emoji = SafeLine::new("+");
+            [
+                CommandBody::Edit { room, target, id, text: text() },
+                CommandBody::Delete { room, target, id },
+                CommandBody::React { room, target, id, emoji, on: false },
+            ]
+        };
+        let answer = |reply_to| {
+            let target = "#room".parse().unwrap();
+            CommandBody::Post { target, id, kind: MessageKind::Plain, text: text(), reply_to }
+        };
+        let receipt = Receipt { room: RoomId(8), epoch: Epoch(3), seq: Seq(20), id };
+        for (mut body, expected) in bodies(1, 5).into_iter().zip(bodies(8, 20)) {
+            assert!(!name(&mut body.clone(), None), "there is nothing to be changed");
+            assert!(name(&mut body, Some(&receipt)));
+            assert_eq!(body, expected);
+        }
+        for (now, expected) in [(Some(&receipt), Some(Seq(20))), (None, None)] {
+            let mut body = answer(Some(Seq(5)));
+            assert!(name(&mut body, now));
+            assert_eq!(body, answer(expected));
+        }
+    }
 }

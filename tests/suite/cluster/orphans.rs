@@ -1,13 +1,14 @@
 //! What only some nodes had when the cluster went on without it: what was refused stays refused, and nothing is there twice though
-//! two nodes append it again.
+//! two nodes append it again. An edit changes the message that it changed, wherever that is by then.
 
 use quip_protocol::client::{Client, Error, Post};
 use quip_protocol::frame::{Reply, Request};
-use quip_protocol::{Event, EventBody, SafeLine, Target};
+use quip_protocol::{Event, EventBody, MessageId, SafeLine, SafeText, Target};
 use quip_tests::cluster::Redis;
 use quip_tests::cluster::logs::{at_node, read_room};
 use quip_tests::{Server, eventually, identity, join, within};
 
+const FIRST: &str = "only a and b had that";
 const LAST: &str = "only a and b have this";
 
 fn has_message(log: &[Event], text: &str) -> usize {
@@ -28,7 +29,10 @@ async fn say_to_two(ann: Client, b: &Server) {
     set_topic(&ann, "second").await;
     let early = ann.request(Request::Join { room: "later".parse().unwrap() }).await;
     assert!(matches!(early, Err(Error::Refused(_))), "{early:?}");
-    within("a receipt", ann.post(Post::new(general.target.clone(), LAST))).await.unwrap();
+    let said = within("a receipt", ann.post(Post::new(general.target.clone(), FIRST))).await.unwrap();
+    let (id, text) = (MessageId::generate(), SafeText::new(LAST));
+    let edit = Request::Edit { room: said.room, target: said.seq, id, text };
+    assert!(matches!(ann.request(edit).await, Ok(Reply::Receipt(_))));
     let there = within("b answers", at_node(&b.link, identity("ann"))).await.unwrap();
     let arrived = async {
         while has_message(&read_room(&there, &general.target).await.unwrap(), LAST) == 0 {
@@ -70,7 +74,7 @@ async fn what_two_nodes_append_again_is_there_once_and_what_was_refused_is_not()
     let log = within("the log", read_room(&carl, &general.target)).await.unwrap();
     let is_topic = |event: &&Event| matches!(event.body, EventBody::Topic { .. });
     assert_eq!(log.iter().filter(is_topic).count(), 2, "{log:#?}");
-    assert_eq!(has_message(&log, LAST), 1);
+    assert_eq!((has_message(&log, FIRST), has_message(&log, LAST)), (0, 1));
     let log = within("the log", read_room(&carl, &later.target)).await.unwrap();
     assert_eq!(log.len(), 1, "it was made, and nobody came: {log:#?}");
     assert!(matches!(later.target, Target::Room(_)));

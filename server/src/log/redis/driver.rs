@@ -312,7 +312,7 @@ impl Driver {
         let (journal, recalled) = (self.journal.clone(), self.recalled.clone());
         tokio::task::spawn_blocking(move || {
             let entries = recall(&journal, after, max_bytes).unwrap_or_else(|e| {
-                error!(%after, error = %e, "cannot read the journal for writing it back");
+                error!(%after, error = %e, "cannot read the journal for writing it back: this node leaves the repair to others for some seconds");
                 Vec::new()
             });
             let _ = recalled.send(entries);

@@ -10,6 +10,8 @@ use super::member::{Chance, Effect, Member, Question, Stand, StepAside};
 
 /// How often a node reports while it waits.
 const REPORT_MS: u64 = 100;
+/// When a node whose journal could not be read tries again: its claim has expired by then, so that another one may go on.
+const UNREAD_MS: u64 = CLAIM_MS * 3 / 2;
 /// How long nodes are waited for that were alive, or may be about to begin.
 const ROSTER_MS: u64 = 2_000;
 /// The same where the log was wiped, for a node that has just begun: everything was down, and the next may have more.
@@ -183,7 +185,10 @@ impl Member {
             Some(before) if before == last => self.go_on(Step::Restore { entries, own }),
             // The log's last entry is none of this node's: it is empty, or another branch.
             Some(base) => self.go_on(Step::Reset { base, entries, own }),
-            None => self.report_later(now),
+            None => {
+                self.go_on(Step::Report);
+                self.write.wait(now + UNREAD_MS);
+            }
         }
     }
 

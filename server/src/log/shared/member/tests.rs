@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::contract::{Agreed, Incarnation};
+use super::super::contract::{Agreed, CLAIM_MS, Incarnation};
 use super::*;
 
 /// Nothing is left to chance.
@@ -236,8 +236,8 @@ fn so_much_is_read_as_is_written() {
     assert_eq!(driven.asked_to_read(), Some(at(1, 6)));
 }
 
-#[test]
-fn it_writes_back_what_the_log_has_lost() {
+/// Its journal is asked for what the log has lost.
+fn recalling() -> Driven {
     let mut driven = Driven::live(at(1, 5));
     driven.tell(Input::Nodes(["a".parse().unwrap()].into()));
     driven.later(LOOK_MS);
@@ -253,6 +253,24 @@ fn it_writes_back_what_the_log_has_lost() {
     // The other needs nothing before its own.
     let effects = driven.write(Answer::Look(reported));
     assert!(matches!(effects, [Effect::Recall { after, .. }] if *after == at(1, 4)), "{effects:?}");
+    driven
+}
+
+/// Its claim expires meanwhile, and another node may repair the log.
+#[test]
+fn who_cannot_read_what_the_log_has_lost_asks_nothing_for_longer_than_a_claim_lasts() {
+    let mut driven = recalling();
+    driven.tell(Input::Recalled(Vec::new()));
+    assert_eq!(driven.asked(), None);
+    driven.later(CLAIM_MS + 1_000);
+    assert_eq!(driven.asked(), None);
+    driven.later(CLAIM_MS);
+    assert_eq!(driven.asked(), Some(&Ask::Report { node: "a".parse().unwrap(), position: at(1, 5) }));
+}
+
+#[test]
+fn it_writes_back_what_the_log_has_lost() {
+    let mut driven = recalling();
     let tail = vec![entry(at(1, 4), at(1, 5), 0)];
     driven.tell(Input::Recalled(tail.clone()));
     assert_eq!(driven.asked(), Some(&Ask::Reset { claim: Claim([5; 16]), base: at(1, 4) }));
