@@ -190,6 +190,8 @@ impl Driver {
         let alarm = self.alarm.map(|at| self.begun + Duration::from_millis(at));
         let overdue = self.asked.and_then(|(_, overdue)| overdue);
         tokio::select! {
+            // What the writer said before it answered somebody counts before what that one sends next.
+            biased;
             Some((lane, answer)) = self.lanes.answered() => {
                 self.notes.answered(Instant::now(), lane, &answer);
                 Next::Told(Input::Answered(lane, answer))
