@@ -60,7 +60,8 @@ fn life(ann: &Quip, said: &mut usize, random: &mut Random, must_show: bool) -> B
 fn timeline(terminal: &Terminal) -> String {
     let screen = terminal.screen();
     let lines: Vec<&str> = screen.lines().collect();
-    lines[..lines.len().saturating_sub(4)].join("\n")
+    let composer = lines.iter().rposition(|line| line.starts_with('─'));
+    lines[..composer.unwrap_or_default()].join("\n")
 }
 
 #[test]
