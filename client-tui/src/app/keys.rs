@@ -90,7 +90,13 @@ impl App {
             Some(Action::PageDown) => sheet.scroll(page, width, height),
             Some(Action::Escape | Action::Send | Action::Help) => self.sheet = None,
             Some(Action::Quit | Action::Interrupt | Action::Redraw | Action::Suspend) => return false,
-            _ if key == Key::plain(Code::Char('q')) => self.sheet = None,
+            None if key == Key::plain(Code::Char('q')) => self.sheet = None,
+            None if key == Key::plain(Code::Char(' ')) => sheet.scroll(page, width, height),
+            // Who writes has read it: nothing that is typed is lost.
+            None if matches!(key.code, Code::Char(_)) && !key.ctrl && !key.alt => {
+                self.sheet = None;
+                return false;
+            }
             _ => {}
         }
         true

@@ -305,6 +305,23 @@ fn keys_are_those_of_the_settings() {
 }
 
 #[test]
+fn what_is_typed_over_a_sheet_is_written() {
+    let mut world = opened();
+    world.keys("<F1>");
+    let first = world.screen(80, 24);
+    assert!(first.contains("Esc closes"), "{first}");
+    world.keys(" ");
+    let second = world.screen(80, 24);
+    assert!(second.contains("Esc closes") && second != first, "a space turns the page: {second}");
+    world.keys("hi there");
+    let written = world.screen(80, 24);
+    assert!(written.contains("› hi there") && !written.contains("Esc closes"), "{written}");
+    world.keys("<F1>q");
+    let closed = world.screen(80, 24);
+    assert!(closed.contains("› hi there") && !closed.contains("Esc closes"), "q closes: {closed}");
+}
+
+#[test]
 fn the_mouse_scrolls_and_goes_to_rooms() {
     use quip::app::input::Mouse;
     let mut world = opened();
