@@ -12,10 +12,9 @@
 use std::alloc::System;
 use std::hint::black_box;
 
-use quip_protocol::{
-    AccountId, AccountName, DeviceKey, Epoch, Event, MessageId, Receipt, RoomId, SafeLine, Seq, Timestamp,
-};
-use quip_server::engine::{Actor, Command, CommandBody, Engine, Past, Rules, Terms, Unreadable};
+use quip_protocol::{AccountName, DeviceKey, Epoch, SafeLine, Timestamp};
+use quip_server::engine::{Actor, Command, CommandBody, Engine, Rules, Terms};
+use quip_tests::past::NoPast;
 use quip_tests::process::Process;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -33,19 +32,6 @@ const PRIMES: [u64; 20] = [
     1_000_151, 1_000_159, 1_000_171, 1_000_183, 1_000_187, 1_000_193, 1_000_199, 1_000_211, 1_000_213,
     1_000_231, 1_000_249,
 ];
-
-/// Nothing was before.
-struct NoPast;
-
-impl Past for NoPast {
-    fn receipt(&self, _: MessageId) -> Result<Option<(AccountId, Receipt)>, Unreadable> {
-        Ok(None)
-    }
-
-    fn event(&self, _: RoomId, _: Seq) -> Result<Option<Event>, Unreadable> {
-        Ok(None)
-    }
-}
 
 fn key(account: u64, device: u8) -> DeviceKey {
     let mut key = [device; 32];

@@ -11,32 +11,20 @@ use quip_protocol::codec::{FrameKind, LENGTH_BYTES, decode, decode_stored_event,
 use quip_protocol::frame::{Labelled, Request};
 use quip_protocol::{
     AccountId, DeviceKey, Epoch, Event, EventBody, InviteCode, Message, MessageId, MessageKind, Position,
-    Receipt, RoomId, SafeLine, SafeText, Seq, Target, Timestamp,
+    RoomId, SafeLine, SafeText, Seq, Target, Timestamp,
 };
-use quip_server::engine::{Actor, Command, CommandBody, Engine, Entry, Past, Rules, Terms, Unreadable};
+use quip_server::engine::{Actor, Command, CommandBody, Engine, Entry, Rules, Terms};
 use quip_server::feed::{Doorbell, FeedKey, Feeds, Interest};
 use quip_storage::record::{Applied, Change};
 use quip_storage::store::{Store, StoreOptions};
 use quip_storage::{Journal, JournalOptions};
+use quip_tests::past::NoPast;
 
 const TEXT: &str = "the deploy of api-7 failed again on staging: timeout in queue worker 12, retrying with backoff, see the log at 14:03";
 const TERMS: Terms = Terms { epoch: Epoch::FIRST, rules: Rules::FIRST };
 const OWNER: DeviceKey = DeviceKey([1; 32]);
 /// Commands of a group under load.
 const GROUP: u64 = 100;
-
-/// Nothing was before.
-struct NoPast;
-
-impl Past for NoPast {
-    fn receipt(&self, _: MessageId) -> Result<Option<(AccountId, Receipt)>, Unreadable> {
-        Ok(None)
-    }
-
-    fn event(&self, _: RoomId, _: Seq) -> Result<Option<Event>, Unreadable> {
-        Ok(None)
-    }
-}
 
 fn id(number: u64) -> MessageId {
     let mut bytes = [7; 16];

@@ -7,6 +7,7 @@ pub mod command;
 pub mod copied;
 pub mod middlebox;
 pub mod network;
+pub mod past;
 pub mod person;
 pub mod poll;
 pub mod port;
