@@ -35,6 +35,8 @@ const SOCKET_BUFFER: usize = 2 * 1024 * 1024;
 const REASON_WITHIN: Duration = Duration::from_millis(500);
 /// How long a graceful close may take; the packet leaves at once, waiting for the answer is a courtesy.
 const CLOSE_WITHIN: Duration = Duration::from_millis(20);
+/// What is known of a server that is gone without a word.
+const SILENT: &str = "the server is silent";
 
 /// A connection on which the server has said `Welcome`.
 #[derive(Debug, Clone)]
@@ -97,25 +99,26 @@ impl Connection {
 
     /// Resolves when the connection has ended, or the server is gone without a word.
     pub(super) async fn lost(&self) -> Lost {
-        let error = tokio::select! {
-            error = self.quic.closed() => error,
-            () = self.silent() => ConnectionError::TimedOut,
+        let lost = tokio::select! {
+            error = self.quic.closed() => lost(&error),
+            why = self.silent() => Lost { error: Error::Disconnected, why: SafeLine::new(why) },
         };
-        match self.fault.why.get() {
-            Some(fault) => fault.clone().into(),
-            None => lost(&error),
-        }
+        self.fault.why.get().cloned().map_or(lost, Lost::from)
     }
 
-    /// Resolves when the server is gone without a word. Goes with this machine to other networks meanwhile.
-    async fn silent(&self) {
+    /// Resolves when the server is gone without a word, with what is known of it. Goes with this machine to other networks
+    /// meanwhile.
+    async fn silent(&self) -> &'static str {
         let mut silence = Silence::default();
         let server = self.server();
         let mut roaming = Roaming::new(Look::now(server));
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                why = refused(server), if silence.is_odd() => return why,
+            }
             let roamed = roaming.look(Look::now(server));
             if matches!(roamed, Roamed::Moved | Roamed::Woke) {
                 self.rebind(server, roamed);
@@ -123,7 +126,7 @@ impl Connection {
             }
             let stats = self.quic.stats();
             if silence.tick(asked(&stats.frame_tx), stats.udp_rx.datagrams) {
-                return;
+                return SILENT;
             }
         }
     }
@@ -183,10 +186,11 @@ impl Connection {
     }
 }
 
-/// Frames that were sent and want an acknowledgement; what acknowledges wants none.
+/// Frames that were sent and want an acknowledgement; what acknowledges wants none. Where acknowledgements are delayed, a
+/// packet that may be lost is not sent again: the peer is asked to acknowledge at once.
 fn asked(sent: &FrameStats) -> u64 {
-    let FrameStats { ping, stream, datagram, crypto, max_data, max_stream_data, .. } = sent;
-    ping + stream + datagram + crypto + max_data + max_stream_data
+    let FrameStats { immediate_ack, ping, stream, datagram, crypto, max_data, max_stream_data, .. } = sent;
+    immediate_ack + ping + stream + datagram + crypto + max_data + max_stream_data
 }
 
 /// The streams of events, notices and pushes; the server opens them when it has something to say, first the one of
@@ -424,7 +428,7 @@ fn lost(error: &ConnectionError) -> Lost {
         {
             "the server has as many connections as it takes; try again later".to_owned()
         }
-        ConnectionError::TimedOut => "the server is silent".to_owned(),
+        ConnectionError::TimedOut => SILENT.to_owned(),
         ConnectionError::Reset => "the server was started again".to_owned(),
         ConnectionError::VersionMismatch => "it speaks another version of QUIC".to_owned(),
         error => error.to_string(),
@@ -448,3 +452,6 @@ fn close_reason(code: u32, reason: SafeLine) -> SafeLine {
     };
     SafeLine::new(text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,6 +42,11 @@ impl Silence {
         self.lasts >= SILENT_AFTER && self.in_vain >= IN_VAIN_FOR
     }
 
+    /// Whether something was asked for a while and nothing came: time to look whether anybody listens there.
+    pub(super) fn is_odd(&self) -> bool {
+        self.lasts >= TICK && (self.doubted || self.in_vain >= TICK)
+    }
+
     /// The machine woke up or moved, and the server was pinged: it is gone unless it answers soon.
     pub(super) fn doubt(&mut self) {
         self.lasts = Duration::ZERO;
@@ -64,6 +69,8 @@ mod tests {
         assert_eq!(gone_after(idle), None, "nothing sent, nothing expected");
         let slow = (0..100).map(|n| (10 + 3 * n, 10 + n / 4));
         assert_eq!(gone_after(slow), None, "an answer now and then");
+        let mut odd = Silence::default();
+        assert_eq!([10, 10, 11].map(|sent| (odd.tick(sent, 10), odd.is_odd()).1), [false, false, true]);
         let dead = (0..100).map(|n| (10 + n, 10));
         assert_eq!(gone_after(dead), Some(5));
         let asked_late = (0..100).map(|n| (10 + u64::from(n > 7), if n > 10 { 11 } else { 10 }));

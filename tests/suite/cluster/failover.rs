@@ -73,6 +73,12 @@ async fn a_client_goes_to_another_node() {
     cluster.node(&first).kill();
     within("it is taken by the other", client.send(&general(), "after")).await.unwrap();
     assert_ne!(client.node().unwrap().name.as_str(), first);
+    // Not by the connection's own end, half a minute later: its machine is there and says that nobody listens.
+    let why = until(&mut client, "it is told", |event| match event {
+        Event::Down { why, .. } => Some(why),
+        _ => None,
+    });
+    assert!(why.await.as_str().starts_with("nobody listens there"));
     assert_eq!(until(&mut client, "it comes, and nothing twice", text).await, "after");
 }
 
