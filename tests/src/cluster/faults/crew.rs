@@ -191,7 +191,7 @@ struct Reader {
     crew: Arc<Crew>,
     reading: Reading,
     places: BTreeMap<RoomId, Cursor>,
-    /// Rooms that its node could not serve when it came there.
+    /// Rooms that it has yet to watch: at first all; later those that its node could not serve when it came there.
     unwatched: BTreeSet<RoomId>,
 }
 
@@ -206,8 +206,9 @@ pub async fn follow(
     let mut goal = crew.goal.subscribe();
     let begins = rooms.iter().map(|room| (room.id, Seq::ZERO)).collect();
     let places = rooms.iter().map(|room| (room.id, Cursor::default())).collect();
+    let unwatched = rooms.iter().map(|room| room.id).collect();
     let reading = Reading { client: name, rooms: begins, seen: Vec::new() };
-    let mut reader = Reader { crew, reading, places, unwatched: BTreeSet::new() };
+    let mut reader = Reader { crew, reading, places, unwatched };
     let mut again = interval(AGAIN);
     again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !reader.has(&goal.borrow()) && !*stop.borrow() {
@@ -224,12 +225,6 @@ pub async fn follow(
     }
     client.close().await;
     reader.reading
-}
-
-/// Watches all rooms from their begin.
-pub async fn watch_all(client: &Client, rooms: &[Room]) -> Result<(), quip_protocol::client::Error> {
-    let all = rooms.iter().map(|room| (room.id, Some(Cursor::default()))).collect();
-    client.watch(all).await.map(drop)
 }
 
 impl Reader {
@@ -275,12 +270,11 @@ impl Reader {
         }
     }
 
-    /// What is refused once more, or not answered, stays to be asked for.
+    /// What is refused or not answered stays to be asked for: a node may hear a moment later of a room that was made at another.
     async fn watch_again(&mut self, client: &Client) {
-        for room in self.unwatched.clone() {
-            let place = self.places.get(&room).copied();
-            let watched = client.watch(vec![(room, place)]).await.unwrap_or_default();
-            if watched.iter().any(|state| !matches!(state, WatchState::Refused { .. })) {
+        let asked = self.unwatched.iter().map(|room| (*room, self.places.get(room).copied())).collect();
+        for state in client.watch(asked).await.unwrap_or_default() {
+            if let WatchState::Live { room, .. } | WatchState::Reset { room, .. } = state {
                 self.unwatched.remove(&room);
             }
         }

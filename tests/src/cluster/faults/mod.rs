@@ -188,18 +188,16 @@ impl Play {
         let mut play = Play { crew, rooms, senders, readers, stop };
         let every = Duration::from_secs(1) * u32::try_from(options.clients)? / options.rate;
         for (seed, (name, client)) in (options.seed..).zip(clients) {
-            play.enter(client, Person { name, seed, every, rooms: Arc::clone(&play.rooms) }).await?;
+            play.enter(client, Person { name, seed, every, rooms: Arc::clone(&play.rooms) });
         }
         Ok(play)
     }
 
-    async fn enter(&mut self, client: Client, person: Person) -> Result<()> {
-        crew::watch_all(&client, &self.rooms).await.context("watching the rooms")?;
+    fn enter(&mut self, client: Client, person: Person) {
         let (handle, name) = (client.handle(), person.name.clone());
         self.senders.spawn(crew::send(Arc::clone(&self.crew), handle, person));
         let (crew, rooms) = (Arc::clone(&self.crew), Arc::clone(&self.rooms));
         self.readers.spawn(crew::follow(crew, client, name, rooms, self.stop.subscribe()));
-        Ok(())
     }
 
     /// How many messages were acknowledged so far.
