@@ -17,6 +17,13 @@ use machine::{Way, begin, first};
 /// Where the server is, whichever cable leads to it.
 pub const SERVER: &str = "10.9.9.9";
 
+/// Whether this system is why there is no network namespace, and not what was tried: it forbids or lacks something.
+pub fn is_of_the_system(why: &str) -> bool {
+    let lacks =
+        ["not permitted", "ermission denied", "ead-only", "No such file", "not found", "not supported"];
+    lacks.iter().any(|lack| why.contains(lack))
+}
+
 /// Two machines.
 #[derive(Debug)]
 pub struct Network {

@@ -18,6 +18,7 @@ mod strangers;
 mod writing;
 
 use quip_tests::cluster::faults::{self, Options};
+use quip_tests::network;
 
 #[test]
 fn a_minute_of_faults() {
@@ -37,7 +38,7 @@ fn a_minute_of_faults() {
     assert_eq!(complaints, [""; 0], "logs in {}: {:?}", folder.display(), report.figures);
     assert!(report.figures.acked > 500 && report.figures.failovers > 0, "{:?}", report.figures);
     let partitions: u64 = report.figures.partitions.values().sum();
-    assert!(partitions > 0 || report.figures.partitions_lack.is_some(), "{:?}", report.figures);
-    assert_eq!((report.figures.refused, report.figures.reappended), (0, 0), "{:?}", report.figures);
+    let lack = report.figures.partitions_lack.as_deref();
+    assert!(partitions > 0 || lack.is_some_and(network::is_of_the_system), "{:?}", report.figures);
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -131,10 +131,17 @@ async fn reading_up_to(reading: tokio::task::JoinHandle<(Client, Vec<Place>)>, l
 }
 
 pub async fn history(handle: &Handle, room: &Target) -> Vec<Place> {
-    let page = connected("the history", || handle.page(room, PageFrom::After(Seq::ZERO), 1_000_000)).await;
-    let seqs: Vec<u64> = page.events.iter().map(|event| event.seq.0).collect();
-    assert_eq!(seqs, (1..=page.head.seq.0).collect::<Vec<_>>(), "dense");
-    page.events.iter().map(|event| Place { seq: event.seq, id: event.body.id() }).collect()
+    let mut history: Vec<Place> = Vec::new();
+    loop {
+        let from = PageFrom::After(history.last().map_or(Seq::ZERO, |place| place.seq));
+        let page = connected("a page of the history", || handle.page(room, from, 2_000)).await;
+        history.extend(page.events.iter().map(|event| Place { seq: event.seq, id: event.body.id() }));
+        if page.events.is_empty() || history.last().is_some_and(|place| place.seq >= page.head.seq) {
+            let seqs: Vec<u64> = history.iter().map(|place| place.seq.0).collect();
+            assert_eq!(seqs, (1..=page.head.seq.0).collect::<Vec<_>>(), "dense");
+            return history;
+        }
+    }
 }
 
 /// Every receipt is in the history at its place, once; and one sender's messages are in the order it sent them.

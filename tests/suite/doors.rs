@@ -148,7 +148,7 @@ fn values_that_no_server_can_run_with_are_refused_at_the_start() {
         ("[limits]\nburst_messages = 0", "limits.burst_messages = 0"),
         ("[limits]\nframe_deadline_ms = 0", "limits.frame_deadline_ms = 0"),
         ("[limits]\nrequests_in_flight = 4000000000", "limits.requests_in_flight = 4000000000"),
-        ("[limits]\nmessages_per_second = -1", "messages_per_second = -1"),
+        ("[limits]\nmessages_per_second = -1", "\"messages_per_second\": invalid value: integer `-1`"),
         ("cache_mib = 0", "cache_mib = 0"),
     ];
     for (toml, told) in table {

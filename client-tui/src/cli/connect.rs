@@ -221,10 +221,11 @@ pub fn destination(env: &Env) -> Result<ServerLink, CliError> {
     Ok(ServerLink { fingerprint, ..server })
 }
 
-/// The key of a node that a known server has told of: as that is trusted, so is what it tells.
+/// The key of a node that the default server has told of. Any other could tell of an address that is not its own, to come
+/// between it and who asks for it the first time.
 fn told_of(env: &Env, known: &KnownServers, address: &str) -> Option<Fingerprint> {
-    let files = known.joined().into_iter().filter_map(|server| env.nodes_of(&server.fingerprint));
-    let mut told = files.flat_map(|file| nodes::load(&file));
+    let file = env.nodes_of(&known.default_server()?.fingerprint)?;
+    let mut told = nodes::load(&file).into_iter();
     told.find(|node| format!("quip://{}", node.address) == address).map(|node| node.fingerprint)
 }
 
@@ -365,6 +366,7 @@ mod tests {
         let (ann, joined) = ("ann".parse().unwrap(), Fingerprint([1; 32]));
         let address = "quip://a:7847".into();
         known.remember(KnownServer { address, fingerprint: joined, account: Some(ann) });
+        known.make_default("quip://a:7847");
         known.save(&paths).unwrap();
         let node = NodeAddress {
             name: "n2".parse().unwrap(),
@@ -377,6 +379,12 @@ mod tests {
             env.server = Some(named.into());
             assert_eq!(destination(&env).unwrap().fingerprint, expected, "{named}");
         }
+        let (address, other) = ("quip://other:7847".into(), Fingerprint([2; 32]));
+        known.remember(KnownServer { address, fingerprint: other, account: Some("ann".parse().unwrap()) });
+        known.make_default("quip://other:7847");
+        known.save(&paths).unwrap();
+        env.server = Some("a2.example:7848".into());
+        assert_eq!(destination(&env).unwrap().fingerprint, None, "not the server that is meant by default");
     }
 
     #[test]

@@ -147,7 +147,8 @@ impl Station {
     /// Writes down what the server said.
     pub fn note(&mut self, input: &Input) {
         match input {
-            Input::Up(welcome) => self.keep_nodes(&welcome.nodes),
+            // Who has no account is told of none.
+            Input::Up(welcome) if welcome.account.is_some() => self.keep_nodes(&welcome.nodes),
             Input::Nodes(nodes) => self.keep_nodes(nodes),
             _ => {}
         }

@@ -119,14 +119,15 @@ impl Connection {
                 _ = ticks.tick() => {}
                 why = refused(server), if silence.is_odd() => return why,
             }
+            let stats = self.quic.stats();
+            if silence.tick(asked(&stats.frame_tx), stats.udp_rx.datagrams) {
+                return SILENT;
+            }
+            // Behind the tick: what came before the machine moved answers no doubt.
             let roamed = roaming.look(Look::now(server));
             if matches!(roamed, Roamed::Moved | Roamed::Woke) {
                 self.rebind(server, roamed);
                 silence.doubt();
-            }
-            let stats = self.quic.stats();
-            if silence.tick(asked(&stats.frame_tx), stats.udp_rx.datagrams) {
-                return SILENT;
             }
         }
     }
@@ -186,8 +187,8 @@ impl Connection {
     }
 }
 
-/// Frames that were sent and want an acknowledgement; what acknowledges wants none. Where acknowledgements are delayed, a
-/// packet that may be lost is not sent again: the peer is asked to acknowledge at once.
+/// Frames that were sent and want an acknowledgement; what acknowledges wants none. Where acknowledgements are delayed, what
+/// may be lost is sent again once; from then on the peer is only asked to acknowledge at once.
 fn asked(sent: &FrameStats) -> u64 {
     let FrameStats { immediate_ack, ping, stream, datagram, crypto, max_data, max_stream_data, .. } = sent;
     immediate_ack + ping + stream + datagram + crypto + max_data + max_stream_data

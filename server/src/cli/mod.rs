@@ -318,18 +318,31 @@ fn man() -> Result<(), Failure> {
     print(&String::from_utf8_lossy(&page))
 }
 
+/// What a line begins with, up to its value: that may be a password, or have one in it.
+fn key_of(line: &str) -> &str {
+    let is_of_a_key = |c: char| c.is_ascii_alphanumeric() || "_-.[]".contains(c);
+    line.split(|c| !is_of_a_key(c)).next().unwrap_or_default()
+}
+
+/// What is wrong, without the text that it is said of.
+fn without_text(why: &str) -> String {
+    match (why.find('"'), why.rfind('"')) {
+        (Some(begin), Some(end)) if begin < end => format!("{}…{}", &why[..=begin], &why[end..]),
+        _ => why.to_owned(),
+    }
+}
+
 impl PlaceArgs {
     fn file(&self) -> Result<FileConfig, Failure> {
         let Some(path) = &self.config else { return Ok(FileConfig::default()) };
         let text = std::fs::read_to_string(path);
         let text = text.map_err(|e| Failure::new(USAGE, format!("cannot read {}: {e}", path.display())))?;
         toml::from_str(&text).map_err(|e| {
-            let why = e.message().lines().next().unwrap_or_default().to_owned();
+            let why = without_text(e.message().lines().next().unwrap_or_default());
             // The message alone does not say which key it is about.
             let place = e.span().map_or(0, |span| text[..span.start].matches('\n').count());
             let line = text.lines().nth(place).unwrap_or_default().trim();
-            // An address of Redis has a password in it.
-            let line = if line.contains("://") { line.split('=').next().unwrap_or_default() } else { line };
+            let line = key_of(line);
             let path = path.display();
             Failure::new(
                 USAGE,

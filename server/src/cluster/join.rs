@@ -162,46 +162,7 @@ impl Joined {
         let mut connection = Connection::new(of.redis.clone());
         let path = config.data_dir.clone();
         let (dir, file, journal) = blocking(move || survey(&path)).await?;
-        let last = journal.last();
-        let mut reminder = Reminder::default();
-        let (file, key) = loop {
-            let look = look(&mut connection, stopping).await?;
-            // One that cannot be used is told before anything is written.
-            let may_found = ClusterKey::find(&of.key)?.is_none() || of.founds;
-            let started = Started { node: Some(&of.node), leave: false, may_found };
-            let there = look.agreed.as_ref().map(|agreed| agreed.cluster);
-            match plan(started, file.as_ref(), last, there)? {
-                Plan::Found { base } => {
-                    // The key comes last: who has one and no membership was given it.
-                    if let Some(founder) = found(&mut connection, config, of, base, &look).await? {
-                        break (founder, ClusterKey::load_or_make(&of.key)?);
-                    }
-                }
-                Plan::Await => {
-                    if reminder.is_due() {
-                        warn!("{}", awaited(&of.key));
-                    }
-                    rest(AWAIT, stopping).await?;
-                }
-                Plan::Join(cluster) => {
-                    let key = ClusterKey::load(&of.key)?;
-                    let joins = Membership { cluster, node: of.node.clone(), id: random()?, founder: false };
-                    joins.write(&config.data_dir)?;
-                    info!(cluster = %hex(joins.cluster.0), "joining the cluster");
-                    break (joins, key);
-                }
-                Plan::Stay(_) | Plan::Alone | Plan::Leave => {
-                    let file = file.expect("only a directory of a cluster stays in it");
-                    // Where it founded the cluster and then failed, nobody has the key yet.
-                    let key = if file.founder {
-                        ClusterKey::load_or_make(&of.key)
-                    } else {
-                        ClusterKey::load(&of.key)
-                    };
-                    break (file, key?);
-                }
-            }
-        };
+        let (file, key) = member(&mut connection, config, of, (file, journal.last()), stopping).await?;
         let (barrier, gate) = Barrier::new();
         let cluster = Cluster {
             id: file.cluster,
@@ -367,6 +328,55 @@ fn survey(path: &Path) -> Result<(Arc<DataDir>, Option<Membership>, JournalReade
 pub(super) fn open_journal(dir: &DataDir) -> Result<Journal, JoinError> {
     Ok(Journal::open(dir.journal(), JournalOptions::default())?)
 }
+
+/// What the directory, which has this much, is in the cluster or becomes, and the cluster's key. Waits for others where it has to.
+async fn member(
+    connection: &mut Connection,
+    config: &Config,
+    of: &ClusterConfig,
+    (file, last): (Option<Membership>, Position),
+    stopping: &Stopping,
+) -> Result<(Membership, ClusterKey), JoinError> {
+    let mut reminder = Reminder::default();
+    loop {
+        let look = look(connection, stopping).await?;
+        // One that cannot be used is told before anything is written.
+        let may_found = ClusterKey::find(&of.key)?.is_none() || of.founds;
+        let started = Started { node: Some(&of.node), leave: false, may_found };
+        let there = look.agreed.as_ref().map(|agreed| agreed.cluster);
+        let awaited = match plan(started, file.as_ref(), last, there)? {
+            Plan::Found { base } => {
+                // The key comes last: who has one and no membership was given it.
+                if let Some(founder) = found(connection, config, of, base, &look).await? {
+                    return Ok((founder, ClusterKey::load_or_make(&of.key)?));
+                }
+                OTHERS.to_owned()
+            }
+            Plan::Await => awaited(&of.key),
+            Plan::Join(cluster) => {
+                let key = ClusterKey::load(&of.key)?;
+                let joins = Membership { cluster, node: of.node.clone(), id: random()?, founder: false };
+                joins.write(&config.data_dir)?;
+                info!(cluster = %hex(joins.cluster.0), "joining the cluster");
+                return Ok((joins, key));
+            }
+            Plan::Stay(_) | Plan::Alone | Plan::Leave => {
+                let file = file.expect("only a directory of a cluster stays in it");
+                // Where it founded the cluster and then failed, nobody has the key yet.
+                let key = if file.founder { ClusterKey::load_or_make } else { ClusterKey::load }(&of.key)?;
+                return Ok((file, key));
+            }
+        };
+        if reminder.is_due() {
+            warn!("{awaited}");
+        }
+        rest(AWAIT, stopping).await?;
+    }
+}
+
+/// Redis has part of a log that no cluster has agreed on: nodes that have yet to write back the rest.
+const OTHERS: &str = "waiting for the nodes of the cluster whose log Redis has lost: they are writing it back, or have \
+    to be started; if there are none any more, empty Redis (FLUSHDB)";
 
 fn awaited(key: &Path) -> String {
     format!(

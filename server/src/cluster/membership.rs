@@ -9,7 +9,7 @@ use quip_protocol::{NodeName, Position};
 use serde::{Deserialize, Serialize};
 
 use crate::log::shared::contract::ClusterId;
-use crate::ops::disk::write_private;
+use crate::ops::disk::{sync_dir, write_private};
 
 /// The file's name in the data directory.
 const FILE: &str = "cluster";
@@ -93,7 +93,8 @@ impl Membership {
         let file = data_dir.join(FILE);
         match fs::remove_file(&file) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(MembershipError { file, source }),
-            _ => Ok(()),
+            // Nor is it one after a power cut.
+            _ => sync_dir(data_dir).map_err(|source| MembershipError { file, source }),
         }
     }
 }

@@ -68,8 +68,10 @@ impl AsyncUdpSocket for Datagrams {
         let watched = self.full.lock().clone();
         let Some(watched) = watched else {
             let sent = self.state.send(self.io.get_ref().into(), transmit);
-            if sent.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock) {
-                self.fill()?;
+            if sent.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock) && self.fill().is_err() {
+                // There is no descriptor to wait with. Any other error would be the end of the connection; what is lost is
+                // sent again.
+                return Ok(());
             }
             return sent;
         };
@@ -96,8 +98,11 @@ impl AsyncUdpSocket for Datagrams {
                     return Poll::Ready(Ok(count));
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => readable.clear_ready(),
-                // Of one packet; quinn would end the endpoint for it.
-                Err(_) => {}
+                // Of one packet; quinn would end the endpoint for it. One that stays must not hold up everything else.
+                Err(_) => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
             }
         }
     }

@@ -63,7 +63,10 @@ impl Figures {
             return Ok(None);
         }
         let text = String::from_utf8_lossy(&output.stdout);
-        let value = serde_json::from_str(&text).with_context(|| format!("{command} printed no object"))?;
+        let Ok(value) = serde_json::from_str(&text) else {
+            self.failed.push(command);
+            return Ok(None);
+        };
         self.runs += &text;
         Ok(Some(value))
     }

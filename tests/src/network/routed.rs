@@ -202,7 +202,7 @@ mod tests {
     fn what_is_cut_is_lost_one_way_and_nothing_else() {
         let routed = match Routed::new(3) {
             Ok(routed) => routed,
-            Err(why) => return assert!(!why.is_empty(), "where it is not allowed, it says why"),
+            Err(why) => return assert!(super::super::is_of_the_system(&why), "{why}"),
         };
         let at = sockets(&routed, 3);
         let table = |lost: &[(usize, usize)]| {

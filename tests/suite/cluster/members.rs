@@ -125,6 +125,22 @@ fn who_waits_for_a_cluster_ends_when_it_is_told_to() {
     node.started();
 }
 
+/// What a cluster had in Redis is being written back, or was begun to be.
+#[test]
+fn a_new_node_founds_nothing_beside_the_remains_of_a_log() {
+    let (redis, folder) = (Redis::start(), tempfile::tempdir().unwrap());
+    redis.cli(&["XADD", "{quip}:log", "1-1", "prev", "0-0", "entry", "x"]);
+    let mut node = Node::new(folder.path(), "a", &redis.url(), &folder.path().join("cluster.key"));
+    node.start();
+    eventually("it waits", || node.log().contains("are writing it back").then_some(()));
+    assert!(node.stop(), "while it waits, too");
+    assert!(!node.data_dir().join("cluster").exists(), "it is of no cluster");
+    node.start();
+    eventually("it waits again", || node.log().contains("are writing it back").then_some(()));
+    redis.cli(&["DEL", "{quip}:log"]);
+    node.ready();
+}
+
 /// It was killed when its directory said that it founds a cluster, and there was no key, and nothing in Redis.
 #[test]
 fn a_founder_that_was_killed_founds_when_it_is_started_again() {

@@ -192,7 +192,7 @@ fn it_is_killed_in_the_middle_of_the_snapshot_and_goes_on_there() {
 
 #[test]
 fn it_is_killed_while_it_appends_again_and_nothing_is_there_twice() {
-    let mut parting = Parting::begin(&Terms { more: 1_000, ..Terms::default() });
+    let mut parting = Parting::begin(&Terms { more: 200, ..Terms::default() });
     let before = parting.talk.shown(&parting.several.links[1]);
     parting.a().start();
     eventually("some are appended again", || {

@@ -49,6 +49,9 @@ async fn a_stranger_hears_of_the_nodes_once_it_has_an_account_and_then_goes_to_t
     assert!(matches!(reply, Reply::Account(_)), "{reply:?}");
     knows_both(&mut client).await;
     a.kill();
+    let general: quip_protocol::Target = "#general".parse().unwrap();
+    let (handle, to) = (client.handle(), general.clone());
+    let sending = tokio::spawn(async move { handle.send(&to, "here").await });
     let up = async {
         loop {
             if let Some(Ok(Event::Up(welcome))) = client.next().await
@@ -59,8 +62,7 @@ async fn a_stranger_hears_of_the_nodes_once_it_has_an_account_and_then_goes_to_t
         }
     };
     within("it is at the other node", up).await;
-    let general: quip_protocol::Target = "#general".parse().unwrap();
-    within("it is taken there", client.send(&general, "here")).await.unwrap();
+    within("it is taken there", sending).await.unwrap().unwrap();
 }
 
 /// `quip join`, and the node that was joined is gone when the next command runs.

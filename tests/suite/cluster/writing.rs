@@ -114,8 +114,8 @@ fn a_node_that_has_parted_comes_back() {
     scene.nodes[1..].iter().for_each(|node| drop(node.ready()));
     let begun = last(&redis).unwrap();
     let upto = eventually("the others go on without it", || {
-        let last = last(&redis).filter(|last| last.offset > begun.offset + 400)?;
-        Some(Position { offset: begun.offset + 200, ..last })
+        let last = last(&redis).filter(|last| last.offset > begun.offset + 100)?;
+        Some(Position { offset: begun.offset + 50, ..last })
     });
     let mut connection = Connection::new(redis.url().parse().unwrap());
     let trimmed = scene.runtime.block_on(connection.ask(&Ask::Trim { upto }));

@@ -69,6 +69,8 @@ pub struct Figures {
     pub seed: u64,
     /// For how long something was killed.
     pub seconds: u64,
+    /// Whether Redis lost what it had acknowledged, too.
+    pub rollback: bool,
     /// Messages that were sent.
     pub messages: usize,
     /// Those that were acknowledged.
@@ -113,7 +115,23 @@ const OWNER: &str = "owner";
 impl Report {
     /// Everything that is wrong, a line each.
     pub fn complaints(&self) -> Vec<String> {
-        self.surprises.iter().cloned().chain(self.verdict.faults.iter().map(ToString::to_string)).collect()
+        let found = self.verdict.faults.iter().map(ToString::to_string);
+        self.surprises.iter().cloned().chain(found).chain(self.figures.complaints()).collect()
+    }
+}
+
+impl Figures {
+    /// Where Redis keeps what it acknowledges every message is taken, and stays where it was acknowledged.
+    fn complaints(&self) -> Vec<String> {
+        let mut complaints = Vec::new();
+        if self.refused > 0 {
+            complaints.push(format!("{} messages were refused for good", self.refused));
+        }
+        if self.reappended > 0 && !self.rollback {
+            let count = self.reappended;
+            complaints.push(format!("{count} acknowledged messages stand elsewhere, and Redis lost nothing"));
+        }
+        complaints
     }
 }
 
@@ -304,6 +322,7 @@ fn figures(options: &Options, crew: &Crew, stage: &Stage, history: &History, ver
     Figures {
         seed: options.seed,
         seconds: options.seconds,
+        rollback: options.rollback,
         messages: verdict.figures.sent,
         acked: verdict.figures.acked,
         refused: verdict.figures.refused,
