@@ -62,6 +62,8 @@ fn leaving_needs_to_be_said() {
     assert!(why.contains("--leave-cluster"), "{why}");
     node.arguments = vec!["--leave-cluster".to_owned()];
     let link = node.started();
+    let log = node.log();
+    assert!(log.contains("the epoch is raised") && !log.contains("may be lost"), "{log}");
     let alone = talk.runtime.block_on(at_node(&link, identity("owner"))).unwrap();
     assert!(alone.welcome().is_some_and(|welcome| welcome.nodes.is_empty()), "it is a server alone");
     assert!(node.stop());
