@@ -34,6 +34,9 @@ fn a_directory_with_history_founds_a_cluster() {
     let one = first.started();
     let mut second = Node::new(folder.path(), "b", &redis.url(), &key);
     let other = second.started();
+    let log = second.log();
+    let said = log.lines().find(|line| line.contains("getting the rest from another node"));
+    assert!(said.is_some_and(|line| line.contains(" INFO ")), "{log}");
     talk.say(10);
     talk.check(&[one, other]);
 }
