@@ -154,7 +154,9 @@ fn a_node_that_waits_for_redis_has_its_directory() {
     several.redis.kill();
     let node = &mut several.nodes[0];
     node.start();
-    eventually("it waits", || node.log().contains("waiting for Redis").then_some(()));
+    let log = eventually("it waits", || Some(node.log()).filter(|log| log.contains("waiting for Redis")));
+    let waits = log.lines().find(|line| line.contains("waiting for Redis")).unwrap();
+    assert!(waits.contains(&several.redis.url()), "{waits}");
     let why = quip_storage::data_dir::DataDir::open(node.data_dir()).unwrap_err().to_string();
     assert!(why.contains(&format!("in use by process {}", node.pid())), "{why}");
     assert!(node.stop());
