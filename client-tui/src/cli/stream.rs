@@ -17,6 +17,7 @@ use super::json::Line;
 use super::out::Out;
 use super::send::post_as_member;
 use super::signals::Signals;
+use super::waiting::patiently;
 
 mod log;
 mod source;
@@ -88,7 +89,7 @@ fn check(streamed: &Streamed, env: &Env) -> Result<(), CliError> {
 
 /// Shows what was read, until all of it was.
 async fn grow(message: &mut Growing, mut progress: watch::Receiver<Progress>) -> Result<(), CliError> {
-    let began = Instant::now();
+    let (began, handle) = (Instant::now(), message.handle.clone());
     loop {
         if progress.changed().await.is_err() {
             return Ok(());
@@ -99,7 +100,7 @@ async fn grow(message: &mut Growing, mut progress: watch::Receiver<Progress>) ->
         };
         tokio::select! {
             shown = message.show(text) => shown?,
-            error = too_late(progress.clone()) => return Err(error),
+            error = too_late(&handle, progress.clone()) => return Err(error),
         }
         if over {
             return Ok(());
@@ -115,12 +116,15 @@ fn pause(elapsed: Duration) -> Duration {
 }
 
 /// Waits until it is no use to wait longer: all was read, and the server did not come back or somebody lost patience.
-async fn too_late(mut progress: watch::Receiver<Progress>) -> CliError {
+async fn too_late(handle: &Handle, mut progress: watch::Receiver<Progress>) -> CliError {
     let _ = progress.wait_for(|progress| progress.end().is_some()).await;
-    match Signals::listen() {
-        Ok(mut signals) => drop(timeout(PATIENCE, signals.next()).await),
-        Err(_) => sleep(PATIENCE).await,
-    }
+    let over = async {
+        match Signals::listen() {
+            Ok(mut signals) => drop(timeout(PATIENCE, signals.next()).await),
+            Err(_) => sleep(PATIENCE).await,
+        }
+    };
+    patiently(handle, PATIENCE, over).await;
     CliError::TryAgain("the server is away: the end of the message is not there, or nothing of it".into())
 }
 

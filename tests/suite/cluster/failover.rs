@@ -1,5 +1,7 @@
 //! What clients of a cluster see when a node dies, when one stops, and when Redis is away.
 
+use std::io::{BufRead as _, BufReader, Read as _};
+
 use quip_protocol::client::{Client, Event};
 use quip_protocol::{SafeLine, ServerLink, Target};
 use quip_tests::cluster::Redis;
@@ -121,6 +123,28 @@ async fn without_redis_nothing_is_written_and_everybody_knows() {
     cluster.redis.resume();
     until(&mut client, "it is told", |event| (event == Event::Writable).then_some(())).await;
     within("what waited is taken", waiting).await.unwrap().unwrap();
+}
+
+#[test]
+fn a_command_that_waits_for_the_servers_log_says_so_once() {
+    let cluster = Two::start();
+    let ann = Quip::joined(cluster.owner(), "ann");
+    ann.run(&["send", "#general", "before"]).ok();
+    cluster.redis.pause();
+    eventually("both nodes notice", || {
+        let stats = cluster.nodes.iter().map(|node| node.admin(&["stats"]));
+        stats.into_iter().all(|stats| stats.contains(r#""writable":false"#)).then_some(())
+    });
+    let mut sending = ann.spawn(&["send", "#general", "meanwhile"]);
+    let mut stderr = BufReader::new(sending.stderr.take().unwrap());
+    let (mut said, mut rest) = (String::new(), String::new());
+    stderr.read_line(&mut said).unwrap();
+    let waits = "quip: the server writes nothing now (the servers' log is away): waiting for at most 30 s\n";
+    assert_eq!(said, waits);
+    cluster.redis.resume();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert_eq!((rest.as_str(), sending.wait().unwrap().code()), ("", Some(0)));
+    assert!(ann.run(&["history", "#general"]).ok().contains("meanwhile"));
 }
 
 #[test]
