@@ -149,7 +149,9 @@ impl Broken {
             Some(ConnectionError::ApplicationClosed(close)) if close.error_code == WRONG_KEY.into() => {
                 Broken::Key
             }
-            Some(reason @ ConnectionError::ApplicationClosed(_)) if matches!(self, Broken::Io(_) | Broken::Cut) => {
+            Some(reason @ ConnectionError::ApplicationClosed(_))
+                if matches!(self, Broken::Io(_) | Broken::Cut) =>
+            {
                 reason.into()
             }
             _ => self,
