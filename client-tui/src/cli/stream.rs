@@ -6,7 +6,7 @@ use std::time::Duration;
 use quip_protocol::client::{Handle, Post};
 use quip_protocol::frame::Request;
 use quip_protocol::limits::MAX_TEXT;
-use quip_protocol::{MessageId, Receipt, SafeText};
+use quip_protocol::{MessageId, Receipt, SafeText, Target};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -89,7 +89,8 @@ fn check(streamed: &Streamed, env: &Env) -> Result<(), CliError> {
 
 /// Shows what was read, until all of it was.
 async fn grow(message: &mut Growing, mut progress: watch::Receiver<Progress>) -> Result<(), CliError> {
-    let (began, handle) = (Instant::now(), message.handle.clone());
+    let began = Instant::now();
+    let (handle, target) = (message.handle.clone(), message.post.target.clone());
     loop {
         if progress.changed().await.is_err() {
             return Ok(());
@@ -100,7 +101,7 @@ async fn grow(message: &mut Growing, mut progress: watch::Receiver<Progress>) ->
         };
         tokio::select! {
             shown = message.show(text) => shown?,
-            error = too_late(&handle, progress.clone()) => return Err(error),
+            error = too_late(&handle, &target, progress.clone()) => return Err(error),
         }
         if over {
             return Ok(());
@@ -116,7 +117,7 @@ fn pause(elapsed: Duration) -> Duration {
 }
 
 /// Waits until it is no use to wait longer: all was read, and the server did not come back or somebody lost patience.
-async fn too_late(handle: &Handle, mut progress: watch::Receiver<Progress>) -> CliError {
+async fn too_late(handle: &Handle, target: &Target, mut progress: watch::Receiver<Progress>) -> CliError {
     let _ = progress.wait_for(|progress| progress.end().is_some()).await;
     let over = async {
         match Signals::listen() {
@@ -125,7 +126,9 @@ async fn too_late(handle: &Handle, mut progress: watch::Receiver<Progress>) -> C
         }
     };
     patiently(handle, PATIENCE, over).await;
-    CliError::TryAgain("the server is away: the end of the message is not there, or nothing of it".into())
+    CliError::TryAgain(format!(
+        "the server is away: the end of the message to {target} is not there, or nothing of it"
+    ))
 }
 
 /// The message.
