@@ -12,7 +12,6 @@ use quip_protocol::ServerLink;
 use tempfile::TempDir;
 
 use crate::binary;
-use crate::cluster::Redis;
 use crate::network::Machine;
 use crate::poll::{DEADLINE, eventually};
 use crate::port;
@@ -57,27 +56,6 @@ impl Server {
         let dir = tempfile::tempdir().expect("a directory for the server");
         std::fs::rename(data.keep(), dir.path().join("data")).expect("the directory can be moved");
         Server::begin(Machine::default(), &here(), dir, None, "")
-    }
-
-    /// Starts a new node of the cluster of this Redis. Whose key it has is its founder; without one, it is that itself.
-    pub fn node(redis: &Redis, name: &str, founder: Option<&Server>) -> Server {
-        let dir = tempfile::tempdir().expect("a directory for the server");
-        let listen = here();
-        let key = founder.map_or(dir.path().to_owned(), |founder| founder.dir.path().to_owned()).join("key");
-        let path = dir.path().join("quipd.toml");
-        let toml = format!(
-            "redis = {:?}\nnode = {name:?}\nadvertise = {listen:?}\ncluster_key = {key:?}\nhttp = \"127.0.0.1:0\"\n",
-            redis.url()
-        );
-        std::fs::write(&path, toml).expect("a configuration file");
-        let machine = Machine::default();
-        let (process, stdout, link) = spawn(&machine, dir.path(), Some(&path), &listen, &[]);
-        let (mounted, config) = (None, Some(path));
-        let mut server = Server { dir, mounted, config, machine, process, stdout, link, owner: None };
-        if founder.is_none() {
-            server.owner = Some(server.next_owner());
-        }
-        server
     }
 
     fn begin(machine: Machine, listen: &str, dir: TempDir, mounted: Option<PathBuf>, toml: &str) -> Server {

@@ -100,8 +100,13 @@ async fn rounds(mut server: Server, fill: Fill) {
         check_cuts(&server);
         if round == 0 && fill == Fill::File {
             // It is patient for half a minute first.
-            let refused = script.run(&["send", "#general", "no room for this"]).fails(75);
-            assert!(refused.contains("full") || refused.contains("cannot write"), "{refused}");
+            let refused = script.run(&["send", "#general", "no room for this"]);
+            let said: Vec<&str> = refused.stderr.lines().collect();
+            let [waits, ends] = said[..] else { panic!("{refused:?}") };
+            assert_eq!(refused.code, 75);
+            assert!(waits.ends_with("waiting for at most 30 s"), "{refused:?}");
+            assert!(ends.starts_with("quip: the message to #general was not acknowledged: "), "{refused:?}");
+            assert!(ends.contains("full") || ends.contains("cannot write"), "{refused:?}");
         }
         if round == 2 {
             server.kill();

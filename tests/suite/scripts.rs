@@ -286,7 +286,7 @@ fn a_stream_that_is_told_to_end() {
     let newest = || ann.run(&["history", "#general", "-n", "1"]).ok();
     let start = |args: &[&str]| {
         let mut command = ann.command(&[&["send", "--stream", "#general"], args].concat());
-        command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+        command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
     let says = |part: &str| eventually(part, || newest().contains(part).then_some(()));
     let ended = |process: &mut Child| eventually("it ends", || process.try_wait().unwrap()).code();
@@ -313,6 +313,12 @@ fn a_stream_that_is_told_to_end() {
         input.try_wait().unwrap()
     });
     assert_eq!(code.code(), Some(75));
+    let mut said = String::new();
+    input.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(
+        said.lines().count() == 1 && said.contains("the end of the message to #general is not there"),
+        "{said}"
+    );
 }
 
 #[test]

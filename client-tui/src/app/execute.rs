@@ -35,7 +35,7 @@ impl App {
             About::Edit(seq) => self.edit_message(seq, &SafeText::new(text)),
             About::Reply(seq) => self.post(MessageKind::Plain, text, Some(seq)),
             About::New if commands::is_command(text) => {
-                commands::parse(text).and_then(|command| self.execute(command))
+                commands::parse(text).and_then(|command| self.execute(command, text))
             }
             About::New => match commands::substitution(text) {
                 Some((old, new)) => self.substitute(old, new),
@@ -244,7 +244,12 @@ impl App {
         self.post(MessageKind::Plain, text.as_str(), Some(seq))
     }
 
-    fn message_directly(&mut self, who: quip_protocol::AccountName, text: SafeText) -> Result<(), Why> {
+    fn message_directly(
+        &mut self,
+        who: quip_protocol::AccountName,
+        text: SafeText,
+        line: &str,
+    ) -> Result<(), Why> {
         let target = Target::Direct(who);
         match self.rooms.find(&target) {
             Some(id) => self.show(id),
@@ -254,19 +259,21 @@ impl App {
             }
             None => {
                 self.going = Some(target.clone());
-                self.ask(Request::Open { target: target.clone() });
+                let open = Request::Open { target: target.clone() };
+                // A text is in the outbox, whatever becomes of this.
+                if text.is_empty() { self.ask_by(line, open) } else { self.ask(open) }
             }
         }
         if text.is_empty() { Ok(()) } else { self.post_to(target, MessageKind::Plain, text, None) }
     }
 
-    fn execute(&mut self, command: Command) -> Result<(), Why> {
+    fn execute(&mut self, command: Command, line: &str) -> Result<(), Why> {
         match command {
             Command::Help(Some(entry)) => self.say(entry.usage()),
             Command::Help(None) if self.lines => self.sheet = Some(Sheet::commands()),
             Command::Help(None) => self.sheet = Some(Sheet::help(&self.preferences.keys)),
             Command::Quit => self.quit(),
-            Command::Msg(who, text) => self.message_directly(who, text)?,
+            Command::Msg(who, text) => self.message_directly(who, text, line)?,
             Command::Me(text) => self.post(MessageKind::Action, text.as_str(), None)?,
             Command::Edit(text) if text.is_empty() => self.begin_edit()?,
             Command::Edit(text) => {
@@ -309,7 +316,7 @@ impl App {
                 if !self.is_up() {
                     return Err(OFFLINE.to_owned());
                 }
-                self.ask(request);
+                self.ask_by(line, request);
             }
         }
         Ok(())

@@ -194,6 +194,7 @@ pub struct App {
     asked_members: Option<RoomId>,
     /// The user wants to see this account; whether it is away is yet to come.
     asked_account: Option<AccountSummary>,
+    commanded: Option<refused::Commanded>,
     pub(crate) outbox: Outbox,
     pub(crate) composer: Composer,
     history: History,
@@ -268,6 +269,7 @@ impl App {
             going: None,
             asked_members: None,
             asked_account: None,
+            commanded: None,
             outbox: Outbox::default(),
             composer: Composer::default(),
             history: History::default(),

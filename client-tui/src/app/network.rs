@@ -286,6 +286,7 @@ impl App {
             _ => self.complain(why.text()),
         }
         self.asked_members = None;
+        self.give_back_command(request);
     }
 
     /// A room that the server does not make is forgotten, unless there is something to be taken back from it.
@@ -298,6 +299,7 @@ impl App {
     }
 
     fn answer(&mut self, request: Request, reply: Reply) {
+        self.commanded.take_if(|it| it.is(&request));
         match (request, reply) {
             (Request::WatchInbox { .. }, Reply::Inbox { head }) => {
                 self.inbox_watched = true;

@@ -1,13 +1,50 @@
-//! Messages that the server refused: they stay below the timeline until they are sent again, edited or dropped.
+//! What the server refused: messages stay below the timeline until they are sent again, edited or dropped; a command is
+//! written again.
 
 use quip_protocol::frame::Request;
-use quip_protocol::{MessageId, SafeText, Target};
+use quip_protocol::{MessageId, RoomId, SafeText, Target};
 
-use super::composer::About;
+use super::composer::{About, Composer};
 use super::outbox::{Delivery, State, What};
 use super::{App, Effect};
 
+/// A command that the server was asked to carry out.
+#[derive(Debug)]
+pub(super) struct Commanded {
+    request: Request,
+    /// As it was typed, and where.
+    line: String,
+    room: Option<RoomId>,
+}
+
+impl Commanded {
+    /// Whether this is what it asked for.
+    pub(super) fn is(&self, request: &Request) -> bool {
+        self.request == *request
+    }
+}
+
 impl App {
+    /// Asks for what a command is.
+    pub(super) fn ask_by(&mut self, line: &str, request: Request) {
+        let (line, room) = (line.to_owned(), self.rooms.current_id());
+        self.commanded = Some(Commanded { request: request.clone(), line, room });
+        self.ask(request);
+    }
+
+    /// The request was not carried out: the command that it was is written again, unless something else is written there by
+    /// now. Ctrl+P has it, too.
+    pub(super) fn give_back_command(&mut self, request: &Request) {
+        let Some(commanded) = self.commanded.take_if(|it| it.is(request)) else { return };
+        let composer = match commanded.room {
+            room if room == self.rooms.current_id() => Some(&mut self.composer),
+            room => room.and_then(|room| self.rooms.get_mut(room)).map(|room| &mut room.draft),
+        };
+        if let Some(composer) = composer.filter(|composer| **composer == Composer::default()) {
+            composer.set(&commanded.line);
+        }
+    }
+
     /// Whether the keys for a refused message mean something.
     pub fn is_refused_selected(&self) -> bool {
         self.picked.is_some() && self.prompt.is_none()

@@ -72,7 +72,7 @@ pub enum CliError {
     /// Neither the server nor what is kept here has it.
     #[error("{0}")]
     Unreachable(String),
-    /// The server was away for too long.
+    /// The server was away, or wrote nothing, for too long.
     #[error("{0}")]
     TryAgain(String),
     /// Nothing was found.

@@ -45,6 +45,7 @@ pub mod time;
 pub mod token;
 pub mod usage;
 pub mod wait;
+pub mod waiting;
 pub mod who;
 
 use env::Env;

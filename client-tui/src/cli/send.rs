@@ -4,19 +4,20 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 
 use clap::Args;
-use quip_protocol::client::{self, Handle, Post};
+use quip_protocol::client::{self, Handle, PATIENCE, Post};
 use quip_protocol::frame::Request;
 use quip_protocol::limits::MAX_TEXT;
 use quip_protocol::{ErrorCode, MessageId, MessageKind, Receipt, SafeText, Seq, Target};
 
 use super::colours::Colours;
-use super::connect::{Stay, connect};
+use super::connect::{Connection, Stay, connect};
 use super::env::Env;
-use super::exit::CliError;
+use super::exit::{CliError, Exit};
 use super::json::Line;
 use super::out::Out;
 use super::replies;
 use super::stream::{self, Streamed};
+use super::waiting::patiently;
 
 const EXAMPLES: &str = "Examples:
   quip send '#ops' deploy of 1.4 is done
@@ -67,22 +68,38 @@ pub async fn run(args: SendArgs, env: &Env, out: &mut Out) -> Result<(), CliErro
     }
     let words = [args.text.as_slice(), &args.rest].concat();
     let text = text(&words, env.stdin_terminal, io::stdin().lock())?;
-    let connection = connect(env, Stay::Once).await?;
-    let post = post(&args, text);
-    let (connection, receipt) = match post_as_member(&connection.handle, post.clone()).await {
-        Err(error) if is_lost(&error) && connection.has_others() => {
-            // Another node answers the same id with the same receipt.
-            let other = connect(env, Stay::Once).await?;
-            let receipt = post_as_member(&other.handle, post).await?;
-            (other, receipt)
-        }
-        sent => (connection, sent?),
-    };
+    let sent = send(env, post(&args, text)).await;
+    let (connection, receipt) = sent.map_err(|error| unacknowledged(error, &args.target))?;
     if out.is_json() {
         out.object(&Line::receipt(&args.target, &receipt))?;
     }
     connection.close().await;
     Ok(())
+}
+
+/// Sends it and waits for the receipt.
+async fn send(env: &Env, post: Post) -> Result<(Connection, Receipt), CliError> {
+    let connection = connect(env, Stay::Once).await?;
+    let posted = post_as_member(&connection.handle, post.clone());
+    match patiently(&connection.handle, PATIENCE, posted).await {
+        Err(error) if is_lost(&error) && connection.has_others() => {
+            // Another node answers the same id with the same receipt.
+            let other = connect(env, Stay::Once).await?;
+            let receipt = post_as_member(&other.handle, post).await?;
+            Ok((other, receipt))
+        }
+        sent => Ok((connection, sent?)),
+    }
+}
+
+/// Says of what is to be tried again what it is. A server that cannot write may have taken it, so no more is said.
+fn unacknowledged(error: CliError, target: &Target) -> CliError {
+    match error.exit() {
+        Exit::TryAgain => {
+            CliError::TryAgain(format!("the message to {target} was not acknowledged: {error}"))
+        }
+        _ => error,
+    }
 }
 
 /// The connection broke before there was an answer.
@@ -186,7 +203,6 @@ fn too_long(limit: usize, size: &str) -> CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::exit::Exit;
 
     fn words(words: &[&str]) -> Vec<OsString> {
         words.iter().map(OsString::from).collect()
@@ -214,6 +230,24 @@ mod tests {
             assert!(found.err().is_none_or(|error| error.exit() == Exit::Refused));
         }
         assert_eq!(text(&[], true, io::empty()).unwrap_err().exit(), Exit::Usage);
+    }
+
+    #[test]
+    fn who_is_to_try_again_is_told_what_was_not_acknowledged() {
+        use quip_protocol::Refusal;
+        let room: Target = "#ops".parse().unwrap();
+        let away = || Refusal::retry(ErrorCode::Degraded, "the servers' log is away; try again later", 500);
+        let busy = Refusal::retry(ErrorCode::RateLimited, "too fast", 40_000);
+        let table = [
+            (away(), "the message to #ops was not acknowledged: the servers' log is away; try again later"),
+            (busy, "the message to #ops was not acknowledged: too fast; try again in 40 s"),
+        ];
+        for (refusal, expected) in table {
+            let error = unacknowledged(refusal.into(), &room);
+            assert_eq!((error.exit(), error.to_string().as_str()), (Exit::TryAgain, expected));
+        }
+        let denied = Refusal::new(ErrorCode::Forbidden, "no");
+        assert_eq!(unacknowledged(denied.into(), &room).to_string(), "no");
     }
 
     /// Input without an end, of which every byte that is read is counted.

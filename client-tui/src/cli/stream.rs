@@ -6,7 +6,7 @@ use std::time::Duration;
 use quip_protocol::client::{Handle, Post};
 use quip_protocol::frame::Request;
 use quip_protocol::limits::MAX_TEXT;
-use quip_protocol::{MessageId, Receipt, SafeText};
+use quip_protocol::{MessageId, Receipt, SafeText, Target};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -17,6 +17,7 @@ use super::json::Line;
 use super::out::Out;
 use super::send::post_as_member;
 use super::signals::Signals;
+use super::waiting::patiently;
 
 mod log;
 mod source;
@@ -89,6 +90,7 @@ fn check(streamed: &Streamed, env: &Env) -> Result<(), CliError> {
 /// Shows what was read, until all of it was.
 async fn grow(message: &mut Growing, mut progress: watch::Receiver<Progress>) -> Result<(), CliError> {
     let began = Instant::now();
+    let (handle, target) = (message.handle.clone(), message.post.target.clone());
     loop {
         if progress.changed().await.is_err() {
             return Ok(());
@@ -99,7 +101,7 @@ async fn grow(message: &mut Growing, mut progress: watch::Receiver<Progress>) ->
         };
         tokio::select! {
             shown = message.show(text) => shown?,
-            error = too_late(progress.clone()) => return Err(error),
+            error = too_late(&handle, &target, progress.clone()) => return Err(error),
         }
         if over {
             return Ok(());
@@ -115,13 +117,18 @@ fn pause(elapsed: Duration) -> Duration {
 }
 
 /// Waits until it is no use to wait longer: all was read, and the server did not come back or somebody lost patience.
-async fn too_late(mut progress: watch::Receiver<Progress>) -> CliError {
+async fn too_late(handle: &Handle, target: &Target, mut progress: watch::Receiver<Progress>) -> CliError {
     let _ = progress.wait_for(|progress| progress.end().is_some()).await;
-    match Signals::listen() {
-        Ok(mut signals) => drop(timeout(PATIENCE, signals.next()).await),
-        Err(_) => sleep(PATIENCE).await,
-    }
-    CliError::TryAgain("the server is away: the end of the message is not there, or nothing of it".into())
+    let over = async {
+        match Signals::listen() {
+            Ok(mut signals) => drop(timeout(PATIENCE, signals.next()).await),
+            Err(_) => sleep(PATIENCE).await,
+        }
+    };
+    patiently(handle, PATIENCE, over).await;
+    CliError::TryAgain(format!(
+        "the server is away: the end of the message to {target} is not there, or nothing of it"
+    ))
 }
 
 /// The message.

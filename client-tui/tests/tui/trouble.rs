@@ -108,6 +108,64 @@ fn a_room_that_was_not_made_goes_with_the_last_that_was_refused_there() {
     assert_eq!((world.app.rooms().listed().len(), place(&world).as_str()), (1, "#general"));
 }
 
+/// The server does not carry out what it was asked for last of this kind.
+fn refuse_the_last(world: &mut World, kind: impl Fn(&Request) -> bool) {
+    let last = world.wanted.iter().rev().find_map(|effect| match effect {
+        Effect::Ask(request) if kind(request) => Some(request.clone()),
+        _ => None,
+    });
+    let refusal = Refusal::retry(ErrorCode::Degraded, "the servers' log is away; try again", 500);
+    let answer = Err(quip::app::Failure::Refused(refusal));
+    world.input(Input::Answer { request: last.expect("it asks"), answer });
+    assert_eq!(said(world), "the servers' log is away; try again");
+}
+
+#[test]
+fn a_command_that_the_server_does_not_carry_out_is_written_again() {
+    let table = [
+        ("/topic new words", "", "/topic new words"),
+        ("/kick @bob noise", "", "/kick @bob noise"),
+        ("/create #lab", "", "/create #lab"),
+        ("/invite @dora", "", "/invite @dora"),
+        ("/msg @dora", "", "/msg @dora"),
+        ("/whois bob", "", "/whois bob"),
+        // Something else is written by now.
+        ("/topic new words", "half a thou", "half a thou"),
+        // The text of a message is in the outbox.
+        ("/msg @dora are you there?", "", ""),
+    ];
+    for (command, meanwhile, expected) in table {
+        let mut world = talking();
+        world.online = false;
+        world.keys(&format!("{command}<Enter>{meanwhile}"));
+        assert_eq!(world.app.composer().text(), meanwhile, "{command}");
+        refuse_the_last(&mut world, |_| true);
+        assert_eq!(world.app.composer().text(), expected, "{command}");
+        assert_eq!(world.app.composer().cursor(), expected.len(), "{command}");
+    }
+}
+
+#[test]
+fn a_command_is_written_again_in_its_room_and_only_where_it_was_refused() {
+    let is_topic = |request: &Request| matches!(request, Request::SetTopic { .. });
+    let mut world = World::new();
+    world.host(1, "#general", "");
+    world.host(2, "#ops", "");
+    world.connect();
+    world.keys("<A-1>");
+    world.online = false;
+    world.keys("/topic new<Enter><A-2>");
+    refuse_the_last(&mut world, is_topic);
+    assert_eq!((place(&world).as_str(), world.app.composer().text()), ("#ops", ""));
+    world.keys("<A-1>");
+    assert_eq!((place(&world).as_str(), world.app.composer().text()), ("#general", "/topic new"));
+    // It is carried out, and then the server refuses what was asked before.
+    world.online = true;
+    world.keys("<Enter>");
+    refuse_the_last(&mut world, is_topic);
+    assert_eq!(world.app.composer().text(), "", "what was done is not to be done again");
+}
+
 #[test]
 fn what_failed_offline_is_no_news_beside_a_connection() {
     let mut world = talking();

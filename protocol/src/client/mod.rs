@@ -51,6 +51,7 @@ pub use bulk::{Page, PageStream};
 pub use config::{CONNECT_TIMEOUT, Config, Trust};
 pub use error::Error;
 pub use handle::{Handle, MemberList, Post};
+pub use patience::PATIENCE;
 
 use connection::Connection;
 use driver::{Driver, Item, Link};

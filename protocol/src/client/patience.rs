@@ -9,7 +9,7 @@ use super::restore::{hint, leave_alone};
 use crate::error::Refusal;
 
 /// How long a busy server is waited for in all; a post of a client that reconnects has no end but a receipt.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Until when a busy server is asked again.
 pub(super) struct Patience {

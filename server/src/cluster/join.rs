@@ -426,7 +426,9 @@ pub(super) async fn until_answered(
     for failures in 0.. {
         match connection.ask(ask).await {
             Ok(answer) => return Ok(answer),
-            Err(lost) if failures == 0 => warn!(why = %lost, "waiting for Redis"),
+            Err(lost) if failures == 0 => {
+                warn!(redis = %connection.address(), why = %lost, "waiting for Redis");
+            }
             Err(_) => {}
         }
         rest(pause(failures), stopping).await?;

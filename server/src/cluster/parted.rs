@@ -33,7 +33,7 @@ impl Joined {
         let put = match why {
             Ended::Aside(StepAside::Foreign { .. }) => Err(JoinError::Foreign),
             Ended::Aside(StepAside::Behind { base }) => {
-                warn!(%base, "the shared log begins behind what this node has: getting the rest from another node");
+                info!(%base, "the shared log begins behind what this node has: getting the rest from another node");
                 match self.fetch().await {
                     // Nobody has its last entry: it has parted, too.
                     Err(JoinError::Fetch(FetchError::Refused {

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use quip_protocol::{Epoch, Position};
 use quip_storage::data_dir::DataDir;
 use quip_storage::journal::Journal;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::engine::Entry;
 use crate::ops::disk::write_private;
@@ -20,6 +20,16 @@ use super::open::OpenError;
 
 /// The file that says to which epoch the log is to be raised, as a decimal number.
 const FILE: &str = "epoch";
+/// What follows on the number where nothing is lost.
+const LEFT: &str = " left";
+
+/// The epoch to go on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Due {
+    epoch: Epoch,
+    /// Whether the journal may lack what somebody has seen; otherwise its cluster may go on without it.
+    may_be_lost: bool,
+}
 
 /// The epoch to go on with, unless the store vouches for the journal. It is noted, until [`raise`] was done.
 pub(super) fn due(
@@ -27,32 +37,32 @@ pub(super) fn due(
     journal: Position,
     store: Position,
     unreadable: bool,
-) -> Result<Option<Epoch>, OpenError> {
+) -> Result<Option<Due>, OpenError> {
     let noted = noted(dir)?;
     let is_due = needed(journal, store, unreadable);
     // Raised already, and then the process ended.
-    if !is_due && noted.is_some_and(|noted| noted <= journal.epoch) {
+    if !is_due && noted.is_some_and(|noted| noted.epoch <= journal.epoch) {
         forget(dir)?;
         return Ok(None);
     }
     let last = journal.epoch.max(store.epoch);
-    match noted.filter(|noted| *noted > last) {
-        None if !is_due => Ok(None),
-        Some(noted) => Ok(Some(noted)),
-        None => {
-            let epoch = next(journal, store)?;
-            note(dir, epoch)?;
-            Ok(Some(epoch))
-        }
-    }
+    let epoch = match noted.filter(|noted| noted.epoch > last) {
+        None if !is_due => return Ok(None),
+        Some(noted) if noted.may_be_lost || !is_due => return Ok(Some(noted)),
+        Some(Due { epoch, .. }) => epoch,
+        None => next(journal, store)?,
+    };
+    let due = Due { epoch, may_be_lost: true };
+    note(dir, due)?;
+    Ok(Some(due))
 }
 
-/// The next opening raises the epoch, whatever the store vouches for: somebody else may have gone on from this journal.
-pub(super) fn require(dir: &DataDir, journal: Position) -> Result<(), OpenError> {
-    match noted(dir)?.filter(|noted| *noted > journal.epoch) {
+/// The next opening raises the epoch, whatever the store vouches for: the cluster that it leaves may go on from this journal.
+pub(super) fn leave(dir: &DataDir, journal: Position) -> Result<(), OpenError> {
+    match noted(dir)?.filter(|noted| noted.epoch > journal.epoch) {
         Some(_) => Ok(()),
         // Of a store that is not newer nothing can be told.
-        None => note(dir, next(journal, Position::ZERO)?),
+        None => note(dir, Due { epoch: next(journal, Position::ZERO)?, may_be_lost: false }),
     }
 }
 
@@ -73,10 +83,15 @@ fn next(journal: Position, store: Position) -> Result<Epoch, OpenError> {
 }
 
 /// Opens the epoch with an entry of its own.
-pub(super) fn raise(dir: &DataDir, journal: &mut Journal, epoch: Epoch) -> Result<(), OpenError> {
-    let position = Position { epoch, offset: journal.last().offset + 1 };
+pub(super) fn raise(dir: &DataDir, journal: &mut Journal, due: Due) -> Result<(), OpenError> {
+    let position = Position { epoch: due.epoch, offset: journal.last().offset + 1 };
     journal.append(position, &Entry::default().to_bytes())?;
-    warn!(%position, "the epoch is raised: something may be lost, and who saw it is told to fetch again");
+    match due.may_be_lost {
+        true => {
+            warn!(%position, "the epoch is raised: something may be lost, and who saw it is told to fetch again");
+        }
+        false => info!(%position, "the epoch is raised: the cluster may go on from the one before"),
+    }
     forget(dir)
 }
 
@@ -84,19 +99,26 @@ fn path(dir: &DataDir) -> PathBuf {
     dir.path().join(FILE)
 }
 
-fn noted(dir: &DataDir) -> Result<Option<Epoch>, OpenError> {
+fn noted(dir: &DataDir) -> Result<Option<Due>, OpenError> {
     match fs::read_to_string(path(dir)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         text => {
             let malformed = || io::Error::new(io::ErrorKind::InvalidData, "it is not a number");
-            let number = text.and_then(|text| text.trim().parse().map_err(|_| malformed()));
-            number.map(|number| Some(Epoch(number))).map_err(|e| failed(dir, e))
+            let due = text.and_then(|text| parsed(text.trim()).ok_or_else(malformed));
+            due.map(Some).map_err(|e| failed(dir, e))
         }
     }
 }
 
-fn note(dir: &DataDir, epoch: Epoch) -> Result<(), OpenError> {
-    write_private(&path(dir), format!("{epoch}\n").as_bytes()).map_err(|e| failed(dir, e))
+fn parsed(text: &str) -> Option<Due> {
+    let left = text.strip_suffix(LEFT);
+    let epoch = left.unwrap_or(text).parse().ok()?;
+    Some(Due { epoch: Epoch(epoch), may_be_lost: left.is_none() })
+}
+
+fn note(dir: &DataDir, Due { epoch, may_be_lost }: Due) -> Result<(), OpenError> {
+    let why = if may_be_lost { "" } else { LEFT };
+    write_private(&path(dir), format!("{epoch}{why}\n").as_bytes()).map_err(|e| failed(dir, e))
 }
 
 fn forget(dir: &DataDir) -> Result<(), OpenError> {
@@ -108,4 +130,46 @@ fn forget(dir: &DataDir) -> Result<(), OpenError> {
 
 fn failed(dir: &DataDir, source: io::Error) -> OpenError {
     OpenError::Note { file: path(dir), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_leaves_a_cluster_has_lost_nothing_unless_the_store_cannot_say_so() {
+        let at = |epoch, offset| Position { epoch: Epoch(epoch), offset };
+        let (last, behind, ahead) = (at(3, 9), at(3, 4), at(3, 12));
+        let table = [
+            // The store, whether it is unreadable, what was noted before, and whether something may be lost.
+            (last, false, None, false),
+            (behind, false, None, false),
+            (last, true, None, true),
+            (Position::ZERO, false, None, true),
+            (ahead, false, None, true),
+            (last, false, Some("70000\n"), true),
+            (last, true, Some("70000 left\n"), true),
+        ];
+        for (store, unreadable, before, may_be_lost) in table {
+            let folder = tempfile::tempdir().unwrap();
+            let dir = DataDir::open(folder.path()).unwrap();
+            before.inspect(|text| fs::write(path(&dir), text).unwrap());
+            leave(&dir, last).unwrap();
+            let found = due(&dir, last, store, unreadable).unwrap().unwrap();
+            assert_eq!(found.may_be_lost, may_be_lost, "{store} {unreadable} {before:?}");
+            assert!(found.epoch > last.epoch);
+            // A start that fails until then, and makes the store anew.
+            assert_eq!(due(&dir, last, last, false).unwrap(), Some(found));
+        }
+    }
+
+    #[test]
+    fn a_note_that_is_none_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(folder.path()).unwrap();
+        for wrong in ["", "left", " left", "7 lost", "7left", "-7 left"] {
+            fs::write(path(&dir), wrong).unwrap();
+            assert!(noted(&dir).is_err(), "{wrong}");
+        }
+    }
 }

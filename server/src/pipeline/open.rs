@@ -186,7 +186,7 @@ fn open_store(
 /// See [`OpenError`].
 pub fn leave_cluster(dir: &DataDir) -> Result<(), OpenError> {
     let journal = Journal::open(dir.journal(), JournalOptions::default())?;
-    epoch::require(dir, journal.last())
+    epoch::leave(dir, journal.last())
 }
 
 fn open_dir(
@@ -208,7 +208,7 @@ fn open_dir(
         set_aside = Some(to);
     }
     // Noted first: whatever ends this process later, the store that told of the loss may be gone by then.
-    let epoch = epoch::due(&dir, journal.last(), store.applied(), set_aside.is_some())?;
+    let due = epoch::due(&dir, journal.last(), store.applied(), set_aside.is_some())?;
     if rebuild || !journal.holds(store.applied())? {
         let to = store.set_aside()?;
         warn!(kept = %to.display(), "making the store anew from the journal");
@@ -216,8 +216,8 @@ fn open_dir(
         store = Store::open(dir.store(), store_options)?.0;
     }
     let mut engine = caught_up(&store, &journal, stopping)?;
-    if let Some(epoch) = epoch {
-        epoch::raise(&dir, &mut journal, epoch)?;
+    if let Some(due) = due {
+        epoch::raise(&dir, &mut journal, due)?;
         engine = catch_up(&store, &journal, stopping)?;
     }
     Ok(OpenedDir { dir: Arc::new(dir), journal, store, engine, set_aside })

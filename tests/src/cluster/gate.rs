@@ -47,14 +47,9 @@ impl Gate {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Nothing gets through any more.
-    pub fn close(&self) {
-        self.state.set(false);
-    }
-
-    /// Everything does, and what waited first.
-    pub fn open(&self) {
-        self.state.set(true);
+    /// Closed, nothing gets through any more; open, everything does, and what waited first.
+    pub fn set(&self, open: bool) {
+        self.state.set(open);
     }
 }
 
@@ -116,11 +111,11 @@ mod tests {
         let mut said = [0; 2];
         node.write_all(b"hi").unwrap();
         end.read_exact(&mut said).unwrap();
-        gate.close();
+        gate.set(false);
         node.write_all(b"on").unwrap();
         end.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         assert!(end.read_exact(&mut said).is_err(), "nothing gets through");
-        gate.open();
+        gate.set(true);
         end.set_read_timeout(None).unwrap();
         end.read_exact(&mut said).unwrap();
         assert_eq!(&said, b"on");

@@ -154,10 +154,7 @@ impl Node {
     /// When it does not end, or with 0.
     pub fn refused(&mut self) -> String {
         self.start();
-        let process = self.process.as_mut().expect("it was started");
-        let status = eventually("the node refuses", || process.try_wait().expect("its status"));
-        self.process = None;
-        assert!(!status.success(), "{} ended with 0: {}", self.name, self.log());
+        assert!(!self.ended(), "{} ended with 0: {}", self.name, self.log());
         self.log().lines().last().unwrap_or_default().to_owned()
     }
 
@@ -183,8 +180,16 @@ impl Node {
     /// When it does not run, or does not end.
     pub fn stop(&mut self) -> bool {
         self.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits until it ends by itself. Returns whether it ended with 0.
+    ///
+    /// # Panics
+    /// When it does not run, or does not end.
+    pub fn ended(&mut self) -> bool {
         let process = self.process.as_mut().expect("it runs");
-        let status = eventually("the node stops on SIGTERM", || process.try_wait().expect("its status"));
+        let status = eventually("the node ends", || process.try_wait().expect("its status"));
         self.process = None;
         status.success()
     }

@@ -141,6 +141,14 @@ impl Redis {
         }
     }
 
+    /// It goes on with nothing (`FLUSHALL`).
+    ///
+    /// # Panics
+    /// When it does not do that.
+    pub fn wipe(&self) {
+        assert_eq!(self.cli(&["FLUSHALL"]), "OK");
+    }
+
     /// Killed, and started with what is in its files.
     pub fn restart(&mut self) {
         self.kill();

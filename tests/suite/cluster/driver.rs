@@ -161,6 +161,15 @@ async fn submit(log: &SharedLog, number: u64) -> Result<Outcome, Refusal> {
     finished.recv().await.expect("everyone who waits is told").result
 }
 
+/// A node, alone with its Redis, that takes something.
+async fn alone() -> (Redis, Node) {
+    let redis = Redis::start();
+    found(&redis).await;
+    let node = Node::start(&redis, "a", &["a"]);
+    node.live().await;
+    (redis, node)
+}
+
 async fn found(redis: &Redis) {
     let mut connection = Connection::new(redis.url().parse().unwrap());
     let found = Ask::Found { cluster: CLUSTER, epoch: Epoch(1), base: Position::ZERO };
@@ -169,10 +178,7 @@ async fn found(redis: &Redis) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waits_together_is_one_entry_and_everyone_is_told() {
-    let redis = Redis::start();
-    found(&redis).await;
-    let node = Node::start(&redis, "a", &["a"]);
-    node.live().await;
+    let (redis, node) = alone().await;
     let all = (0..500).map(|number| {
         let log = node.log.clone();
         tokio::spawn(async move { submit(&log, number).await })
@@ -214,7 +220,7 @@ async fn two_nodes_have_one_log_whatever_becomes_of_redis() {
     tokio::join!(a.append_all(200..250), b.append_all(250..300));
     redis.roll_back(&saved);
     tokio::join!(a.append_all(300..350), b.append_all(350..400));
-    assert_eq!(redis.cli(&["FLUSHALL"]), "OK");
+    redis.wipe();
     tokio::join!(a.append_all(400..450), b.append_all(450..500));
     redis.replace_by_an_empty_one();
     tokio::join!(a.append_all(500..520), b.append_all(520..540));
@@ -254,7 +260,7 @@ async fn who_finds_another_cluster_or_what_it_cannot_read_is_at_its_end() {
     assert_eq!(ended, Ended::Aside(StepAside::Foreign { cluster }));
     assert_eq!(submit(&node.log, 1).await.unwrap_err().code, ErrorCode::Degraded);
 
-    redis.cli(&["FLUSHALL"]);
+    redis.wipe();
     found(&redis).await;
     let node = Node::start(&redis, "a", &["a"]);
     node.live().await;
@@ -272,10 +278,7 @@ async fn who_finds_another_cluster_or_what_it_cannot_read_is_at_its_end() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_too_long_is_told_to_try_again_and_what_was_asked_for_is_there_once() {
-    let redis = Redis::start();
-    found(&redis).await;
-    let node = Node::start(&redis, "a", &["a"]);
-    node.live().await;
+    let (redis, node) = alone().await;
     node.append_all(0..1).await;
     // It is live until somebody notices.
     redis.pause();
@@ -289,10 +292,7 @@ async fn who_waits_too_long_is_told_to_try_again_and_what_was_asked_for_is_there
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_cannot_write_appends_nothing_more_however_often_it_is_tried_again() {
-    let redis = Redis::start();
-    found(&redis).await;
-    let node = Node::start(&redis, "a", &["a"]);
-    node.live().await;
+    let (redis, node) = alone().await;
     node.append_all(0..1).await;
     node.is_full.store(true, Ordering::Relaxed);
     for _ in 0..20 {

@@ -1,34 +1,13 @@
 //! What clients of a cluster see when a node dies, when one stops, and when Redis is away.
 
+use std::io::{BufRead as _, BufReader, Read as _};
+
 use quip_protocol::client::{Client, Event};
-use quip_protocol::{SafeLine, ServerLink, Target};
-use quip_tests::cluster::Redis;
-use quip_tests::{Quip, Server, eventually, join, within};
+use quip_protocol::{SafeLine, Target};
+use quip_tests::{Quip, eventually, join, within};
 use serde_json::Value;
 
-/// Two nodes, and what they share.
-struct Two {
-    redis: Redis,
-    nodes: [Server; 2],
-}
-
-impl Two {
-    /// Starts them: `a`, which has the first owner, then `b`.
-    fn start() -> Two {
-        let redis = Redis::start();
-        let a = Server::node(&redis, "a", None);
-        let b = Server::node(&redis, "b", Some(&a));
-        Two { redis, nodes: [a, b] }
-    }
-
-    fn node(&mut self, name: &str) -> &mut Server {
-        &mut self.nodes[usize::from(name == "b")]
-    }
-
-    fn owner(&self) -> &ServerLink {
-        self.nodes[0].owner.as_ref().unwrap()
-    }
-}
+use super::several::Several;
 
 fn general() -> Target {
     "#general".parse().unwrap()
@@ -64,8 +43,8 @@ fn text(event: Event) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_goes_to_another_node() {
-    let mut cluster = Two::start();
-    let mut client = join(cluster.owner(), "owner").await;
+    let mut cluster = Several::new(2);
+    let mut client = join(&cluster.owner, "owner").await;
     client.join("#general").await.unwrap();
     let first = knows_both(&mut client).await;
     within("it is taken", client.send(&general(), "before")).await.unwrap();
@@ -84,8 +63,8 @@ async fn a_client_goes_to_another_node() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_stops_sends_its_clients_to_the_other() {
-    let mut cluster = Two::start();
-    let mut client = join(cluster.owner(), "owner").await;
+    let mut cluster = Several::new(2);
+    let mut client = join(&cluster.owner, "owner").await;
     let first = knows_both(&mut client).await;
     cluster.node(&first).signal("TERM");
     let welcome = until(&mut client, "it is welcomed by the other", |event| match event {
@@ -95,14 +74,14 @@ async fn a_node_that_stops_sends_its_clients_to_the_other() {
         _ => None,
     });
     welcome.await;
-    assert_eq!(cluster.node(&first).ended(), 0);
+    assert!(cluster.node(&first).ended());
     within("it is taken", client.send(&general(), "after")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_redis_nothing_is_written_and_everybody_knows() {
-    let cluster = Two::start();
-    let mut client = join(cluster.owner(), "owner").await;
+    let cluster = Several::new(2);
+    let mut client = join(&cluster.owner, "owner").await;
     knows_both(&mut client).await;
     within("it is taken", client.send(&general(), "before")).await.unwrap();
     cluster.redis.pause();
@@ -124,9 +103,31 @@ async fn without_redis_nothing_is_written_and_everybody_knows() {
 }
 
 #[test]
+fn a_command_that_waits_for_the_servers_log_says_so_once() {
+    let cluster = Several::new(2);
+    let ann = Quip::joined(&cluster.owner, "ann");
+    ann.run(&["send", "#general", "before"]).ok();
+    cluster.redis.pause();
+    eventually("both nodes notice", || {
+        let stats = cluster.nodes.iter().map(|node| node.admin(&["stats"]));
+        stats.into_iter().all(|stats| stats.contains(r#""writable":false"#)).then_some(())
+    });
+    let mut sending = ann.spawn(&["send", "#general", "meanwhile"]);
+    let mut stderr = BufReader::new(sending.stderr.take().unwrap());
+    let (mut said, mut rest) = (String::new(), String::new());
+    stderr.read_line(&mut said).unwrap();
+    let waits = "quip: the server writes nothing now (the servers' log is away): waiting for at most 30 s\n";
+    assert_eq!(said, waits);
+    cluster.redis.resume();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert_eq!((rest.as_str(), sending.wait().unwrap().code()), ("", Some(0)));
+    assert!(ann.run(&["history", "#general"]).ok().contains("meanwhile"));
+}
+
+#[test]
 fn a_command_finds_the_node_that_lives_and_says_which() {
-    let mut cluster = Two::start();
-    let ann = Quip::joined(cluster.owner(), "ann");
+    let mut cluster = Several::new(2);
+    let ann = Quip::joined(&cluster.owner, "ann");
     let whoami = |user: &Quip| -> Value {
         serde_json::from_str(&user.run(&["whoami", "--json"]).ok()).expect("one line of JSON")
     };
@@ -145,6 +146,6 @@ fn a_command_finds_the_node_that_lives_and_says_which() {
     assert!(ann.run(&["whoami"]).ok().contains(", node b of "));
     ann.run(&["send", "#general", "still here"]).ok();
     // Who names a node means that one.
-    let named = cluster.nodes[0].link.reveal();
+    let named = cluster.links[0].reveal();
     ann.run(&["--server", &named, "whoami"]).fails(69);
 }

@@ -34,6 +34,9 @@ fn a_directory_with_history_founds_a_cluster() {
     let one = first.started();
     let mut second = Node::new(folder.path(), "b", &redis.url(), &key);
     let other = second.started();
+    let log = second.log();
+    let said = log.lines().find(|line| line.contains("getting the rest from another node"));
+    assert!(said.is_some_and(|line| line.contains(" INFO ")), "{log}");
     talk.say(10);
     talk.check(&[one, other]);
 }
@@ -62,6 +65,8 @@ fn leaving_needs_to_be_said() {
     assert!(why.contains("--leave-cluster"), "{why}");
     node.arguments = vec!["--leave-cluster".to_owned()];
     let link = node.started();
+    let log = node.log();
+    assert!(log.contains("the epoch is raised") && !log.contains("may be lost"), "{log}");
     let alone = talk.runtime.block_on(at_node(&link, identity("owner"))).unwrap();
     assert!(alone.welcome().is_some_and(|welcome| welcome.nodes.is_empty()), "it is a server alone");
     assert!(node.stop());
@@ -165,7 +170,9 @@ fn a_node_that_waits_for_redis_has_its_directory() {
     several.redis.kill();
     let node = &mut several.nodes[0];
     node.start();
-    eventually("it waits", || node.log().contains("waiting for Redis").then_some(()));
+    let log = eventually("it waits", || Some(node.log()).filter(|log| log.contains("waiting for Redis")));
+    let waits = log.lines().find(|line| line.contains("waiting for Redis")).unwrap();
+    assert!(waits.contains(&several.redis.url()), "{waits}");
     let why = quip_storage::data_dir::DataDir::open(node.data_dir()).unwrap_err().to_string();
     assert!(why.contains(&format!("in use by process {}", node.pid())), "{why}");
     assert!(node.stop());

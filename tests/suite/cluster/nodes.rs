@@ -1,8 +1,9 @@
 //! Real nodes on a real Redis are one chat.
 
 use quip_protocol::client::{Client, Event};
-use quip_tests::cluster::Redis;
-use quip_tests::{Server, eventually, join, within};
+use quip_tests::{eventually, join, within};
+
+use super::several::Several;
 
 /// The next message that is seen.
 async fn text(client: &mut Client) -> (String, u64) {
@@ -15,11 +16,10 @@ async fn text(client: &mut Client) -> (String, u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_are_one_chat() {
-    let redis = Redis::start();
-    let mut a = Server::node(&redis, "a", None);
-    let mut b = Server::node(&redis, "b", Some(&a));
-    let mut ann = join(a.owner.as_ref().unwrap(), "ann").await;
-    let mut bob = join(&b.invite(&[]), "bob").await;
+    let mut several = Several::new(2);
+    let [a, b] = &mut several.nodes[..] else { unreachable!("there are two") };
+    let mut ann = join(&several.owner, "ann").await;
+    let mut bob = join(&b.invite(1), "bob").await;
     let here = within("ann joins", ann.join("#general")).await.unwrap();
     let there = within("bob joins", bob.join("#general")).await.unwrap();
     assert_eq!(here.id, there.id);
@@ -38,11 +38,11 @@ async fn two_nodes_are_one_chat() {
 
     // A node that was away has what was said meanwhile, and the epoch goes on.
     b.kill();
-    let ann = join(&a.invite(&[]), "carl").await;
+    let ann = join(&a.invite(1), "carl").await;
     let room = within("carl joins", ann.join("#general")).await.unwrap();
     let third = within("a receipt", ann.send(&room, "b is away")).await.unwrap();
-    b.restart();
-    let mut dora = join(&b.invite(&[]), "dora").await;
+    b.started();
+    let mut dora = join(&b.invite(1), "dora").await;
     let room = within("dora joins", dora.join("#general")).await.unwrap();
     let fourth = within("a receipt", dora.send(&room, "b is back")).await.unwrap();
     assert_eq!(fourth.epoch, third.epoch);
@@ -57,9 +57,7 @@ async fn two_nodes_are_one_chat() {
 
 #[test]
 fn a_node_that_serves_says_so_from_the_first_moment() {
-    let redis = Redis::start();
-    let node = Server::node(&redis, "a", None);
-    let stats = node.admin(&["stats"]);
+    let stats = Several::new(1).nodes[0].admin(&["stats"]);
     let own = stats.lines().find(|line| line.contains(r#""this":true"#)).unwrap();
     assert!(own.contains(r#""draining":false"#), "{own}");
 }
@@ -68,23 +66,22 @@ fn a_node_that_serves_says_so_from_the_first_moment() {
 /// appends its own again, behind that.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_only_a_node_had_that_parted_is_appended_again() {
-    let mut redis = Redis::start();
-    let mut a = Server::node(&redis, "a", None);
-    let mut b = Server::node(&redis, "b", Some(&a));
-    let ann = join(a.owner.as_ref().unwrap(), "ann").await;
+    let mut several = Several::new(2);
+    let [a, b] = &mut several.nodes[..] else { unreachable!("there are two") };
+    let ann = join(&several.owner, "ann").await;
     let room = within("ann joins", ann.join("#general")).await.unwrap();
     assert!(b.stop());
     let lost = within("a receipt", ann.send(&room, "only a has this")).await.unwrap();
     drop(ann);
     a.kill();
-    redis.replace_by_an_empty_one();
+    several.redis.replace_by_an_empty_one();
 
-    b.restart();
-    let mut carl = join(&b.invite(&[]), "carl").await;
+    b.started();
+    let mut carl = join(&b.invite(1), "carl").await;
     let room = within("carl joins", carl.join("#general")).await.unwrap();
     let after = within("a receipt", carl.send(&room, "b went on")).await.unwrap();
     assert!(after.epoch > lost.epoch, "{after:?} {lost:?}");
-    a.restart();
+    a.started();
     let again = loop {
         let (text, seq) = text(&mut carl).await;
         if text == "only a has this" {

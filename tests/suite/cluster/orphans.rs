@@ -3,10 +3,12 @@
 
 use quip_protocol::client::{Client, Error, Post};
 use quip_protocol::frame::{Reply, Request};
-use quip_protocol::{Event, EventBody, MessageId, SafeLine, SafeText, Target};
-use quip_tests::cluster::Redis;
+use quip_protocol::{Event, EventBody, MessageId, SafeLine, SafeText, ServerLink, Target};
+use quip_tests::cluster::Node;
 use quip_tests::cluster::logs::{at_node, read_room};
-use quip_tests::{Server, eventually, identity, join, within};
+use quip_tests::{eventually, identity, join, within};
+
+use super::several::Several;
 
 const FIRST: &str = "only a and b had that";
 const LAST: &str = "only a and b have this";
@@ -23,7 +25,7 @@ async fn set_topic(client: &Client, topic: &str) {
 }
 
 /// Both have what the third does not; the last of it is a message.
-async fn say_to_two(ann: Client, b: &Server) {
+async fn say_to_two(ann: Client, b: &ServerLink) {
     let general = within("ann joins", ann.join("#general")).await.unwrap();
     set_topic(&ann, "first").await;
     set_topic(&ann, "second").await;
@@ -33,7 +35,7 @@ async fn say_to_two(ann: Client, b: &Server) {
     let (id, text) = (MessageId::generate(), SafeText::new(LAST));
     let edit = Request::Edit { room: said.room, target: said.seq, id, text };
     assert!(matches!(ann.request(edit).await, Ok(Reply::Receipt(_))));
-    let there = within("b answers", at_node(&b.link, identity("ann"))).await.unwrap();
+    let there = within("b answers", at_node(b, identity("ann"))).await.unwrap();
     let arrived = async {
         while has_message(&read_room(&there, &general.target).await.unwrap(), LAST) == 0 {
             tokio::task::yield_now().await;
@@ -42,34 +44,32 @@ async fn say_to_two(ann: Client, b: &Server) {
     within("b has it", arrived).await;
 }
 
-fn left(server: &Server) -> usize {
-    let names = std::fs::read_dir(server.data_dir()).unwrap().map(|entry| entry.unwrap().file_name());
+fn left(node: &Node) -> usize {
+    let names = std::fs::read_dir(node.data_dir()).unwrap().map(|entry| entry.unwrap().file_name());
     let is_left = |name: &str| name.starts_with("orphans-") || name.starts_with("unjudged-");
     names.filter(|name| is_left(&name.to_string_lossy())).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_two_nodes_append_again_is_there_once_and_what_was_refused_is_not() {
-    let mut redis = Redis::start();
-    let mut a = Server::node(&redis, "a", None);
-    let mut b = Server::node(&redis, "b", Some(&a));
-    let mut c = Server::node(&redis, "c", Some(&a));
-    let ann = join(a.owner.as_ref().unwrap(), "ann").await;
+    let mut several = Several::new(3);
+    let [a, b, c] = &mut several.nodes[..] else { unreachable!("there are three") };
+    let ann = join(&several.owner, "ann").await;
     assert!(c.stop());
-    say_to_two(ann, &b).await;
+    say_to_two(ann, &several.links[1]).await;
     a.kill();
     b.kill();
-    redis.replace_by_an_empty_one();
+    several.redis.replace_by_an_empty_one();
 
-    c.restart();
-    let carl = join(&c.invite(&[]), "carl").await;
+    c.started();
+    let carl = join(&c.invite(1), "carl").await;
     let general = within("carl joins", carl.join("#general")).await.unwrap();
     let (name, topic) = ("later".parse().unwrap(), SafeLine::default());
     let create = Request::CreateRoom { name, private: false, topic, members: Vec::new() };
     let Ok(Reply::Room(later)) = carl.request(create).await else { panic!("no room") };
-    a.restart();
-    b.restart();
-    eventually("nothing is left to append", || (left(&a) + left(&b) == 0).then_some(()));
+    a.started();
+    b.started();
+    eventually("nothing is left to append", || (left(a) + left(b) == 0).then_some(()));
 
     let log = within("the log", read_room(&carl, &general.target)).await.unwrap();
     let is_topic = |event: &&Event| matches!(event.body, EventBody::Topic { .. });
@@ -79,8 +79,8 @@ async fn what_two_nodes_append_again_is_there_once_and_what_was_refused_is_not()
     assert_eq!(log.len(), 1, "it was made, and nobody came: {log:#?}");
     assert!(matches!(later.target, Target::Room(_)));
     drop(carl);
-    for server in [&mut a, &mut b, &mut c] {
-        assert!(server.stop());
-        server.admin(&["check"]);
+    for node in [a, b, c] {
+        assert!(node.stop());
+        node.admin(&["check"]);
     }
 }

@@ -125,7 +125,7 @@ fn redis_is_wiped_while_it_waits_for_another_node() {
     eventually("it steps aside", || {
         log(&parting).contains("getting the rest from another node").then_some(())
     });
-    assert_eq!(parting.several.redis.cli(&["FLUSHALL"]), "OK");
+    parting.several.redis.wipe();
     parting.several.links[1] = parting.several.nodes[1].started();
     parting.talk.move_to(&parting.several.links[1]);
     parting.comes_back();
@@ -136,7 +136,7 @@ fn redis_is_wiped_while_it_compares() {
     let mut parting = Parting::begin(&Terms::default());
     parting.waits_after(1);
     let before = look(&parting.several, &parting.talk);
-    assert_eq!(parting.several.redis.cli(&["FLUSHALL"]), "OK");
+    parting.several.redis.wipe();
     eventually("the other node repairs it", || {
         let now = look(&parting.several, &parting.talk);
         (now.is_agreed() && now.last.epoch > before.last.epoch).then_some(())
@@ -210,7 +210,7 @@ fn it_is_killed_while_it_appends_again_and_nothing_is_there_twice() {
 fn redis_is_wiped_while_only_the_one_that_parted_is_there() {
     let mut parting = Parting::begin(&Terms::default());
     assert!(parting.several.nodes[1].stop());
-    assert_eq!(parting.several.redis.cli(&["FLUSHALL"]), "OK");
+    parting.several.redis.wipe();
     parting.several.links[0] = parting.a().started();
     assert_eq!(parting.kept("diverged-"), 0, "it has all that there is");
     let Parting { several, talk, only_b_has, .. } = &mut parting;

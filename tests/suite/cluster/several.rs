@@ -56,6 +56,11 @@ impl Several {
         between
     }
 
+    /// The one of this name.
+    pub fn node(&mut self, name: &str) -> &mut Node {
+        self.nodes.iter_mut().find(|node| node.name.as_str() == name).expect("there is one of this name")
+    }
+
     pub fn key(&self) -> PathBuf {
         key_in(self.folder.path())
     }

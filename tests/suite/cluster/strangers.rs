@@ -3,16 +3,10 @@
 use quip_protocol::SafeLine;
 use quip_protocol::client::{Client, Event};
 use quip_protocol::frame::{Reply, Request};
-use quip_tests::cluster::Redis;
 use quip_tests::person::config;
-use quip_tests::{Quip, Server, identity, join, within};
+use quip_tests::{Quip, identity, join, within};
 
-fn two() -> (Redis, Server, Server) {
-    let redis = Redis::start();
-    let a = Server::node(&redis, "a", None);
-    let b = Server::node(&redis, "b", Some(&a));
-    (redis, a, b)
-}
+use super::several::Several;
 
 async fn knows_both(client: &mut Client) {
     let telling = async {
@@ -25,14 +19,15 @@ async fn knows_both(client: &mut Client) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_hears_of_the_nodes_once_it_has_an_account_and_then_goes_to_them() {
-    let (_redis, mut a, b) = two();
+    let mut several = Several::new(2);
+    let [a, b] = &mut several.nodes[..] else { unreachable!("there are two") };
     // From then on `a` tells of both.
-    let mut owner = join(a.owner.as_ref().unwrap(), "owner").await;
+    let mut owner = join(&several.owner, "owner").await;
     knows_both(&mut owner).await;
     owner.join("#general").await.unwrap();
 
-    let link = b.invite(&[]);
-    let at_a = quip_protocol::ServerLink { code: None, ..a.link.clone() };
+    let link = b.invite(1);
+    let at_a = quip_protocol::ServerLink { code: None, ..several.links[0].clone() };
     let mut client = Client::connect(config(&at_a, identity("bob"))).await.unwrap();
     let nobody = |reply: &Reply| matches!(reply, Reply::Refused(_));
     // What it asks goes and comes after anything that it could have been told at the beginning.
@@ -68,10 +63,11 @@ async fn a_stranger_hears_of_the_nodes_once_it_has_an_account_and_then_goes_to_t
 /// `quip join`, and the node that was joined is gone when the next command runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_has_just_joined_finds_the_other_node() {
-    let (_redis, mut a, _b) = two();
-    let mut owner = join(a.owner.as_ref().unwrap(), "owner").await;
+    let mut several = Several::new(2);
+    let a = &mut several.nodes[0];
+    let mut owner = join(&several.owner, "owner").await;
     knows_both(&mut owner).await;
-    let ann = Quip::joined(&a.invite(&[]), "ann");
+    let ann = Quip::joined(&a.invite(1), "ann");
     a.kill();
     assert!(ann.run(&["whoami"]).ok().contains(", node b of "));
 }

@@ -53,7 +53,7 @@ impl Asker {
         match self.say(&connection, to, ask).await {
             Ok(recv) => Ok(Asked { connection, recv, _endpoint: endpoint }),
             Err(broken) => {
-                let broken = broken.or_said(&connection);
+                let broken = broken.or_said(&connection).await;
                 broken.close(&connection);
                 // So that the other end is told.
                 let _ = tokio::time::timeout(FAREWELL, endpoint.wait_idle()).await;
@@ -96,13 +96,16 @@ impl Asked {
         match read(&mut self.recv).await {
             Ok(Told::Refused(refused)) => Err(refused.into()),
             Ok(told) => Ok(told),
-            Err(broken) => Err(broken.or_said(&self.connection)),
+            Err(broken) => Err(broken.or_said(&self.connection).await),
         }
     }
 
     /// What follows on [`Told::Block`].
     pub async fn payloads(&mut self, places: Vec<(Position, u32)>) -> Result<Vec<(Position, Bytes)>, Broken> {
-        read_payloads(&mut self.recv, places).await.map_err(|broken| broken.or_said(&self.connection))
+        match read_payloads(&mut self.recv, places).await {
+            Err(broken) => Err(broken.or_said(&self.connection).await),
+            payloads => payloads,
+        }
     }
 }
 

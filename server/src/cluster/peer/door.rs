@@ -52,7 +52,7 @@ impl Door {
             _ = stop.wait_for(|stop| *stop) => Err(Broken::Stopping),
         };
         let Err(broken) = ended else { return };
-        let broken = broken.or_said(&connection);
+        let broken = broken.or_said(&connection).await;
         broken.close(&connection);
         let peer = connection.remote_address();
         if !matches!(broken, Broken::Key) {

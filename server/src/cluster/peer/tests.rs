@@ -186,6 +186,27 @@ async fn another_key_is_a_clear_error_on_both_sides() {
     assert_eq!(got(&[&node], Position::ZERO).await.len(), 1, "who has the key is served");
 }
 
+/// The end of the stream arrives before the close that says why.
+#[tokio::test]
+async fn another_key_is_a_clear_error_however_late_it_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let tls = server_tls::load(None, dir.path(), true).unwrap();
+    let late = socket::listen(([127, 0, 0, 1], 0).into(), &tls).unwrap();
+    let heartbeat = heartbeat(&late, tls.fingerprint, at(1, 9));
+    let refusing = async {
+        let connection = late.accept().await.unwrap().await.unwrap();
+        let (mut send, _recv) = connection.accept_bi().await.unwrap();
+        send.finish().unwrap();
+        assert_eq!(send.stopped().await, Ok(None), "the end has arrived");
+        Broken::Key.close(&connection);
+        connection.closed().await;
+    };
+    let (asker, name) = (asker(), name("a"));
+    let both = async { tokio::join!(asker.epochs(&name, &heartbeat), refusing) };
+    let why = within("an answer", both).await.0.unwrap_err();
+    assert!(matches!(why, Broken::Key), "{why}");
+}
+
 #[tokio::test]
 async fn who_is_asked_has_to_be_who_is_meant() {
     let node = Node::start("a", &records(1, 1, &[5, 5])).await;

@@ -24,6 +24,8 @@ pub(super) const BLOCK_RECORDS: usize = 2_048;
 const MAX_FRAME: usize = 64 * 1024;
 /// Who says nothing, or takes nothing, for so long is gone.
 pub(super) const STALL: Duration = Duration::from_secs(15);
+/// Who has ended a stream says why within this.
+const WHY_WITHIN: Duration = Duration::from_secs(2);
 /// What is written at once, in bytes: as much has to be taken within [`STALL`].
 const MOST_AT_ONCE: usize = 256 * 1024;
 /// The code of the QUIC close of who does not have the key.
@@ -109,6 +111,9 @@ pub enum Broken {
     /// What came is no frame.
     #[error("it was not understood: {0}")]
     Codec(#[from] CodecError),
+    /// The stream ended before all was said. The close that says why may follow on it.
+    #[error("it ended the conversation too early")]
+    Cut,
     /// What came does not belong there.
     #[error("it broke the protocol between nodes: {0}")]
     Protocol(&'static str),
@@ -126,7 +131,7 @@ impl Broken {
         let code = match self {
             Broken::Key => WRONG_KEY,
             Broken::Silent => close::DEADLINE,
-            Broken::Codec(_) | Broken::Protocol(_) => close::PROTOCOL,
+            Broken::Codec(_) | Broken::Cut | Broken::Protocol(_) => close::PROTOCOL,
             Broken::Stopping => close::STOPPING,
             Broken::Refused(_) | Broken::Connection(_) | Broken::Io(_) | Broken::Unreachable(_) => {
                 close::DONE
@@ -136,12 +141,17 @@ impl Broken {
     }
 
     /// What the other end said with its close, if that says more.
-    pub(super) fn or_said(self, connection: &Connection) -> Broken {
+    pub(super) async fn or_said(self, connection: &Connection) -> Broken {
+        if matches!(self, Broken::Cut) {
+            let _ = tokio::time::timeout(WHY_WITHIN, connection.closed()).await;
+        }
         match connection.close_reason() {
             Some(ConnectionError::ApplicationClosed(close)) if close.error_code == WRONG_KEY.into() => {
                 Broken::Key
             }
-            Some(reason @ ConnectionError::ApplicationClosed(_)) if matches!(self, Broken::Io(_)) => {
+            Some(reason @ ConnectionError::ApplicationClosed(_))
+                if matches!(self, Broken::Io(_) | Broken::Cut) =>
+            {
                 reason.into()
             }
             _ => self,
@@ -156,7 +166,7 @@ pub(super) async fn read_exact(stream: &mut RecvStream, bytes: &mut [u8]) -> Res
         let read = tokio::time::timeout(STALL, stream.read(&mut bytes[taken..]));
         match read.await.map_err(|_| Broken::Silent)?.map_err(io::Error::from)? {
             Some(more) => taken += more,
-            None => return Err(Broken::Protocol("the stream ended too early")),
+            None => return Err(Broken::Cut),
         }
     }
     Ok(())

@@ -35,6 +35,11 @@ impl Connection {
         Connection { address, open: None, made: 0 }
     }
 
+    /// Where it goes.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
     /// How often it was made.
     pub fn made(&self) -> u64 {
         self.made

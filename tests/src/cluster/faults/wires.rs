@@ -81,14 +81,7 @@ impl Wires {
     /// # Panics
     /// When that fails, or a gate is no means to it.
     pub fn cut(&self, cut: Cut) {
-        match (self, cut) {
-            (Wires::Gates(gates, _), Cut::NodeAndRedis(node)) => gates[node].close(),
-            (Wires::Gates(..), _) => panic!("{cut:?} needs networks"),
-            (Wires::Networks(networks), Cut::Cable(node)) => networks.routed.unplug(node),
-            (Wires::Networks(networks), _) => {
-                networks.ways(cut).iter().for_each(|(from, to)| networks.routed.cut(*from, *to));
-            }
-        }
+        self.set(cut, false);
     }
 
     /// They do again.
@@ -96,12 +89,18 @@ impl Wires {
     /// # Panics
     /// As [`Wires::cut`].
     pub fn mend(&self, cut: Cut) {
+        self.set(cut, true);
+    }
+
+    fn set(&self, cut: Cut, reach: bool) {
         match (self, cut) {
-            (Wires::Gates(gates, _), Cut::NodeAndRedis(node)) => gates[node].open(),
+            (Wires::Gates(gates, _), Cut::NodeAndRedis(node)) => gates[node].set(reach),
             (Wires::Gates(..), _) => panic!("{cut:?} needs networks"),
-            (Wires::Networks(networks), Cut::Cable(node)) => networks.routed.plug(node),
+            (Wires::Networks(networks), Cut::Cable(node)) if reach => networks.routed.plug(node),
+            (Wires::Networks(networks), Cut::Cable(node)) => networks.routed.unplug(node),
             (Wires::Networks(networks), _) => {
-                networks.ways(cut).iter().for_each(|(from, to)| networks.routed.mend(*from, *to));
+                let set = if reach { Routed::mend } else { Routed::cut };
+                networks.ways(cut).iter().for_each(|(from, to)| set(&networks.routed, *from, *to));
             }
         }
     }
