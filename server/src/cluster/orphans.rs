@@ -16,7 +16,7 @@ use quip_storage::store::Store;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use super::reappend::Reappend;
+use super::reappend::{Reappend, Tried};
 use super::turn::Turn;
 use crate::engine::{Command, Entry, EntryError};
 use crate::node::Shared;
@@ -209,10 +209,10 @@ async fn append_again(shared: &Shared, turn: Option<Turn>) -> Result<(), OrphanE
         let Kept { common, commands, named } =
             read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
         let (count, mut refused, mut left_out) = (commands.len(), 0_usize, 0_usize);
-        let mut again = Reappend::new(shared, common, &commands, named);
+        let mut again = Reappend::new(shared.clone(), common, &commands, named);
         for mut command in commands {
             match again.place(&mut command) {
-                true => refused += usize::from(!again.append(command, turn.as_mut()).await?),
+                true => refused += usize::from(!append(&mut again, command, &mut turn).await?),
                 false => left_out += 1,
             }
         }
@@ -226,6 +226,27 @@ async fn append_again(shared: &Shared, turn: Option<Turn>) -> Result<(), OrphanE
         }
     }
     Ok(())
+}
+
+/// When it is its turn; says whether it is in force. Without one, nobody else has the same.
+async fn append(
+    again: &mut Reappend,
+    mut command: Command,
+    turn: &mut Option<Turn>,
+) -> Result<bool, OrphanError> {
+    let mut taken = None;
+    loop {
+        match again.append(&mut command, taken).await? {
+            Tried::InForce => return Ok(true),
+            Tried::Refused => return Ok(false),
+            Tried::Waits => {
+                taken = Some(match turn {
+                    Some(turn) => turn.take().await,
+                    None => true,
+                });
+            }
+        }
+    }
 }
 
 /// At once as a whole: what is left of it after a crash is not appended once more.
