@@ -1,7 +1,8 @@
-//! Appending again, one by one, what only this node had. A command with an id is there once however often it is appended; one
-//! without is looked for in the log before each try: an earlier try of this node may have got a place after all, and another
-//! node may have had the same command. One that names another of them by its place names it by its new one, which is known by
-//! then: they are in order. Imports the log and the journal.
+//! Appending again, one by one, what only this node had. A command with an id is there once however often it is appended, and a
+//! read marker only moves forward; what else has no id is looked for in the log first: an earlier try of this node may have
+//! got a place after all, and another node may have had the same command. The log is looked through once, for all of them, and
+//! again when others may have appended since. One that names another of them by its place names it by its new one, which is
+//! known by then: they are in order. Imports the log and the journal.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub(super) struct Reappend {
     seen: Position,
     /// Whether that was all, but for what this node has appended since and knows of; good as long as it is its turn.
     is_searched: bool,
+    /// Rooms in which something becomes unread again.
+    unread: HashSet<RoomId>,
     /// What is looked for, as bytes: when each command was taken is in them, so that no two are the same.
     wanted: Arc<HashSet<Vec<u8>>>,
     /// What of it the log has.
@@ -54,11 +57,16 @@ impl Reappend {
         commands: &[Command],
         named: HashMap<MessageId, MessageId>,
     ) -> Reappend {
-        let wanted = commands.iter().filter(|command| !is_repeatable(command)).map(encode);
+        let unread = commands.iter().filter_map(|command| match command.body {
+            CommandBody::MarkUnread { room, .. } => Some(room),
+            _ => None,
+        });
+        let unread = unread.collect();
+        let wanted = commands.iter().filter(|command| !is_repeatable(command, &unread)).map(encode);
         let wanted = Arc::new(wanted.collect());
         let seen = Position { epoch: Epoch::FIRST, offset: common };
         let (found, placed) = (HashSet::new(), HashMap::new());
-        Reappend { shared, seen, is_searched: false, wanted, found, named, placed }
+        Reappend { shared, seen, is_searched: false, unread, wanted, found, named, placed }
     }
 
     /// The message that it names is named by the place that it has now. Without one an answer answers nothing, and what
@@ -79,8 +87,7 @@ impl Reappend {
         command: &mut Command,
         mut turn: Option<bool>,
     ) -> Result<Tried, OrphanError> {
-        let is_repeatable = is_repeatable(command);
-        self.is_searched &= turn.is_some();
+        let is_repeatable = is_repeatable(command, &self.unread);
         loop {
             if !is_repeatable {
                 if self.found.contains(&encode(command)) {
@@ -163,9 +170,12 @@ impl Reappend {
     }
 }
 
-/// Whether nothing changes by appending it once more.
-fn is_repeatable(command: &Command) -> bool {
-    command.id().is_some()
+/// Whether nothing changes by appending it once more. A read marker does not come before what made unread what it read.
+fn is_repeatable(command: &Command, unread: &HashSet<RoomId>) -> bool {
+    match &command.body {
+        CommandBody::Mark { room, .. } => !unread.contains(room),
+        _ => command.id().is_some(),
+    }
 }
 
 /// Says whether there is anything left of what is to name this message.

@@ -12,6 +12,8 @@ use crate::pipeline::open::open;
 use crate::start::Core;
 use crate::{Config, Stopping};
 
+const ROOM: RoomId = RoomId(1);
+
 fn command(body: CommandBody) -> Command {
     Command { at: Timestamp(7), by: Actor::Operator, body }
 }
@@ -19,6 +21,14 @@ fn command(body: CommandBody) -> Command {
 /// Accepted as long as nobody has an account, each time anew.
 fn accepted(owner: u8) -> Command {
     command(CommandBody::Bootstrap { owner: [owner; 32], expires: Timestamp(1_000_000) })
+}
+
+fn read(seq: u64) -> Command {
+    command(CommandBody::Mark { room: ROOM, seq: Seq(seq) })
+}
+
+fn unread(room: RoomId) -> Command {
+    command(CommandBody::MarkUnread { room, seq: Seq(1) })
 }
 
 /// What was given to the log to be appended, in order.
@@ -101,6 +111,53 @@ async fn append(again: &mut Reappend, mut command: Command, turn: &mut impl Asyn
             tried => return tried,
         }
     }
+}
+
+#[tokio::test]
+async fn read_markers_are_not_looked_for() {
+    let spied = Spied::start(None);
+    let commands = [read(1), read(2), unread(RoomId(9)), read(3)];
+    let mut again = spied.again(&commands);
+    for mut mark in [read(1), read(2), read(3)] {
+        assert_eq!(
+            again.append(&mut mark, None).await.unwrap(),
+            Tried::Refused,
+            "the operator reads nothing"
+        );
+    }
+    assert_eq!(spied.given(), (vec![read(1), read(2), read(3)], 0));
+}
+
+/// Or the marker would be behind it again.
+#[tokio::test]
+async fn a_read_marker_does_not_come_again_behind_what_made_that_unread() {
+    let spied = Spied::start(None);
+    let mut again = spied.again(&[read(2), unread(ROOM)]);
+    again.found = [read(2), unread(ROOM)].iter().map(encode).collect();
+    for mut command in [read(2), unread(ROOM)] {
+        assert_eq!(again.append(&mut command, None).await.unwrap(), Tried::InForce);
+    }
+    assert_eq!(spied.given(), (Vec::new(), 0));
+}
+
+#[tokio::test]
+async fn the_log_is_looked_through_once_a_turn() {
+    let spied = Spied::start(None);
+    let commands: Vec<Command> = (1..=6).map(accepted).collect();
+    let mut again = spied.again(&commands);
+    spied.append(accepted(2)).await;
+    let mut asked = 0;
+    // It is newly this node's when it is asked first, and for the fifth command.
+    let mut turn = async || {
+        asked += 1;
+        asked != 1 && asked != 5
+    };
+    for command in &commands {
+        assert_eq!(append(&mut again, command.clone(), &mut turn).await, Tried::InForce);
+    }
+    let missing = [1, 3, 4, 5, 6].map(accepted);
+    assert_eq!(spied.given(), (missing.to_vec(), 2));
+    assert_eq!(spied.log(), [2, 1, 3, 4, 5, 6].map(accepted));
 }
 
 /// While the log is looked through, and between two commands.
