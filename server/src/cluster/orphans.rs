@@ -4,6 +4,8 @@
 //! message ids are the same, so that nothing doubles; what has no id is looked for in the log first. A message among them that others
 //! name has another place then: the file `named` in that directory has its id. Imports the journal and entries.
 
+mod again;
+
 use std::collections::HashMap;
 use std::fs;
 use std::io;
@@ -13,13 +15,10 @@ use quip_protocol::codec::{CodecError, decode, encode};
 use quip_protocol::{MessageId, Position};
 use quip_storage::journal::{Journal, JournalError, JournalOptions};
 use quip_storage::store::Store;
-use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use super::reappend::Reappend;
-use super::turn::Turn;
+pub use self::again::append_until;
 use crate::engine::{Command, Entry, EntryError};
-use crate::node::Shared;
 use crate::ops::disk::{sync_dir, write_private};
 use crate::pipeline::judge::{Judge, Judged};
 use crate::pipeline::open::OpenError;
@@ -184,50 +183,6 @@ fn named(data_dir: &Path, prefix: &str) -> Result<Vec<PathBuf>, OrphanError> {
     Ok(found)
 }
 
-/// Appends again what is kept, until it is told to stop; the next start goes on.
-pub async fn append_until(shared: Shared, turn: Turn, mut stop: watch::Receiver<bool>) {
-    let appended = tokio::select! {
-        appended = append_again(&shared, Some(turn)) => appended,
-        _ = stop.wait_for(|stop| *stop) => Ok(()),
-    };
-    if let Err(e) = appended {
-        error!(error = %e, "what only this node had is not appended again; it stays where it is until the next start");
-    }
-}
-
-/// Appends everything that is kept, in its order, and forgets it when it is durable. What is refused now (of a device that was
-/// revoked meanwhile, a room that is archived) is refused as it would be for anybody.
-///
-/// # Errors
-/// When they cannot be read; they stay where they are.
-async fn append_again(shared: &Shared, turn: Option<Turn>) -> Result<(), OrphanError> {
-    let data_dir = &shared.node.data_dir;
-    let mut turn = turn;
-    for dir in named(data_dir, PREFIX)? {
-        let from = dir.clone();
-        let read = tokio::task::spawn_blocking(move || read(&from)).await;
-        let Kept { common, commands, named } =
-            read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-        let (count, mut refused, mut left_out) = (commands.len(), 0_usize, 0_usize);
-        let mut again = Reappend::new(shared, common, &commands, named);
-        for mut command in commands {
-            match again.place(&mut command) {
-                true => refused += usize::from(!again.append(command, turn.as_mut()).await?),
-                false => left_out += 1,
-            }
-        }
-        if let Some(turn) = &mut turn {
-            turn.give_back().await;
-        }
-        forget(data_dir, &dir).map_err(|source| OrphanError::Io { dir: dir.clone(), source })?;
-        info!(count, refused, "what only this node had is appended again");
-        if left_out > 0 {
-            warn!(left_out, "edits, deletions and reactions of messages that were refused now are left out");
-        }
-    }
-    Ok(())
-}
-
 /// At once as a whole: what is left of it after a crash is not appended once more.
 fn forget(data_dir: &Path, dir: &Path) -> io::Result<()> {
     let gone = data_dir.join(GONE);
@@ -283,6 +238,7 @@ mod tests {
     use quip_protocol::{Epoch, Timestamp};
     use quip_storage::store::StoreOptions;
 
+    use super::again::append_all;
     use super::*;
     use crate::engine::{Actor, CommandBody};
     use crate::log::shared::contract::BatchId;
@@ -299,7 +255,7 @@ mod tests {
     }
 
     /// Accepted as long as nobody has an account, each time anew.
-    fn accepted(owner: u8) -> Command {
+    pub(super) fn accepted(owner: u8) -> Command {
         command(CommandBody::Bootstrap { owner: [owner; 32], expires: Timestamp(1_000_000) })
     }
 
@@ -308,7 +264,7 @@ mod tests {
         command(CommandBody::Suspend { name: "nobody".parse().unwrap(), on: true })
     }
 
-    fn keep_them(dir: &Path, first: u64, entries: &[&[Command]]) -> usize {
+    pub(super) fn keep_them(dir: &Path, first: u64, entries: &[&[Command]]) -> usize {
         let record = |(number, commands): (usize, &&[Command])| {
             let entry = Entry::undecided(BatchId([number as u8; 16]), commands.to_vec());
             Ok((at(first + number as u64), entry.to_bytes()))
@@ -316,12 +272,12 @@ mod tests {
         keep(dir, entries.iter().enumerate().map(record)).unwrap()
     }
 
-    fn opened(dir: &Path) -> OpenedDir {
+    pub(super) fn opened(dir: &Path) -> OpenedDir {
         let options = StoreOptions { cache_bytes: 4 << 20 };
         open_dir(dir, options, false, &Stopping::default()).unwrap()
     }
 
-    fn names(dir: &Path) -> Vec<String> {
+    pub(super) fn names(dir: &Path) -> Vec<String> {
         let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter(|name| name.contains("judg") || name.contains("orphans")).collect()
     }
@@ -378,7 +334,7 @@ mod tests {
         crate::node::submit(log, accepted(2)).await.unwrap();
         // The first one was before the two parted: that the log has it there says nothing of this one.
         keep_them(&dir.path().join("orphans-77"), common + 1, &[&[accepted(2), accepted(1), accepted(3)]]);
-        append_again(&core.shared, None).await.unwrap();
+        append_all(&core.shared, None).await;
         assert_eq!(names(dir.path()), [""; 0]);
         let mut commands = Vec::new();
         for record in core.shared.node.journal.replay(Position::ZERO).unwrap() {

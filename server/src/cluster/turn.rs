@@ -18,6 +18,10 @@ const LASTS: Duration = Duration::from_secs(30);
 /// How often it is asked for, about: see [`pause`].
 const AGAIN: u32 = 2;
 
+/// What the script answers whoever has it.
+const NEWLY: Value = Value::Int(1);
+const STILL: Value = Value::Int(2);
+
 static TURN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("turn.lua")));
 
 /// A node's turn.
@@ -25,17 +29,25 @@ static TURN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("turn.
 pub struct Turn {
     connection: Connection,
     name: NodeName,
+    /// By which it asks. What was asked by an earlier one, and arrives when nobody waits for an answer, is told from it.
+    word: u64,
 }
 
 impl Turn {
     /// Of this node.
     pub fn new(address: Address, name: NodeName) -> Turn {
-        Turn { connection: Connection::new(address), name }
+        Turn { connection: Connection::new(address), name, word: word() }
     }
 
-    /// Waits for it, or has it for as long again.
-    pub async fn take(&mut self) {
-        while !matches!(self.ask(LASTS).await, Ok(true)) {
+    /// Waits for it, or has it for as long again. Says whether it is certain that nobody else has had it since it was taken
+    /// last.
+    pub async fn take(&mut self) -> bool {
+        loop {
+            match self.ask(LASTS).await {
+                Ok(STILL) => return true,
+                Ok(NEWLY) => return false,
+                _ => self.word = word(),
+            }
             tokio::time::sleep(pause(AGAIN)).await;
         }
     }
@@ -45,8 +57,13 @@ impl Turn {
         let _ = self.ask(Duration::ZERO).await;
     }
 
-    async fn ask(&mut self, lasts: Duration) -> Result<bool, Lost> {
-        let arguments = vec![text(&self.name), text(&lasts.as_millis())];
-        Ok(self.connection.call(&Call::new(&TURN, KEYS, arguments)).await? == Value::Int(1))
+    async fn ask(&mut self, lasts: Duration) -> Result<Value, Lost> {
+        let arguments = vec![text(&self.name), text(&self.word), text(&lasts.as_millis())];
+        self.connection.call(&Call::new(&TURN, KEYS, arguments)).await
     }
+}
+
+/// Without randomness the name alone has to do: what arrives late is rare.
+fn word() -> u64 {
+    getrandom::u64().unwrap_or_default()
 }

@@ -194,12 +194,22 @@ async fn the_stream_is_trimmed_behind_who_lives() {
     assert_eq!(redis.cli(&["XLEN", "{quip}:log"]), "100", "what this node has goes");
 }
 
+/// The key by which nodes agree on whose turn it is.
+const TURN: &str = "{quip}:turn";
+
+fn turn(redis: &Redis, called: &str) -> Turn {
+    Turn::new(redis.url().parse().unwrap(), name(called))
+}
+
+fn has_turn(redis: &Redis) -> String {
+    redis.cli(&["GET", TURN]).split(' ').next().unwrap_or_default().to_owned()
+}
+
 /// Who had the same entries appends what has no id after the other.
 #[tokio::test]
 async fn one_node_at_a_time_has_its_turn() {
     let redis = Redis::start();
-    let turn = |called: &str| Turn::new(redis.url().parse().unwrap(), name(called));
-    let (mut a, mut b) = (turn("a"), turn("b"));
+    let (mut a, mut b) = (turn(&redis, "a"), turn(&redis, "b"));
     within("nobody has it", a.take()).await;
     let (sender, mut taken) = watch::channel(false);
     let waits = tokio::spawn(async move {
@@ -210,15 +220,36 @@ async fn one_node_at_a_time_has_its_turn() {
     for _ in 0..20 {
         within("whoever has it has it for longer", a.take()).await;
         assert!(!*taken.borrow_and_update());
-        assert_eq!(redis.cli(&["GET", "{quip}:turn"]), "a");
+        assert_eq!(has_turn(&redis), "a");
     }
-    let mut other = turn("c");
+    let mut other = turn(&redis, "c");
     other.give_back().await;
-    assert_eq!(redis.cli(&["GET", "{quip}:turn"]), "a", "it was not c's");
+    assert_eq!(has_turn(&redis), "a", "it was not c's");
     a.give_back().await;
     let mut b = within("it is b's", waits).await.unwrap();
-    assert_eq!(redis.cli(&["GET", "{quip}:turn"]), "b");
-    assert!(redis.cli(&["PTTL", "{quip}:turn"]).parse::<i64>().unwrap() > 0, "it ends by itself");
+    assert_eq!(has_turn(&redis), "b");
+    assert!(redis.cli(&["PTTL", TURN]).parse::<i64>().unwrap() > 0, "it ends by itself");
     b.give_back().await;
-    assert_eq!(redis.cli(&["EXISTS", "{quip}:turn"]), "0");
+    assert_eq!(redis.cli(&["EXISTS", TURN]), "0");
+}
+
+/// What others did while it was not its turn is not known yet.
+#[tokio::test]
+async fn who_has_had_its_turn_all_the_time_is_told_so() {
+    let mut redis = Redis::start();
+    let (mut a, mut b) = (turn(&redis, "a"), turn(&redis, "b"));
+    let is_still = async |turn: &mut Turn| within("a turn", turn.take()).await;
+    assert!(!is_still(&mut a).await, "it was nobody's");
+    assert!(is_still(&mut a).await && is_still(&mut a).await);
+    assert!(!is_still(&mut turn(&redis, "a")).await, "that was before the node started again");
+    assert!(!is_still(&mut a).await, "as if it had been asked before, and arrived late");
+    assert!(is_still(&mut a).await);
+    redis.cli(&["DEL", TURN]);
+    assert!(!is_still(&mut b).await);
+    b.give_back().await;
+    assert!(!is_still(&mut a).await, "another one has had it");
+    assert!(is_still(&mut a).await);
+    redis.replace_by_an_empty_one();
+    assert!(!is_still(&mut a).await, "nobody knows of it");
+    assert!(is_still(&mut a).await);
 }

@@ -6,6 +6,7 @@ use quip_protocol::{
 };
 use quip_storage::store::StoreOptions;
 
+use super::again::append_all;
 use super::*;
 use crate::engine::{Actor, CommandBody, Outcome, Past as _};
 use crate::log::shared::contract::BatchId;
@@ -157,7 +158,7 @@ async fn parted(dir: &Path) -> Core {
 async fn what_is_named_by_a_place_that_is_anothers_by_now_is_found_by_its_id() {
     let dir = tempfile::tempdir().unwrap();
     let core = parted(dir.path()).await;
-    append_again(&core.shared, None).await.unwrap();
+    append_all(&core.shared, None).await;
 
     for seq in COMMON.0 + 1..=COMMON.0 + 9 {
         let said = message(&core, GENERAL, Seq(seq)).unwrap();
@@ -198,7 +199,7 @@ async fn what_is_appended_twice_is_there_once_and_names_the_same() {
         }
     };
     copy(&orphans, &dir.path().join("orphans-78"));
-    append_again(&core.shared, None).await.unwrap();
+    append_all(&core.shared, None).await;
     let (_, first) = found(&core, ANN, 11).await;
     assert_eq!((first.text(), first.edits.len(), first.reactions.len()), ("second", 1, 1));
     assert!(!are_kept(dir.path()).unwrap());
@@ -212,7 +213,7 @@ async fn what_names_a_message_that_is_refused_now_names_none() {
     let core = parted(dir.path()).await;
     let suspend = CommandBody::Suspend { name: "bob".parse().unwrap(), on: true };
     submit_all(&core, vec![Command { at: Timestamp(8), by: Actor::Operator, body: suspend }]).await;
-    append_again(&core.shared, None).await.unwrap();
+    append_all(&core.shared, None).await;
     let (_, to_bob) = found(&core, ANN, 18).await;
     assert_eq!((to_bob.text(), to_bob.reply_to), ("to bob", None));
     for seq in COMMON.0 + 1..=COMMON.0 + 9 {
