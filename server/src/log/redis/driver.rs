@@ -241,6 +241,10 @@ impl Driver {
 
     /// What waits becomes one entry, or is refused.
     fn take(&mut self) {
+        // All that the writer said before it refused somebody who is back already: it may have since the driver looked.
+        while let Ok(told) = self.deliveries.told.try_recv() {
+            self.heard(told);
+        }
         let group = self.queue.submissions(Duration::ZERO).unwrap_or_default();
         let refusal = match () {
             () if *self.member.phase() != Phase::Live || self.end.is_none() => Some(unreachable()),
@@ -384,5 +388,82 @@ impl Chance for Random {
     fn below(&mut self, bound: u32) -> u32 {
         let [a, b, c, d, ..] = self.bytes();
         u32::from_le_bytes([a, b, c, d]) % bound.max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_channel::mpsc::{UnboundedReceiver, unbounded};
+    use quip_protocol::{DeviceKey, Epoch, MessageId, MessageKind, SafeText, Timestamp};
+    use quip_storage::{Journal, JournalOptions};
+
+    use super::*;
+    use crate::cluster::BootId;
+    use crate::cluster::barrier::Barrier;
+    use crate::engine::{Actor, CommandBody};
+    use crate::log::shared::contract::{Agreed, Answer, ClusterId, Incarnation, Look};
+    use crate::log::shared::member::Lane;
+    use crate::log::{Finished, Intake as _};
+
+    const CLUSTER: ClusterId = ClusterId([1; 16]);
+
+    fn parts(journal: &Journal) -> Parts {
+        let cluster = Cluster {
+            id: CLUSTER,
+            name: "a".parse().unwrap(),
+            boot: BootId([2; 16]),
+            roster: watch::Sender::new(Roster::new()),
+            phase: watch::Sender::new(Phase::Unreachable),
+            counts: Arc::default(),
+            barrier: Barrier::new().0,
+        };
+        // Nobody is there, and nobody is asked before the test ends.
+        let address = "redis://127.0.0.1:1".parse().unwrap();
+        Parts { address, cluster: Arc::new(cluster), journal: journal.reader() }
+    }
+
+    /// An empty log that takes entries.
+    fn agreed() -> Look {
+        let incarnation = Incarnation("one".into());
+        Look {
+            agreed: Some(Agreed { cluster: CLUSTER, incarnation: incarnation.clone(), epoch: Epoch(1) }),
+            incarnation,
+            base: Position::ZERO,
+            last: Position::ZERO,
+            reports: BTreeMap::new(),
+            reported_for_ms: 0,
+        }
+    }
+
+    fn submission() -> (Submission, UnboundedReceiver<Finished>) {
+        let (results, finished) = unbounded();
+        let body = CommandBody::Post {
+            target: "#general".parse().unwrap(),
+            id: MessageId::from_bytes([1; 16]),
+            kind: MessageKind::Plain,
+            text: SafeText::new("hello"),
+            reply_to: None,
+        };
+        let command = Command { at: Timestamp(1), by: Actor::Device(DeviceKey([1; 32])), body };
+        (Submission { command, waiter: Waiter { label: 0, results } }, finished)
+    }
+
+    #[tokio::test]
+    async fn what_the_writer_said_before_it_refused_somebody_counts_before_what_that_one_sends() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path(), JournalOptions::default()).unwrap();
+        let (mut driver, queue, mut intake, _ended) = Driver::new(parts(&journal)).unwrap();
+        driver.step(Input::Tick);
+        driver.step(Input::Answered(Lane::Write, Ok(Answer::Look(agreed()))));
+        assert_eq!(*driver.member.phase(), Phase::Live);
+        let (submission, mut finished) = submission();
+        queue.offer(submission).unwrap();
+        assert!(matches!(driver.next().await, Next::Waiting));
+        // Behind the driver's back.
+        intake.missed();
+        driver.take();
+        assert_eq!(driver.asked, None, "nothing is appended");
+        let refused = finished.try_recv().unwrap().result.unwrap_err();
+        assert_eq!(refused.retry_after_ms, Some(5_000), "{refused}");
     }
 }
