@@ -71,11 +71,15 @@ fn cluster(args: &ServeArgs, file: &FileConfig, data_dir: &Path) -> Result<Optio
     };
     let redis: Address = redis.parse().map_err(|e| usage(format!("--redis: {e}")))?;
     let redis = trusting(redis, args.redis_ca.as_ref().or(file.redis_ca.as_ref()))?;
-    if redis.is_in_the_open() && !args.redis_insecure && !file.redis_insecure {
-        return Err(usage(format!(
-            "{redis} is another machine: use rediss:// and a password, or, in a network that nobody else is in, say --redis-insecure"
-        )));
-    }
+    let redis = match args.redis_insecure || file.redis_insecure {
+        true => redis.allowed_in_the_open(),
+        false if redis.is_in_the_open() => {
+            return Err(usage(format!(
+                "{redis} is another machine: use rediss:// and a password, or, in a network that nobody else is in, say --redis-insecure"
+            )));
+        }
+        false => redis,
+    };
     let node = node
         .cloned()
         .or_else(host_name)

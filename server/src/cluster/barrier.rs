@@ -22,6 +22,9 @@ pub struct Barrier {
     waiters: mpsc::UnboundedSender<oneshot::Sender<bool>>,
 }
 
+/// Where the answer to one question goes.
+type Round = oneshot::Sender<Option<Position>>;
+
 /// Where it is answered.
 #[derive(Debug)]
 pub struct Gate {
@@ -48,25 +51,43 @@ impl Barrier {
 impl Gate {
     /// Answers until nobody is left to ask. `last` asks the log where it ends, anew for each call; `applied` says up to
     /// where this node has it.
-    pub async fn run(
-        mut self,
-        mut last: impl AsyncFnMut() -> Option<Position>,
-        applied: impl Fn() -> Position,
-    ) {
+    pub async fn run(self, last: impl AsyncFnMut() -> Option<Position>, applied: impl Fn() -> Position) {
+        let (rounds, asked) = mpsc::unbounded_channel();
+        tokio::select! {
+            () = self.answer(rounds, applied) => {}
+            () = ask(asked, last) => {}
+        }
+    }
+
+    async fn answer(mut self, rounds: mpsc::UnboundedSender<Round>, applied: impl Fn() -> Position) {
         while let Some(first) = self.waiters.recv().await {
             let mut waiting = vec![first];
             // Asked before the log is: its answer holds for them too.
             while let Ok(another) = self.waiters.try_recv() {
                 waiting.push(another);
             }
-            let is_fresh = match timeout(ANSWER, last()).await {
-                Ok(Some(last)) => reached(last, &applied).await,
+            let (round, last) = oneshot::channel();
+            // Who asks ends with this.
+            let _ = rounds.send(round);
+            let is_fresh = match timeout(ANSWER, last).await {
+                Ok(Ok(Some(last))) => reached(last, &applied).await,
                 _ => false,
             };
             for waiter in waiting {
                 // Who went away meanwhile does not care.
                 let _ = waiter.send(is_fresh);
             }
+        }
+    }
+}
+
+/// Asks the log for each round that still waits. A question that takes longer than that is not cut off, for it may be connecting:
+/// the next round would find no connection either. Its answer is nobody's, since it is older than who waits then.
+async fn ask(mut rounds: mpsc::UnboundedReceiver<Round>, mut last: impl AsyncFnMut() -> Option<Position>) {
+    while let Some(round) = rounds.recv().await {
+        if !round.is_closed() {
+            // Given up meanwhile.
+            let _ = round.send(last().await);
         }
     }
 }
@@ -125,6 +146,44 @@ mod tests {
         tokio::spawn(gate.run(last, || at(3)));
         assert!(!barrier.pass().await, "it says that it does not know");
         assert!(!barrier.pass().await, "it says nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connecting_takes_longer_than_a_question_and_is_done_once() {
+        let (barrier, gate) = Barrier::new();
+        let end = Arc::new(AtomicU64::new(3));
+        let of_log = Arc::clone(&end);
+        let mut is_connected = false;
+        let last = async move || {
+            let asked = of_log.load(Ordering::Relaxed);
+            if !is_connected {
+                // Two Sentinels that are away.
+                tokio::time::sleep(ANSWER + ANSWER / 5).await;
+                is_connected = true;
+            }
+            Some(at(asked))
+        };
+        tokio::spawn(gate.run(last, || at(3)));
+        assert!(!barrier.pass().await, "there is no connection yet");
+        assert!(barrier.pass().await, "it was made meanwhile");
+        assert!(barrier.pass().await, "and stays");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_comes_late_says_nothing_to_who_came_after_the_question() {
+        let (barrier, gate) = Barrier::new();
+        let end = Arc::new(AtomicU64::new(3));
+        let of_log = Arc::clone(&end);
+        let mut took = ANSWER + ANSWER / 5;
+        let last = async move || {
+            let asked = of_log.load(Ordering::Relaxed);
+            tokio::time::sleep(std::mem::take(&mut took)).await;
+            Some(at(asked))
+        };
+        tokio::spawn(gate.run(last, || at(3)));
+        assert!(!barrier.pass().await, "it is late");
+        end.store(9, Ordering::Relaxed);
+        assert!(!barrier.pass().await, "this node is behind what the log has now");
     }
 
     #[tokio::test]

@@ -145,8 +145,8 @@ pub trait Intake: Send {
     /// was on its way to the writer before it said so may still come; the writer leaves it.
     fn rewind(&mut self, last: Position);
 
-    /// Entries that have their place are not written now, and so not answered, until [`Intake::rewind`]: nothing more is to be
-    /// appended by who waits here.
+    /// Entries that have their place are not written now, or would not be, and so not answered, until [`Intake::rewind`] and the
+    /// first of them after it: nothing more is to be appended by who waits here.
     fn missed(&mut self);
 }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use quip_protocol::{Position, Timestamp};
+use quip_protocol::{Position, Refusal, Timestamp};
 use quip_storage::journal::{Journal, JournalError, JournalOptions};
 use quip_storage::store::{Opened, StoreError};
 use tracing::{error, info, warn};
@@ -95,7 +95,8 @@ impl Writer {
         if self.node.stopping.has_begun() {
             return;
         }
-        self.note_room();
+        // It is kept: who writes next is refused by it.
+        let _ = self.note_room();
         let Some(stall) = &mut self.stall else {
             if self.node.store.is_given_up() || self.behind.as_ref().is_none_or(Behind::is_over) {
                 self.stall("the store failed", Cure::Store);
@@ -111,17 +112,18 @@ impl Writer {
         }
     }
 
-    /// Says when the disk is full, and when it no longer is.
-    fn note_room(&mut self) {
-        let is_low = self.node.room_on_disk().is_err();
-        match (self.is_low, is_low) {
+    /// Refuses while the disk is full; says when it begins to be, and when it no longer is.
+    pub(super) fn note_room(&mut self) -> Result<(), Refusal> {
+        let room = self.node.room_on_disk();
+        match (self.is_low, room.is_err()) {
             (false, true) => {
                 error!("the disk is full: nothing is written until there is room; reading goes on")
             }
             (true, false) => info!("the disk has room again"),
             _ => {}
         }
-        self.is_low = is_low;
+        self.is_low = room.is_err();
+        room
     }
 
     /// Stops writing.

@@ -113,7 +113,7 @@ struct Writer {
     mended: Option<Instant>,
     /// Whether the disk has too little room.
     is_low: bool,
-    /// Whether entries that have their place were not written, and are to be taken again.
+    /// Whether it was said that entries which have their place are not written: they are to be taken again.
     missed: bool,
 }
 
@@ -140,6 +140,7 @@ impl Writer {
         while let Some(taken) = self.intake.group(self.patience()) {
             self.note_stored();
             self.tend();
+            self.hold();
             finish(self.take(taken));
             self.take_again();
         }
@@ -182,6 +183,14 @@ impl Writer {
         results
     }
 
+    /// Says that nothing is written as soon as that is known: by the next entry it would be one too late.
+    fn hold(&mut self) {
+        if !self.missed && (self.stall.is_some() || self.is_low) {
+            self.missed = true;
+            self.intake.missed();
+        }
+    }
+
     /// Asks for the entries that were not written, when they can be.
     fn take_again(&mut self) {
         if self.missed && self.stall.is_none() && !self.is_low {
@@ -209,7 +218,7 @@ impl Writer {
         if self.stall.is_some() {
             return refuse_all(taken, &degraded());
         }
-        if let Err(refusal) = self.node.room_on_disk() {
+        if let Err(refusal) = self.note_room() {
             return refuse_all(taken, &refusal);
         }
         let looked_up = match self.look_up(&taken) {

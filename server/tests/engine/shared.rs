@@ -251,6 +251,7 @@ async fn while_the_disk_is_full_nothing_is_taken_and_then_everything() {
     let core = start(dir.path(), &script, None);
     let node = Arc::clone(&core.shared.node);
     let reserve = node.disk_reserve.swap(u64::MAX, Ordering::Relaxed);
+    eventually("it is said before an entry is missed", || script.with(|stream| stream.missed == 1)).await;
     let finished = wait_for(&script, &entries[0]);
     script.with(|stream| stream.entries.clone_from(&entries));
     for result in results(finished).await {

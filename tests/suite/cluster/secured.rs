@@ -237,6 +237,33 @@ async fn sentinels_have_passwords_of_their_own_and_tls() {
     drop(sentinel);
 }
 
+/// The Sentinel is on this machine, and what it names is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_in_the_open_is_not_spoken_to_whoever_names_it() {
+    // Nobody has that address (RFC 5737).
+    let sentinel = Sentinel::with(1, "sentinel monitor away 192.0.2.1 6379 1");
+    let url = |scheme: &str| format!("{scheme}://:{SECRET}@127.0.0.1:{}/away", sentinel.port());
+    let mut pause = tokio::time::interval(std::time::Duration::from_millis(20));
+    let refused = async {
+        loop {
+            let why = asked(address(&url("redis+sentinel"), None)).await.unwrap_err();
+            // It has just been started.
+            if !why.contains("no Sentinel names") {
+                return why;
+            }
+            pause.tick().await;
+        }
+    };
+    let refused = within("it is refused", refused).await;
+    says(&refused, "the master away is 192.0.2.1:6379, and that is another machine");
+    says(&refused, "--redis-insecure");
+    let heard = Listener::new(&address(&url("redis+sentinel"), None), &["c"]).await.map(drop);
+    says(&heard.unwrap_err().0, "--redis-insecure");
+    // Tried, where it is said that it may be.
+    let allowed = asked(address(&url("redis+sentinel"), None).allowed_in_the_open()).await.unwrap_err();
+    assert!(!allowed.contains("--redis-insecure"), "{allowed}");
+}
+
 fn quipd(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(binary("quipd"));
     command.args(arguments).envs(environment.iter().copied()).stdin(Stdio::null());

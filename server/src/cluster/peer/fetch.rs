@@ -1,6 +1,5 @@
 //! Getting what a node lacks from others: from one that has more, going on at another one when that one dies, until there is no more.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -8,18 +7,16 @@ use bytes::Bytes;
 use quip_protocol::{NodeName, Position};
 use quip_storage::EpochSpan;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::info;
 
-use crate::cluster::pause::pause;
 use crate::cluster::{Heartbeat, Roster};
 
 use super::ask::{Asked, Asker};
-use super::wire::{Ask, Broken, Refused, Told};
+use super::peers::{PATIENCE, Peers};
+use super::wire::{Ask, Broken, Told};
 
 /// How often it is said how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(2);
-/// Without a record for so long it is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why not everything was got.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +90,7 @@ where
         sink: Some(sink),
         progress,
     };
-    let mut peers = Peers::new(roster, asker);
+    let mut peers = Peers::new(roster, asker.name.clone());
     loop {
         let Some((name, at)) = peers.next(fetching.position).await? else { return Ok(fetching.position) };
         let before = fetching.position;
@@ -105,7 +102,7 @@ where
             Ok(true) => return Ok(fetching.position),
             Ok(false) => {}
             Err(Stopped::Sink(e)) => return Err(FetchError::Sink(e)),
-            Err(Stopped::Broken(broken)) => peers.failed(name, broken),
+            Err(Stopped::Broken(broken)) => peers.failed(name, at.boot, broken),
         }
     }
 }
@@ -119,107 +116,16 @@ pub async fn epochs(
     roster: watch::Receiver<Roster>,
     asker: &Asker,
 ) -> Result<(NodeName, Vec<EpochSpan>), FetchError> {
-    let mut peers = Peers::new(roster, asker);
+    let mut peers = Peers::new(roster, asker.name.clone());
     loop {
         // Every node has something that this one may lack, whatever their places are.
         let Some((name, at)) = peers.next(Position::ZERO).await? else {
-            return Err(FetchError::Nobody { after: Position::ZERO, why: peers.why });
+            return Err(FetchError::Nobody { after: Position::ZERO, why: peers.why().to_owned() });
         };
         match asker.epochs(&name, &at).await {
             Ok(spans) => return Ok((name, spans)),
-            Err(broken) => peers.failed(name, broken),
+            Err(broken) => peers.failed(name, at.boot, broken),
         }
-    }
-}
-
-/// Who is asked next.
-struct Peers {
-    roster: watch::Receiver<Roster>,
-    own: NodeName,
-    /// How often each broke off since something came.
-    failed: BTreeMap<NodeName, u32>,
-    /// Who will say no again.
-    refused: BTreeMap<NodeName, Broken>,
-    /// Nothing came since then.
-    since: tokio::time::Instant,
-    has_got: bool,
-    why: String,
-}
-
-impl Peers {
-    fn new(roster: watch::Receiver<Roster>, asker: &Asker) -> Peers {
-        Peers {
-            roster,
-            own: asker.name.clone(),
-            failed: BTreeMap::new(),
-            refused: BTreeMap::new(),
-            since: tokio::time::Instant::now(),
-            has_got: false,
-            why: "no other node lives that has more".to_owned(),
-        }
-    }
-
-    /// A node that has more than `position`; waits for one. `None` when something came, and nobody has more.
-    async fn next(&mut self, position: Position) -> Result<Option<(NodeName, Heartbeat)>, FetchError> {
-        loop {
-            if self.since.elapsed() >= PATIENCE {
-                return Err(FetchError::Nobody { after: position, why: self.why.clone() });
-            }
-            let (others, best) = self.choose(position);
-            if let Some((name, at)) = best {
-                let failures = self.failed.get(&name).copied().unwrap_or_default();
-                if failures == 0 || self.waited(pause(failures - 1)).await {
-                    return Ok(Some((name, at)));
-                }
-                continue;
-            }
-            if let Some((from, why)) = self.refused.pop_first() {
-                return Err(FetchError::Refused { from, why });
-            }
-            if others && self.has_got {
-                return Ok(None);
-            }
-            self.waited(pause(3)).await;
-        }
-    }
-
-    /// Whether any other node lives, and the one to ask: which broke off least often, and has least to do. One that joins or
-    /// stops has no door.
-    fn choose(&self, position: Position) -> (bool, Option<(NodeName, Heartbeat)>) {
-        let roster = self.roster.borrow();
-        let others = || roster.iter().filter(|(name, _)| **name != self.own);
-        let able = others()
-            .filter(|(name, at)| at.position > position && !at.draining && !self.refused.contains_key(*name));
-        let best = able.min_by_key(|(name, at)| {
-            (self.failed.get(*name).copied().unwrap_or_default(), at.connections, (*name).clone())
-        });
-        (others().next().is_some(), best.map(|(name, at)| (name.clone(), at.clone())))
-    }
-
-    /// Waits, unless the nodes that live change before: then whether to wait is another question.
-    async fn waited(&mut self, pause: Duration) -> bool {
-        self.roster.mark_unchanged();
-        tokio::select! {
-            () = tokio::time::sleep(pause) => true,
-            Ok(()) = self.roster.changed() => false,
-        }
-    }
-
-    fn got_more(&mut self) {
-        self.failed.clear();
-        self.since = tokio::time::Instant::now();
-        self.has_got = true;
-    }
-
-    fn failed(&mut self, name: NodeName, broken: Broken) {
-        self.why = format!("{name}: {broken}");
-        if matches!(broken, Broken::Key | Broken::Refused(Refused::OtherCluster | Refused::NotHeld(_))) {
-            self.refused.insert(name, broken);
-            return;
-        }
-        warn!(node = %name, why = %broken, "another node broke off telling its journal");
-        let failures = self.failed.entry(name).or_default();
-        *failures = failures.saturating_add(1);
     }
 }
 

@@ -7,6 +7,7 @@ mod ask;
 mod door;
 mod fetch;
 mod outline;
+mod peers;
 mod proof;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Where Redis is: directly, or as the master that Sentinels name; with TLS or without. Knows no connection.
+//! Where Redis is, and where it may be: directly, or as the master that Sentinels name; with TLS or without. Knows no connection.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,6 +10,8 @@ use redis::{
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+
+use crate::log::shared::contract::Lost;
 
 /// The port of Redis.
 const PORT: u16 = 6379;
@@ -30,6 +32,8 @@ pub struct Address {
     pub(super) master: String,
     /// As whom to speak to them.
     login: RedisConnectionInfo,
+    /// Whether it may be in the open ([`Address::is_in_the_open`]).
+    may_be_open: bool,
 }
 
 /// Why a text is no address of Redis, or cannot be used. Never says what stands in it, for there is a password.
@@ -77,6 +81,7 @@ impl FromStr for Address {
             sentinels: Vec::new(),
             master: String::new(),
             login: RedisConnectionInfo::default(),
+            may_be_open: false,
         })
     }
 }
@@ -105,7 +110,8 @@ fn by_sentinel(rest: &str, scheme: &str) -> Result<Address, BadAddress> {
         return Err(SAY_SENTINEL);
     }
     let info = info(&format!("{scheme}{user}sentinel:{PORT}/{number}")).ok_or(SAY_SENTINEL)?;
-    Ok(Address { info, sentinels, master: master.to_owned(), login: login(query).ok_or(SAY_SENTINEL)? })
+    let (master, login) = (master.to_owned(), login(query).ok_or(SAY_SENTINEL)?);
+    Ok(Address { info, sentinels, master, login, may_be_open: false })
 }
 
 /// As whom to speak to Sentinels: `sentinel_user` and `sentinel_password`, `%` before what is no plain character.
@@ -164,15 +170,33 @@ impl Address {
     }
 
     /// Whether others on the way to it could read what goes there, or come in as this server does: it is another machine, and there is
-    /// no TLS, or no password.
+    /// no TLS, or no password. Where the master is that Sentinels name is not known here.
     pub fn is_in_the_open(&self) -> bool {
-        let (host, sentinels) = (self.host(), self.sentinels.iter().map(|(host, _)| host.as_str()));
-        let is_here = match self.sentinels.is_empty() {
-            true => host.is_none_or(is_here),
-            false => sentinels.into_iter().all(is_here),
-        };
+        match self.sentinels.is_empty() {
+            true => self.host().is_some_and(|host| self.is_open_at(host)),
+            false => self.sentinels.iter().any(|(host, _)| self.is_open_at(host)),
+        }
+    }
+
+    fn is_open_at(&self, host: &str) -> bool {
         let is_guarded = self.is_encrypted() && self.info.redis_settings().password().is_some();
-        !is_here && !is_guarded
+        !is_here(host) && !is_guarded
+    }
+
+    /// Nobody else is in its network: it may be in the open.
+    pub fn allowed_in_the_open(self) -> Address {
+        Address { may_be_open: true, ..self }
+    }
+
+    /// The master, where a Sentinel says that it is; refused where that is in the open.
+    pub(super) fn named(&self, host: String, port: u16) -> Result<ConnectionInfo, Lost> {
+        match self.may_be_open || !self.is_open_at(&host) {
+            true => Ok(self.at(host, port)),
+            false => Err(Lost(format!(
+                "the Sentinels say that the master {} is {host}:{port}, and that is another machine: use rediss+sentinel:// and a password, or, in a network that nobody else is in, say --redis-insecure",
+                self.master
+            ))),
+        }
     }
 
     /// Its machine; none where it is a socket of this one.
@@ -273,6 +297,27 @@ mod tests {
         ];
         for (text, is_in_the_open) in table {
             assert_eq!(text.parse::<Address>().unwrap().is_in_the_open(), is_in_the_open, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_master_that_a_sentinel_here_names_needs_them_too() {
+        let table = [
+            ("redis+sentinel://:secret@127.0.0.1/mine", "127.0.0.1", true),
+            ("redis+sentinel://:secret@127.0.0.1/mine", "10.0.0.5", false),
+            ("redis+sentinel://:secret@127.0.0.1/mine", "r.example", false),
+            ("rediss+sentinel://127.0.0.1/mine", "10.0.0.5", false),
+            ("rediss+sentinel://:secret@127.0.0.1/mine", "10.0.0.5", true),
+        ];
+        for (text, host, is_taken) in table {
+            let address: Address = text.parse().unwrap();
+            let named = address.named(host.into(), 7);
+            assert_eq!(named.is_ok(), is_taken, "{text} {host}");
+            if let Err(Lost(why)) = named {
+                assert!(why.contains("10.0.0.5:7") || why.contains("r.example:7"), "{why}");
+                assert!(why.contains("--redis-insecure") && !why.contains("secret"), "{why}");
+            }
+            assert!(address.allowed_in_the_open().named(host.into(), 7).is_ok(), "{text} {host}");
         }
     }
 

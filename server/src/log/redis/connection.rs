@@ -153,7 +153,8 @@ async fn master(address: &Address) -> Result<ConnectionInfo, Lost> {
     for (host, port) in &address.sentinels {
         let asking = named_by(address.sentinel(host.clone(), *port), &address.master);
         match within(SENTINEL, "no answer", asking).await.and_then(|named| named) {
-            Ok((host, port)) => return Ok(address.at(host, port)),
+            // Another Sentinel may say something else, and will not for long.
+            Ok((host, port)) => return address.named(host, port),
             Err(Lost(e)) => why.push(format!("{host}:{port}: {e}")),
         }
     }

@@ -14,6 +14,7 @@ use tokio::time::{sleep_until, timeout};
 use tracing::error;
 
 use super::address::Address;
+use super::hold::Hold;
 use super::intake::{Deliveries, SharedIntake, Told, both};
 use super::lanes::Lanes;
 use super::notes::{self, Notes};
@@ -22,7 +23,7 @@ use crate::cluster::{Cluster, Roster};
 use crate::engine::{Command, Entry, EntryError};
 use crate::log::shared::contract::{BatchId, Claim, Stored};
 use crate::log::shared::member::{Chance, Effect, Input, Member, Own, Phase, StepAside};
-use crate::log::shared_log::{HELD_MS, RETRY_MS, SharedLog};
+use crate::log::shared_log::{RETRY_MS, SharedLog};
 use crate::log::{LocalIntake, LocalLog, NotTaken, Placed, Submission, Waiter};
 
 /// How long the end waits for the place of what was asked for already.
@@ -66,47 +67,8 @@ impl SharedLog {
     /// # Errors
     /// When the operating system gives no randomness.
     pub fn start(parts: Parts) -> io::Result<(SharedLog, SharedIntake, oneshot::Receiver<Ended>)> {
-        let chance = Random::from_system()?;
-        let (queue, waiting) = LocalLog::new();
-        let (deliveries, intake) = both();
-        let (end, ended) = oneshot::channel();
-        // Whatever it was for a driver before this one.
-        parts.cluster.phase.send_replace(Phase::Unreachable);
-        let phase = parts.cluster.phase.subscribe();
-        let mut roster = parts.cluster.roster.subscribe();
-        // Who lives may be known, and stay the same for long. That nobody does is not known.
-        if !parts.cluster.roster.borrow().is_empty() {
-            roster.mark_changed();
-        }
-        let lanes = Lanes::start(&parts.address, &parts.cluster.counts);
-        let own = Own {
-            name: parts.cluster.name.clone(),
-            cluster: parts.cluster.id,
-            last: parts.journal.last(),
-            raising: Entry::default().to_bytes().into(),
-            batch_of: Entry::batch_of,
-        };
-        let (recalled, recalls) = mpsc::unbounded_channel();
-        let driver = Driver {
-            member: Member::new(own),
-            chance,
-            begun: Instant::now(),
-            alarm: None,
-            queue: waiting,
-            is_open: true,
-            is_held: false,
-            asked: None,
-            waiting: BTreeMap::new(),
-            lanes,
-            deliveries,
-            journal: parts.journal,
-            notes: Notes::new(&parts.address),
-            recalled,
-            recalls,
-            roster,
-            cluster: parts.cluster,
-            end: Some(end),
-        };
+        let (driver, queue, intake, ended) = Driver::new(parts)?;
+        let phase = driver.cluster.phase.subscribe();
         tokio::spawn(driver.run());
         Ok((SharedLog { queue, phase }, intake, ended))
     }
@@ -121,9 +83,7 @@ struct Driver {
     queue: LocalIntake,
     /// Whether there are handles.
     is_open: bool,
-    /// Whether the writer cannot write what it is given: what were appended now, nobody here would have an answer to, and
-    /// who tries again would append it again.
-    is_held: bool,
+    hold: Hold,
     /// The batch that the member has, and until when those who sent it wait.
     asked: Option<(BatchId, Option<Instant>)>,
     /// Who waits for what is not delivered yet.
@@ -144,8 +104,8 @@ struct Driver {
 /// What comes next.
 enum Next {
     Told(Input),
-    /// The writer can write no more.
-    Held,
+    /// What the writer says.
+    Writer(Told),
     /// Something waits to be appended.
     Waiting,
     /// What was asked for has had no place for too long.
@@ -157,12 +117,57 @@ enum Next {
 }
 
 impl Driver {
+    fn new(parts: Parts) -> io::Result<(Driver, LocalLog, SharedIntake, oneshot::Receiver<Ended>)> {
+        let chance = Random::from_system()?;
+        let (queue, waiting) = LocalLog::new();
+        let (deliveries, intake) = both();
+        let (end, ended) = oneshot::channel();
+        // Whatever it was for a driver before this one.
+        parts.cluster.phase.send_replace(Phase::Unreachable);
+        let mut roster = parts.cluster.roster.subscribe();
+        // Who lives may be known, and stay the same for long. That nobody does is not known.
+        if !parts.cluster.roster.borrow().is_empty() {
+            roster.mark_changed();
+        }
+        let lanes = Lanes::start(&parts.address, &parts.cluster.counts);
+        let hold = Hold::new(parts.journal.last());
+        let own = Own {
+            name: parts.cluster.name.clone(),
+            cluster: parts.cluster.id,
+            last: parts.journal.last(),
+            raising: Entry::default().to_bytes().into(),
+            batch_of: Entry::batch_of,
+        };
+        let (recalled, recalls) = mpsc::unbounded_channel();
+        let driver = Driver {
+            member: Member::new(own),
+            chance,
+            begun: Instant::now(),
+            alarm: None,
+            queue: waiting,
+            is_open: true,
+            hold,
+            asked: None,
+            waiting: BTreeMap::new(),
+            lanes,
+            deliveries,
+            journal: parts.journal,
+            notes: Notes::new(&parts.address),
+            recalled,
+            recalls,
+            roster,
+            cluster: parts.cluster,
+            end: Some(end),
+        };
+        Ok((driver, queue, intake, ended))
+    }
+
     async fn run(mut self) {
         self.step(Input::Tick);
         loop {
             match self.next().await {
                 Next::Told(input) => self.step(input),
-                Next::Held => self.is_held = true,
+                Next::Writer(told) => self.heard(told),
                 Next::Waiting => self.take(),
                 Next::Overdue => self.give_up(),
                 Next::Closed => break,
@@ -179,7 +184,8 @@ impl Driver {
             match self.next().await {
                 Next::Told(input) => self.step(input),
                 Next::Overdue => self.give_up(),
-                Next::Held | Next::Waiting | Next::Closed => {}
+                Next::Writer(told) => self.heard(told),
+                Next::Waiting | Next::Closed => {}
                 Next::Alone => return,
             }
         }
@@ -196,15 +202,7 @@ impl Driver {
                 self.notes.answered(Instant::now(), lane, &answer);
                 Next::Told(Input::Answered(lane, answer))
             }
-            told = self.deliveries.told.recv() => match told {
-                Some(Told::Durable(last)) => Next::Told(Input::Durable(last)),
-                Some(Told::Rewind(last)) => {
-                    self.is_held = false;
-                    Next::Told(Input::Rewind(last))
-                }
-                Some(Told::Missed) => Next::Held,
-                None => Next::Alone,
-            },
+            told = self.deliveries.told.recv() => told.map_or(Next::Alone, Next::Writer),
             Some(entries) = self.recalls.recv() => Next::Told(Input::Recalled(entries)),
             Ok(()) = self.roster.changed() => {
                 let nodes = self.roster.borrow_and_update().keys().cloned().collect();
@@ -232,13 +230,25 @@ impl Driver {
         effects.into_iter().for_each(|effect| self.perform(effect));
     }
 
+    fn heard(&mut self, told: Told) {
+        self.hold.heard(told);
+        match told {
+            Told::Durable(last) => self.step(Input::Durable(last)),
+            Told::Rewind(last) => self.step(Input::Rewind(last)),
+            Told::Missed => {}
+        }
+    }
+
     /// What waits becomes one entry, or is refused.
     fn take(&mut self) {
+        // All that the writer said before it refused somebody who is back already: it may have since the driver looked.
+        while let Ok(told) = self.deliveries.told.try_recv() {
+            self.heard(told);
+        }
         let group = self.queue.submissions(Duration::ZERO).unwrap_or_default();
         let refusal = match () {
             () if *self.member.phase() != Phase::Live || self.end.is_none() => Some(unreachable()),
-            () if self.is_held => Some(NotTaken::Held { retry_after_ms: HELD_MS }.into()),
-            () => None,
+            () => self.hold.refusal(),
         };
         if let Some(refusal) = refusal {
             return refuse(group.into_iter().map(|submission| submission.waiter), &refusal);
@@ -305,6 +315,7 @@ impl Driver {
                 Err(why) => return self.end(Ended::Unreadable { position, why }),
             };
             let waiters = entry.batch.and_then(|batch| self.waiting.remove(&batch)).unwrap_or_default();
+            self.hold.delivered(position);
             // A writer that is gone is noticed where it would tell something.
             let _ = self.deliveries.entries.send(Placed { position, payload, entry, waiters });
         }
@@ -377,5 +388,82 @@ impl Chance for Random {
     fn below(&mut self, bound: u32) -> u32 {
         let [a, b, c, d, ..] = self.bytes();
         u32::from_le_bytes([a, b, c, d]) % bound.max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_channel::mpsc::{UnboundedReceiver, unbounded};
+    use quip_protocol::{DeviceKey, Epoch, MessageId, MessageKind, SafeText, Timestamp};
+    use quip_storage::{Journal, JournalOptions};
+
+    use super::*;
+    use crate::cluster::BootId;
+    use crate::cluster::barrier::Barrier;
+    use crate::engine::{Actor, CommandBody};
+    use crate::log::shared::contract::{Agreed, Answer, ClusterId, Incarnation, Look};
+    use crate::log::shared::member::Lane;
+    use crate::log::{Finished, Intake as _};
+
+    const CLUSTER: ClusterId = ClusterId([1; 16]);
+
+    fn parts(journal: &Journal) -> Parts {
+        let cluster = Cluster {
+            id: CLUSTER,
+            name: "a".parse().unwrap(),
+            boot: BootId([2; 16]),
+            roster: watch::Sender::new(Roster::new()),
+            phase: watch::Sender::new(Phase::Unreachable),
+            counts: Arc::default(),
+            barrier: Barrier::new().0,
+        };
+        // Nobody is there, and nobody is asked before the test ends.
+        let address = "redis://127.0.0.1:1".parse().unwrap();
+        Parts { address, cluster: Arc::new(cluster), journal: journal.reader() }
+    }
+
+    /// An empty log that takes entries.
+    fn agreed() -> Look {
+        let incarnation = Incarnation("one".into());
+        Look {
+            agreed: Some(Agreed { cluster: CLUSTER, incarnation: incarnation.clone(), epoch: Epoch(1) }),
+            incarnation,
+            base: Position::ZERO,
+            last: Position::ZERO,
+            reports: BTreeMap::new(),
+            reported_for_ms: 0,
+        }
+    }
+
+    fn submission() -> (Submission, UnboundedReceiver<Finished>) {
+        let (results, finished) = unbounded();
+        let body = CommandBody::Post {
+            target: "#general".parse().unwrap(),
+            id: MessageId::from_bytes([1; 16]),
+            kind: MessageKind::Plain,
+            text: SafeText::new("hello"),
+            reply_to: None,
+        };
+        let command = Command { at: Timestamp(1), by: Actor::Device(DeviceKey([1; 32])), body };
+        (Submission { command, waiter: Waiter { label: 0, results } }, finished)
+    }
+
+    #[tokio::test]
+    async fn what_the_writer_said_before_it_refused_somebody_counts_before_what_that_one_sends() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path(), JournalOptions::default()).unwrap();
+        let (mut driver, queue, mut intake, _ended) = Driver::new(parts(&journal)).unwrap();
+        driver.step(Input::Tick);
+        driver.step(Input::Answered(Lane::Write, Ok(Answer::Look(agreed()))));
+        assert_eq!(*driver.member.phase(), Phase::Live);
+        let (submission, mut finished) = submission();
+        queue.offer(submission).unwrap();
+        assert!(matches!(driver.next().await, Next::Waiting));
+        // Behind the driver's back.
+        intake.missed();
+        driver.take();
+        assert_eq!(driver.asked, None, "nothing is appended");
+        let refused = finished.try_recv().unwrap().result.unwrap_err();
+        assert_eq!(refused.retry_after_ms, Some(5_000), "{refused}");
     }
 }

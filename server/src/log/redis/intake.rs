@@ -15,7 +15,7 @@ pub(super) enum Told {
     Durable(Position),
     /// What was delivered behind there was not written.
     Rewind(Position),
-    /// What is delivered is not written, until it says from where on it is to be delivered again.
+    /// What is delivered is not written, or would not be, until it says from where on it is to be delivered again.
     Missed,
 }
 

@@ -9,6 +9,7 @@ pub mod scripts;
 pub mod settings;
 pub mod trim;
 
+mod hold;
 mod intake;
 mod lanes;
 mod lost;
