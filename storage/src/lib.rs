@@ -13,6 +13,7 @@ pub mod search;
 pub mod store;
 
 mod check;
+mod cleaning;
 mod database;
 mod draft;
 mod durable;

@@ -8,8 +8,9 @@ use std::sync::atomic::Ordering;
 
 use quip_protocol::{Event, RoomId, Seq};
 use serde::{Deserialize, Serialize};
-use sled::{Batch, IVec};
+use sled::IVec;
 
+use crate::database::Batch;
 use crate::keys;
 use crate::read::block_at;
 use crate::replica::{Replica, ReplicaError, events};
