@@ -14,9 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use sled::{Db, IVec};
+use sled::{Batch, Db, IVec};
 
-use crate::cleaning::Cleaning;
 use crate::durable::{sync_dir, sync_parent};
 use crate::store::StoreError;
 
@@ -40,7 +39,6 @@ pub(crate) struct Database {
     broken: AtomicBool,
     /// Why it is to be set aside.
     given_up: OnceLock<String>,
-    cleaning: Cleaning,
     /// Files of large values that are known to be durable.
     synced_blobs: Mutex<BTreeSet<OsString>>,
 }
@@ -61,12 +59,11 @@ impl Database {
             .use_compression(false)
             .flush_every_ms(None);
         let existed = fs::metadata(dir.join("db")).is_ok_and(|file| file.len() > 0);
-        let (db, cleaning) = open_patiently(&config)?;
+        let db = open_patiently(&config)?;
         // The names of sled's files; it does not see to that itself.
         sync_dir(dir).and_then(|()| sync_parent(dir)).map_err(|e| StoreError::io("sync", dir, e))?;
         Ok(Database {
             db,
-            cleaning,
             existed,
             dir: dir.to_owned(),
             broken: AtomicBool::new(false),
@@ -109,14 +106,7 @@ impl Database {
 
     /// All of it or nothing, also after a crash.
     pub(crate) fn apply(&self, batch: Batch) -> Result<(), StoreError> {
-        self.guarded(|db| db.apply_batch(batch.writes))?;
-        self.cleaning.owe(batch.keys);
-        Ok(())
-    }
-
-    /// Gives room back for about so long, beside whatever else is done; whether there is more of it.
-    pub(crate) fn clean(&self, time: Duration) -> Result<bool, StoreError> {
-        self.guarded(|_| self.cleaning.work(time))
+        self.guarded(|db| db.apply_batch(batch))
     }
 
     /// Makes everything applied so far durable. sled's own flush ends in the page cache (facts.md).
@@ -254,12 +244,11 @@ fn prepare(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn open_patiently(config: &sled::Config) -> Result<(Db, Cleaning), StoreError> {
+fn open_patiently(config: &sled::Config) -> Result<Db, StoreError> {
     let deadline = Instant::now() + LOCK_PATIENCE;
-    let open = || config.open().and_then(|db| Ok((Cleaning::new(&db)?, db)));
     loop {
-        match catch_unwind(AssertUnwindSafe(open)) {
-            Ok(Ok((cleaning, db))) => return Ok((db, cleaning)),
+        match catch_unwind(AssertUnwindSafe(|| config.open())) {
+            Ok(Ok(db)) => return Ok(db),
             Ok(Err(error)) if is_locked(&error) && Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -295,25 +284,6 @@ thread_local! {
     static READS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// What is applied at once.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    writes: sled::Batch,
-    keys: u64,
-}
-
-impl Batch {
-    pub(crate) fn insert(&mut self, key: impl Into<IVec>, value: impl Into<IVec>) {
-        self.writes.insert(key, value);
-        self.keys += 1;
-    }
-
-    pub(crate) fn remove(&mut self, key: impl Into<IVec>) {
-        self.writes.remove(key);
-        self.keys += 1;
-    }
-}
-
 /// The calls to sled that this thread has made.
 #[cfg(test)]
 pub(crate) fn reads() -> usize {
@@ -335,20 +305,6 @@ mod tests {
         database.close();
         let (_, opened) = crate::Store::open(&dir, crate::StoreOptions::default()).unwrap();
         assert!(matches!(opened, crate::Opened::SetAside { .. }));
-    }
-
-    #[test]
-    fn what_was_overwritten_is_used_again() {
-        let root = tempfile::tempdir().unwrap();
-        let database = Database::open(root.path(), 1 << 20).unwrap();
-        for n in 0..2_000_u32 {
-            let mut batch = Batch::default();
-            batch.insert((n.wrapping_mul(2_654_435_761) % 50).to_be_bytes().to_vec(), vec![n as u8; 20_000]);
-            database.apply(batch).unwrap();
-            while database.clean(Duration::from_secs(1)).unwrap() {}
-        }
-        let size = database.db.size_on_disk().unwrap();
-        assert!(size < 20_000_000, "1 MB of 40 that were written are in it, and it has {size}");
     }
 
     #[test]

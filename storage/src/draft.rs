@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use quip_protocol::{AccountId, Cursor, MessageId, Position, Receipt, RoomId, Seq};
-use sled::IVec;
+use sled::{Batch, IVec};
 
-use crate::database::{Batch, Database};
+use crate::database::Database;
 use crate::message_index::{self, IndexEntry, LEAST};
 use crate::record::{Applied, Change, Head, RecordedEvent};
 use crate::store::StoreError;

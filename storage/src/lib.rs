@@ -13,7 +13,6 @@ pub mod search;
 pub mod store;
 
 mod check;
-mod cleaning;
 mod database;
 mod draft;
 mod durable;

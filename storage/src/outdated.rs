@@ -8,9 +8,8 @@ use std::sync::atomic::Ordering;
 
 use quip_protocol::{Event, RoomId, Seq};
 use serde::{Deserialize, Serialize};
-use sled::IVec;
+use sled::{Batch, IVec};
 
-use crate::database::Batch;
 use crate::keys;
 use crate::read::block_at;
 use crate::replica::{Replica, ReplicaError, events};

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use quip_protocol::codec::{LENGTH_BYTES, decode_stored_event, encode_event};
 use quip_protocol::{Cursor, Event, RoomId, Seq};
-use sled::IVec;
+use sled::{Batch, IVec};
 
-use crate::database::{Batch, Database};
+use crate::database::Database;
 use crate::keys;
 use crate::read::block_at;
 use crate::store::{StoreError, parse, versioned};

@@ -8,14 +8,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use quip_protocol::codec::{LENGTH_BYTES, decode_stored_event};
 use quip_protocol::frame::PageFrom;
 use quip_protocol::room::RoomSummary;
 use quip_protocol::{AccountName, Cursor, Event, RoomId, Seq};
 
-use crate::database::{Batch, Database};
+use crate::database::Database;
 use crate::keys;
 use crate::patch::Patch;
 use crate::read::block_at;
@@ -26,8 +26,6 @@ use crate::timeline::BlockBytes;
 const SCHEMA: &[u8] = b"quip replica 2";
 /// Memory for what was read and written last, in bytes.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
-/// How long the room of what was overwritten is given back each time that all is made durable.
-const CLEANED: Duration = Duration::from_millis(20);
 
 /// Why the replica did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -124,7 +122,7 @@ impl Replica {
     /// # Errors
     /// When sled fails.
     pub fn set_owner(&self, owner: &AccountName) -> Result<(), ReplicaError> {
-        let mut batch = Batch::default();
+        let mut batch = sled::Batch::default();
         batch.insert(keys::OWNER.as_slice(), versioned(owner));
         self.marked(self.database.apply(batch))
     }
@@ -154,7 +152,7 @@ impl Replica {
     /// # Errors
     /// When sled fails.
     pub fn put_rooms(&self, rooms: &[RoomSummary]) -> Result<(), ReplicaError> {
-        let mut batch = Batch::default();
+        let mut batch = sled::Batch::default();
         for room in rooms {
             batch.insert(keys::room(room.id), versioned(room));
         }
@@ -171,7 +169,7 @@ impl Replica {
     }
 
     fn try_remove(&self, room: RoomId) -> Result<(), StoreError> {
-        let mut batch = Batch::default();
+        let mut batch = sled::Batch::default();
         batch.remove(keys::room(room));
         batch.remove(keys::cursor(room));
         batch.remove(keys::merge(room));
@@ -330,7 +328,7 @@ impl Replica {
     pub fn sync(&self) -> Result<(), ReplicaError> {
         // sled is not flushed by two threads at once, nor while another one writes.
         let _turn = self.turn();
-        self.marked(self.database.clean(CLEANED).and_then(|_| self.database.sync()))
+        self.marked(self.database.sync())
     }
 
     /// So that what is read beside the writer is never half of a change.
@@ -367,7 +365,7 @@ fn start(database: &Database) -> Result<Opened, StoreError> {
     match database.get(&keys::SCHEMA)? {
         Some(schema) if schema == SCHEMA => Ok(Opened::Found),
         None if database.is_new() => {
-            let mut batch = Batch::default();
+            let mut batch = sled::Batch::default();
             batch.insert(keys::SCHEMA.as_slice(), SCHEMA);
             database.apply(batch)?;
             database.sync()?;

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use quip_protocol::codec::{decode, encode};
@@ -17,7 +17,7 @@ use quip_protocol::{AccountId, MessageId, Position, Receipt, RoomId, Seq};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::database::{Batch, Database};
+use crate::database::Database;
 use crate::draft::Draft;
 use crate::durable::sync_parent;
 use crate::problem::Problem;
@@ -234,16 +234,6 @@ impl Store {
         })
     }
 
-    /// Gives back the room of what was overwritten, for about so long; whether there is more of it. What reads meanwhile waits
-    /// for no more than a page.
-    ///
-    /// # Errors
-    /// When sled or the operating system fails.
-    pub fn clean(&self, time: Duration) -> Result<bool, StoreError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.with(|database| database.clean(time))
-    }
-
     /// Makes everything applied so far survive a power cut.
     ///
     /// # Errors
@@ -356,7 +346,7 @@ fn start(database: &Database) -> Result<(Position, Opened), StoreError> {
             Ok((parse(&keys::POSITION, &value)?, Opened::Found))
         }
         None if database.is_new() => {
-            let mut batch = Batch::default();
+            let mut batch = sled::Batch::default();
             batch.insert(keys::SCHEMA.as_slice(), SCHEMA);
             batch.insert(keys::POSITION.as_slice(), versioned(&Position::ZERO));
             database.apply(batch)?;

@@ -3,7 +3,6 @@
 
 use quip_protocol::{Cursor, RoomId, Seq};
 
-use crate::database::Batch;
 use crate::keys;
 use crate::read::block_at;
 use crate::replica::{Replica, ReplicaError};
@@ -62,7 +61,7 @@ impl Replica {
         if known.is_some_and(|known| known <= whole) {
             return Ok(());
         }
-        let mut batch = Batch::default();
+        let mut batch = sled::Batch::default();
         batch.insert(keys::whole(room), versioned(&whole));
         self.marked(self.database.apply(batch))
     }
@@ -80,7 +79,7 @@ impl Replica {
     /// # Errors
     /// When sled fails.
     pub fn set_inbox(&self, inbox: Cursor) -> Result<(), ReplicaError> {
-        let mut batch = Batch::default();
+        let mut batch = sled::Batch::default();
         batch.insert(keys::INBOX.as_slice(), versioned(&inbox));
         self.marked(self.database.apply(batch))
     }

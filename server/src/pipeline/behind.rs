@@ -30,10 +30,6 @@ const CHANGE_BYTES: usize = 256;
 const BATCH: usize = 2_000;
 /// How long a batch collects when little happens: the block of a room is then written once for all of it.
 const COLLECT: Duration = Duration::from_millis(100);
-/// How long the room of what was overwritten is given back at a time, when nothing waits to be stored.
-const CLEAN: Duration = Duration::from_millis(5);
-/// Where something always waits, that gets such a part of the time.
-const CLEAN_PART: u32 = 4;
 /// How often the store is made durable, which bounds how much journal is replayed after a crash.
 const SYNC: Duration = Duration::from_secs(5);
 /// How often it is looked whether a full disk has room again.
@@ -57,8 +53,7 @@ impl Behind {
         let (ids, stored) = channel();
         let backlog = Arc::new(Backlog::default());
         let kept = Arc::clone(&backlog);
-        let follower =
-            Follower { node, queue, backlog: kept, ids, synced: Instant::now(), dirty: false, untidy: false };
+        let follower = Follower { node, queue, backlog: kept, ids, synced: Instant::now(), dirty: false };
         let thread = thread::Builder::new().name("quip-store".into()).spawn(move || follower.run())?;
         Ok(Behind { groups, backlog, stored, thread })
     }
@@ -165,8 +160,6 @@ struct Follower {
     ids: Sender<Vec<MessageId>>,
     synced: Instant,
     dirty: bool,
-    /// There is room to give back.
-    untidy: bool,
 }
 
 impl Follower {
@@ -185,7 +178,7 @@ impl Follower {
 
     fn follow(&mut self) -> Result<(), StoreError> {
         loop {
-            match self.queue.recv_timeout(if self.untidy { Duration::ZERO } else { SYNC }) {
+            match self.queue.recv_timeout(SYNC) {
                 Ok(first) => {
                     let batch = self.collect(first);
                     if !self.backlog.await_room(&self.node) {
@@ -194,14 +187,9 @@ impl Follower {
                         );
                         return Ok(());
                     }
-                    let begun = Instant::now();
                     self.store(&batch)?;
-                    self.untidy = self.node.store.clean(begun.elapsed() / CLEAN_PART)?;
                 }
-                Err(RecvTimeoutError::Timeout) if self.untidy && self.node.has_room_to_store(false) => {
-                    self.untidy = self.node.store.clean(CLEAN)?;
-                }
-                Err(RecvTimeoutError::Timeout) => self.untidy = false,
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.sync(),
             }
             if self.synced.elapsed() >= SYNC {
