@@ -207,14 +207,15 @@ fn the_status_says_since_when() {
     world.pass(MINUTE);
     world.lose(9_000);
     let words = |world: &mut World| world.screen(80, 24).split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words(&mut world).contains("timed out — retrying in 9 s · messages are kept · since 14:37"));
+    let wide = "offline from home: timed out — retrying in 9 s · messages are kept · since 14:37";
+    assert!(world.screen(120, 40).contains(wide));
     // Up again, and the server takes nothing for now.
     world.connect();
     world.online = false;
     world.keys("hello<Enter>");
     let code = ErrorCode::Degraded;
     world.input(Input::HeldUp(Refusal::retry(code, "the disk of the server is full", 5_000)));
-    let told = "home takes no messages since 14:38: the disk of the server is full · 1 to deliver";
+    let told = "takes no messages since 14:38: the disk of the server is full · 1 to deliver";
     world.pass(MINUTE);
     assert!(words(&mut world).contains(told), "{}", words(&mut world));
     let receipt =
@@ -223,6 +224,44 @@ fn the_status_says_since_when() {
     assert!(world.screen(80, 24).contains("connected to home"));
     world.input(Input::HeldUp(Refusal::retry(ErrorCode::RateLimited, "slow down", 5)));
     assert!(world.screen(80, 24).contains("connected to home"), "that passes by itself");
+}
+
+/// The last rows: the status alone.
+fn status_rows(world: &mut World) -> Vec<String> {
+    let screen = world.screen(80, 24);
+    let below = screen.lines().skip_while(|line| !line.starts_with('›')).skip(1);
+    below.take_while(|line| !line.starts_with("cursor")).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_usual_is_said_in_one_row_of_80_cells() {
+    let nobody = "nobody listens there";
+    let running = &format!("{nobody} (is the server running?)");
+    let others = &format!("{nobody} (no answer from 2 other nodes)");
+    let (away, behind) = ("the servers' log is away", "this server is catching up with the others");
+    // Whether it is connected, why it is not well, and what is said without and with a message that waits.
+    let table: [(bool, &str, &str, &str); 5] = [
+        (true, away, "read-only since 14:30: the servers' log is away; what you send waits", away),
+        (true, behind, "read-only since 14:30: this server is catching up with the others", behind),
+        (false, nobody, "offline from home: nobody listens there — retrying in 9 s", nobody),
+        (false, running, "offline from home: nobody listens there — retrying in 9 s", nobody),
+        (false, others, "offline from home: nobody listens there — retrying in 9 s", nobody),
+    ];
+    for (up, why, without, with) in table {
+        let mut world = talking();
+        let reason = SafeLine::new(why);
+        world.online = false;
+        world.input(match up {
+            true => Input::ReadOnly(reason),
+            false => Input::Down { why: reason, retry_in_ms: Some(9_000) },
+        });
+        let rows = status_rows(&mut world);
+        assert!(rows.len() == 1 && rows[0].contains(without), "{why}: {rows:?}");
+        world.keys("hello<Enter>");
+        let rows = status_rows(&mut world);
+        assert!(rows.len() == 1 && rows[0].contains(with), "{why}: {rows:?}");
+        assert!(rows[0].contains("· 1 to deliver"), "{why}: {rows:?}");
+    }
 }
 
 #[test]
@@ -234,18 +273,19 @@ fn a_server_that_writes_nothing_says_so_and_what_is_sent_waits() {
     world.pass(MINUTE);
     world.input(Input::ReadOnly(SafeLine::new("the server cannot write now")));
     world.pass(MINUTE);
-    let told = "read-only since 14:31: the server cannot write now; what you send waits";
-    assert!(words(&mut world).contains(told), "{}", words(&mut world));
+    let read_only = "read-only since 14:31: the server cannot write now";
+    let told = format!("{read_only}; what you send waits");
+    assert!(words(&mut world).contains(&told), "{}", words(&mut world));
     // What is sent is refused meanwhile, in words that say less.
     world.online = false;
     world.keys("hello<Enter>");
     world.input(Input::HeldUp(Refusal::retry(ErrorCode::Degraded, "not now", 5_000)));
-    assert!(words(&mut world).contains(&format!("{told} · 1 to deliver")), "{}", words(&mut world));
+    assert!(words(&mut world).contains(&format!("{read_only} · 1 to deliver")), "{}", words(&mut world));
     // A receipt of what was taken before is no sign that it writes again.
     let receipt =
         Receipt { room: RoomId(1), epoch: Epoch::FIRST, seq: Seq(1), id: MessageId::from_bytes([9; 16]) };
     world.input(Input::Receipt(receipt));
-    assert!(words(&mut world).contains(told));
+    assert!(words(&mut world).contains(read_only));
     world.input(Input::Writable);
     assert!(words(&mut world).contains("connected to home"), "{}", words(&mut world));
     // Another node may write.
