@@ -35,7 +35,7 @@ fn a_message_to_somebody_new_is_kept_offline_and_delivered_once() {
     assert_eq!((place(&world).as_str(), said(&world)), ("@dora", ""));
     let screen = world.screen(80, 24);
     for text in
-        ["are you there?", "and more", "Kept, and sent to @dora when the server answers", "2 to deliver"]
+        ["are you there?", "and more", "Kept, and sent to @dora when the server takes it", "2 to deliver"]
     {
         assert!(screen.contains(text), "{text}: {screen}");
     }
@@ -78,6 +78,55 @@ fn nobody_called_dora(world: &mut World) {
     for id in posts.collect::<Vec<_>>() {
         world.input(Input::Refused { id, refusal: refusal.clone() });
     }
+}
+
+/// The shared log is away: nothing is written, and nobody's room is made.
+fn written_by_nobody(world: &mut World) {
+    let away = "the servers' log is away; try again when it is back";
+    let why = quip::app::Failure::Unanswered(SafeLine::new(away));
+    let request = Request::Open { target: target("@dora") };
+    assert!(wanted(world, &Effect::Ask(request.clone())));
+    world.input(Input::Answer { request, answer: Err(why) });
+    world.input(Input::HeldUp(Refusal::retry(ErrorCode::Degraded, away, 500)));
+}
+
+#[test]
+fn a_message_to_somebody_new_waits_where_the_server_writes_nothing() {
+    let mut world = talking();
+    world.input(Input::ReadOnly(SafeLine::new("the servers' log is away")));
+    world.online = false;
+    world.keys("/msg @dora are you there?<Enter>");
+    written_by_nobody(&mut world);
+    // Nothing that asks to try again: it would be there twice.
+    assert_eq!((place(&world).as_str(), said(&world), world.app.composer().text()), ("@dora", "", ""));
+    let screen = world.screen(80, 24);
+    for text in ["are you there?", "Kept, and sent to @dora when the server takes it", "1 to deliver"] {
+        assert!(screen.contains(text), "{text}: {screen}");
+    }
+    // It writes again, and tells of the room that the message made.
+    world.input(Input::Writable);
+    world.host(7, "@dora", "");
+    world.connect();
+    let rooms: Vec<RoomId> = world.app.rooms().listed().map(|(id, _)| id).collect();
+    assert_eq!((rooms, place(&world).as_str()), (vec![RoomId(1), RoomId(7)], "@dora"));
+    let sent = world.rooms[&RoomId(7)].events.iter().filter_map(|event| event.message());
+    assert_eq!(sent.map(Message::text).collect::<Vec<_>>(), ["are you there?"]);
+}
+
+#[test]
+fn who_wrote_to_somebody_new_and_went_on_is_not_fetched_back() {
+    let mut world = talking();
+    world.host(2, "#ops", "");
+    world.connect();
+    world.online = false;
+    world.keys("/msg @dora are you there?<Enter><A-2>half a thou");
+    written_by_nobody(&mut world);
+    assert_eq!((place(&world).as_str(), said(&world)), ("#ops", ""));
+    assert_eq!(world.app.composer().text(), "half a thou");
+    assert!(world.screen(80, 24).contains("@dora"), "it is among the rooms");
+    // What fails again while it waits is no news.
+    written_by_nobody(&mut world);
+    assert_eq!(said(&world), "");
 }
 
 #[test]
