@@ -101,7 +101,10 @@ async fn send_again(env: &Env, post: Post) -> Result<(Connection, Receipt), CliE
 /// Says of `what` was sent and not answered that nobody knows what became of it: the server, or the way to it, was gone
 /// before, or shut this device out, which says nothing of what it had taken.
 pub(super) fn unanswered(error: CliError, what: &str) -> CliError {
-    let line = format!("{what} was not acknowledged; it may have been delivered: {error}");
+    let why = error.to_string();
+    // Tried again it is another message, which may then be there twice.
+    let why = why.trim_end_matches("; try again");
+    let line = format!("{what} was not acknowledged; it may have been delivered: {why}");
     match error.exit() {
         Exit::Unreachable => CliError::Unreachable(line),
         Exit::TimedOut => CliError::TimedOut(line),
@@ -292,6 +295,7 @@ mod tests {
             let why = error.to_string();
             let told = unanswered(error, "the message to #ops");
             let unknown = unknown.then(|| {
+                let why = why.trim_end_matches("; try again");
                 format!("the message to #ops was not acknowledged; it may have been delivered: {why}")
             });
             assert_eq!((told.code(), told.to_string()), (code, unknown.unwrap_or(why)));
