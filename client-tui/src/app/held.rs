@@ -60,12 +60,19 @@ impl App {
         Some(format!("read-only since {since}: {}; what you send waits", held.why))
     }
 
-    /// Why nothing is taken, in one line.
-    pub(super) fn held_words(&self) -> Option<String> {
-        let held = self.held.as_ref()?;
-        self.read_only_words().or_else(|| {
-            let since = dates::clock(held.since, &self.zone);
-            Some(format!("{} takes no messages since {since}: {}", self.server, held.why))
-        })
+    /// Why nothing is taken, and what waits for that: the same in fewer and fewer words.
+    pub(super) fn held_words(&self, waiting: &str) -> Option<[String; 3]> {
+        let Held { why, since, read_only } = self.held.as_ref()?;
+        let since = format!(" since {}", dates::clock(*since, &self.zone));
+        let (long, short, then) = match (read_only, waiting) {
+            (true, "") => ("read-only".to_owned(), "read-only", "; what you send waits"),
+            (true, _) => ("read-only".to_owned(), "read-only", waiting),
+            (false, _) => (format!("{} takes no messages", self.server), "takes no messages", waiting),
+        };
+        Some([
+            format!("{long}{since}: {why}{then}"),
+            format!("{short}{since}: {why}{waiting}"),
+            format!("{short}: {why}{waiting}"),
+        ])
     }
 }

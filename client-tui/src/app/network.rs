@@ -270,12 +270,7 @@ impl App {
                     }
                 }
             }
-            Request::Open { target } => {
-                // Whoever opens it later is not taken there.
-                self.going.take_if(|going| going == target);
-                self.complain(why.text());
-                self.let_go(target, why);
-            }
+            Request::Open { target } => self.not_opened(target, why),
             Request::WhoIsAway { target: Target::Direct(name), .. }
                 if self.asked_account.take_if(|account| account.name == *name).is_some() =>
             {
@@ -287,15 +282,6 @@ impl App {
         }
         self.asked_members = None;
         self.give_back_command(request);
-    }
-
-    /// A room that the server does not make is forgotten, unless there is something to be taken back from it.
-    fn let_go(&mut self, target: &Target, why: &Failure) {
-        let held = self.rooms.find(target).filter(|id| self.rooms.get(*id).is_some_and(|room| room.held));
-        let written = self.outbox.posts(target).next().is_some();
-        if let (Some(id), Failure::Refused(_), false) = (held, why, written) {
-            self.forget(id);
-        }
     }
 
     fn answer(&mut self, request: Request, reply: Reply) {

@@ -6,7 +6,7 @@ use quip_protocol::{MessageId, RoomId, SafeText, Target};
 
 use super::composer::{About, Composer};
 use super::outbox::{Delivery, State, What};
-use super::{App, Effect};
+use super::{App, Effect, Failure};
 
 /// A command that the server was asked to carry out.
 #[derive(Debug)]
@@ -135,6 +135,35 @@ impl App {
         for stray in strays {
             self.effects.push(Effect::Forget(stray.id));
             self.history.push(&stray.text);
+        }
+    }
+
+    /// The server did not open a room. What was written to somebody new is in the outbox: it is shown where it waits, and
+    /// only whoever asked for no more than the room has to ask again.
+    pub(super) fn not_opened(&mut self, target: &Target, why: &Failure) {
+        let passes = matches!(why, Failure::Unanswered(_));
+        // Whoever opens it later is not taken there.
+        let going = self.going.take_if(|going| going == target).is_some();
+        let is_new = matches!(target, Target::Direct(_)) && self.rooms.find(target).is_none();
+        if passes && is_new && self.outbox.has_pending(target) {
+            let id = self.rooms.hold(target.clone(), self.now);
+            if going {
+                self.show(id);
+            }
+        }
+        let open = Request::Open { target: target.clone() };
+        if !passes || self.commanded.as_ref().is_some_and(|commanded| commanded.is(&open)) {
+            self.complain(why.text());
+        }
+        self.let_go(target, why);
+    }
+
+    /// A room that the server does not make is forgotten, unless there is something to be taken back from it.
+    fn let_go(&mut self, target: &Target, why: &Failure) {
+        let held = self.rooms.find(target).filter(|id| self.rooms.get(*id).is_some_and(|room| room.held));
+        let written = self.outbox.posts(target).next().is_some();
+        if let (Some(id), Failure::Refused(_), false) = (held, why, written) {
+            self.forget(id);
         }
     }
 

@@ -189,7 +189,7 @@ impl<'a> Layout<'a> {
     fn head_rows(&self) -> Vec<Row> {
         let room = &self.room.summary;
         let line = if self.room.held {
-            format!("Kept, and sent to {} when the server answers.", room.target)
+            format!("Kept, and sent to {} when the server takes it.", room.target)
         } else if self.room.timeline.has_beginning() {
             match room.target {
                 quip_protocol::Target::Room(_) => format!("This is the beginning of {}.", room.target),

@@ -66,9 +66,21 @@ impl App {
 
     /// How many rows the words take.
     pub(super) fn status_rows(&self) -> usize {
-        let (columns, rows) = self.size;
-        let most = if rows < panes::RULES_FROM { 2 } else { 4 };
-        text::wrap(&self.status().text, panes::status_width(columns)).len().clamp(1, most)
+        self.rows_of(&self.status().text).clamp(1, self.most_rows())
+    }
+
+    fn most_rows(&self) -> usize {
+        if self.size.1 < panes::RULES_FROM { 2 } else { 4 }
+    }
+
+    fn rows_of(&self, words: &str) -> usize {
+        text::wrap(words, panes::status_width(self.size.0)).len()
+    }
+
+    /// Which of `words`, which say less and less, is the first that takes one row; else the first that is not cut.
+    fn fitting<const N: usize>(&self, words: &[String; N]) -> usize {
+        let within = |rows| words.iter().position(|words| self.rows_of(words) <= rows);
+        within(1).or_else(|| within(self.most_rows())).unwrap_or(0)
     }
 
     /// A sign, how it is meant, and words.
@@ -89,22 +101,41 @@ impl App {
                 ("◌", Mood::Waiting, format!("connecting to {server}{since}…{waiting}"))
             }
             Connection::Down { why, retry_at } => {
-                let (why, since) = (reason(why.as_str()), dates::clock(self.link_since, &self.zone));
                 let then = match retry_at.map(|at| at.0.saturating_sub(self.now.0).div_ceil(1000)) {
                     None => String::new(),
                     Some(0) => " — retrying".to_owned(),
                     Some(seconds) => format!(" — retrying in {seconds} s"),
                 };
-                let kept = if waiting.is_empty() { " · messages are kept" } else { &waiting };
-                ("○", Mood::Bad, format!("offline from {server}: {why}{then}{kept} · since {since}"))
+                ("○", Mood::Bad, self.offline(reason(why.as_str()), &then, &waiting))
             }
         }
     }
 
+    /// What is said does not depend on how many digits the seconds have.
+    fn offline(&self, why: &str, then: &str, waiting: &str) -> String {
+        const LONGEST: &str = " — retrying in 99 s";
+        let since = format!(" · since {}", dates::clock(self.link_since, &self.zone));
+        let from = format!(" from {}", self.server);
+        let kept = if waiting.is_empty() { " · messages are kept" } else { waiting };
+        let brief = why.strip_suffix(')').and_then(|why| why.rsplit_once(" (")).map_or(why, |(why, _)| why);
+        let words = |then: &str| {
+            let parts = [
+                (from.as_str(), why, kept, since.as_str()),
+                (&from, why, kept, ""),
+                (&from, brief, kept, ""),
+                (&from, brief, waiting, ""),
+                ("", brief, waiting, ""),
+            ];
+            parts.map(|(from, why, kept, since)| format!("offline{from}: {why}{then}{kept}{since}"))
+        };
+        let fits = self.fitting(&words(LONGEST));
+        words(then)[fits].clone()
+    }
+
     fn connected(&self, waiting: &str) -> (&'static str, Mood, String) {
         let server = &self.server;
-        if let Some(held) = self.held_words() {
-            return ("●", Mood::Bad, format!("{held}{waiting}"));
+        if let Some(held) = self.held_words(waiting) {
+            return ("●", Mood::Bad, held[self.fitting(&held)].clone());
         }
         if self.behind() >= WORTH_SAYING {
             return ("●", Mood::Waiting, format!("catching up: {} more to come", self.behind()));

@@ -145,8 +145,9 @@ fn trust(env: &Env, server: &ServerLink, fingerprint: Fingerprint) -> Result<(),
     let address = server.address();
     if !env.can_ask {
         return Err(CliError::Denied(format!(
-            "{address} is not known and nobody can be asked; if its key is {fingerprint}, \
-             name it as '{address}/?fp={fingerprint}'"
+            "{address} is not known and nobody can be asked; {}if its key is {fingerprint}, \
+             name it as '{address}/?fp={fingerprint}'",
+            of_default_server(env)
         )));
     }
     if !ask::trust(&address, &fingerprint)? {
@@ -159,6 +160,18 @@ fn trust(env: &Env, server: &ServerLink, fingerprint: Fingerprint) -> Result<(),
         known.save(&env.paths()?)?;
     }
     Ok(())
+}
+
+/// How the default server's nodes become known, for who named an address that may be of one.
+fn of_default_server(env: &Env) -> String {
+    let names_one = env.server.is_some() && env.token.is_none();
+    let known = env.known().ok().filter(|_| names_one);
+    known.as_ref().and_then(KnownServers::default_server).map_or_else(String::new, |default| {
+        let address = &default.address;
+        format!(
+            "if it is a node of {address}, one command without QUIP_SERVER learns the nodes there; else, "
+        )
+    })
 }
 
 fn explained(env: &Env, error: client::Error, server: &ServerLink) -> CliError {
@@ -393,5 +406,22 @@ mod tests {
         let error = trust(&Env::default(), &link, Fingerprint([5; 32])).unwrap_err();
         assert_eq!(error.exit(), Exit::Denied);
         assert!(error.to_string().contains("'quip://h:9/?fp=SHA256:BQUF"), "{error}");
+    }
+
+    #[test]
+    fn who_names_a_node_that_was_not_told_of_is_told_how_it_gets_known() {
+        let home = tempfile::tempdir().unwrap();
+        let named = Env { home: Some(home.path().into()), server: Some("h:9".into()), ..Env::default() };
+        let said = |env: &Env| {
+            trust(env, &"quip://h:9".parse().unwrap(), Fingerprint([5; 32])).unwrap_err().to_string()
+        };
+        assert!(!said(&named).contains("QUIP_SERVER"), "there is no default server: {}", said(&named));
+        known().save(&named.paths().unwrap()).unwrap();
+        let told = "if it is a node of quip://a:7847, one command without QUIP_SERVER learns the nodes there";
+        assert!(said(&named).contains(told), "{}", said(&named));
+        // It learns nothing, or was not to go to a node.
+        let token = Env { token: Some("quip_x".into()), ..named.clone() };
+        let joining = Env { server: None, ..named.clone() };
+        assert!([token, joining].iter().all(|env| !said(env).contains("QUIP_SERVER")));
     }
 }

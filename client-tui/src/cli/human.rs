@@ -128,10 +128,11 @@ pub fn account(account: &AccountSummary, away: Option<&SafeLine>, zone: &TimeZon
     line + &format!("  account since {}", minute(account.created_at, zone))
 }
 
-/// The nodes of a cluster, each on a line of its own, the one that answered first; nothing of a server alone.
-pub fn nodes(nodes: &[NodeSummary]) -> String {
-    let Some(first) = nodes.first() else { return String::new() };
-    let mut lines = format!(", node {} of {}", first.node.name, nodes.len());
+/// The address of the server; of a cluster that of the node that answered, and the nodes, each on a line of its own,
+/// that one first.
+pub fn place(server: &str, nodes: &[NodeSummary]) -> String {
+    let Some(NodeSummary { node, .. }) = nodes.first() else { return server.to_owned() };
+    let mut lines = format!("quip://{}, node {} of {}", node.address, node.name, nodes.len());
     for (place, summary) in nodes.iter().enumerate() {
         let NodeSummary { node, connections, draining } = summary;
         let connections = counted(u64::from(*connections), "connection");
@@ -300,10 +301,11 @@ mod tests {
             let node = quip_protocol::NodeAddress { name: name.parse().unwrap(), address, fingerprint };
             NodeSummary { node, connections, draining }
         };
-        assert_eq!(nodes(&[]), "", "a server alone");
+        let joined = "quip://a.example:7848";
+        assert_eq!(place(joined, &[]), joined, "a server alone");
         assert_eq!(
-            nodes(&[summary("b", 1, false), summary("a", 12, true)]),
-            ", node b of 2\n  b  b.example:7848  1 connection  this one\n  a  a.example:7848  12 connections  stopping"
+            place(joined, &[summary("b", 1, false), summary("a", 12, true)]),
+            "quip://b.example:7848, node b of 2\n  b  b.example:7848  1 connection  this one\n  a  a.example:7848  12 connections  stopping"
         );
     }
 

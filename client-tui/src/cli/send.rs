@@ -7,7 +7,7 @@ use clap::Args;
 use quip_protocol::client::{self, Handle, PATIENCE, Post};
 use quip_protocol::frame::Request;
 use quip_protocol::limits::MAX_TEXT;
-use quip_protocol::{ErrorCode, MessageId, MessageKind, Receipt, SafeText, Seq, Target};
+use quip_protocol::{ErrorCode, MessageId, MessageKind, Receipt, Refusal, SafeText, Seq, Target};
 
 use super::colours::Colours;
 use super::connect::{Connection, Stay, connect};
@@ -80,16 +80,44 @@ pub async fn run(args: SendArgs, env: &Env, out: &mut Out) -> Result<(), CliErro
 /// Sends it and waits for the receipt.
 async fn send(env: &Env, post: Post) -> Result<(Connection, Receipt), CliError> {
     let connection = connect(env, Stay::Once).await?;
+    let what = format!("the message to {}", post.target);
     let posted = post_as_member(&connection.handle, post.clone());
     match patiently(&connection.handle, PATIENCE, posted).await {
         Err(error) if is_lost(&error) && connection.has_others() => {
             // Another node answers the same id with the same receipt.
-            let other = connect(env, Stay::Once).await?;
-            let receipt = post_as_member(&other.handle, post).await?;
-            Ok((other, receipt))
+            send_again(env, post).await
         }
-        sent => Ok((connection, sent?)),
+        sent => sent.map(|receipt| (connection, receipt)),
     }
+    .map_err(|error| unanswered(error, &what))
+}
+
+async fn send_again(env: &Env, post: Post) -> Result<(Connection, Receipt), CliError> {
+    let connection = connect(env, Stay::Once).await?;
+    let receipt = post_as_member(&connection.handle, post).await?;
+    Ok((connection, receipt))
+}
+
+/// Says of `what` was sent and not answered that nobody knows what became of it: the server, or the way to it, was gone
+/// before, or shut this device out, which says nothing of what it had taken.
+pub(super) fn unanswered(error: CliError, what: &str) -> CliError {
+    let why = error.to_string();
+    // Tried again it is another message, which may then be there twice.
+    let why = why.trim_end_matches("; try again");
+    let line = format!("{what} was not acknowledged; it may have been delivered: {why}");
+    match error.exit() {
+        Exit::Unreachable => CliError::Unreachable(line),
+        Exit::TimedOut => CliError::TimedOut(line),
+        Exit::Denied if is_shut_out(&error) => CliError::Denied(line),
+        _ => error,
+    }
+}
+
+/// Refused as whoever this is, not for what was asked. A token that was revoked has words of its own.
+fn is_shut_out(error: &CliError) -> bool {
+    use ErrorCode::{Revoked, Suspended, UnknownDevice};
+    let of_device = |refusal: &Refusal| matches!(refusal.code, Revoked | Suspended | UnknownDevice);
+    error.refusal().map_or(matches!(error, CliError::Denied(_)), of_device)
 }
 
 /// Says of what is to be tried again what it is. A server that cannot write may have taken it, so no more is said.
@@ -234,7 +262,6 @@ mod tests {
 
     #[test]
     fn who_is_to_try_again_is_told_what_was_not_acknowledged() {
-        use quip_protocol::Refusal;
         let room: Target = "#ops".parse().unwrap();
         let away = || Refusal::retry(ErrorCode::Degraded, "the servers' log is away; try again later", 500);
         let busy = Refusal::retry(ErrorCode::RateLimited, "too fast", 40_000);
@@ -248,6 +275,31 @@ mod tests {
         }
         let denied = Refusal::new(ErrorCode::Forbidden, "no");
         assert_eq!(unacknowledged(denied.into(), &room).to_string(), "no");
+    }
+
+    #[test]
+    fn who_is_shut_out_is_told_that_nobody_knows_what_became_of_the_message() {
+        let refused = |code| CliError::from(Refusal::new(code, "why"));
+        let table = [
+            (refused(ErrorCode::Revoked), 77, true),
+            (refused(ErrorCode::Suspended), 77, true),
+            (CliError::Denied("this token was revoked".into()), 77, true),
+            (client::Error::Disconnected.into(), 69, true),
+            (client::Error::TimedOut.into(), 124, true),
+            // These answer what was asked.
+            (refused(ErrorCode::Forbidden), 77, false),
+            (refused(ErrorCode::NoSuchAccount), 65, false),
+            (Refusal::retry(ErrorCode::Degraded, "why", 500).into(), 75, false),
+        ];
+        for (error, code, unknown) in table {
+            let why = error.to_string();
+            let told = unanswered(error, "the message to #ops");
+            let unknown = unknown.then(|| {
+                let why = why.trim_end_matches("; try again");
+                format!("the message to #ops was not acknowledged; it may have been delivered: {why}")
+            });
+            assert_eq!((told.code(), told.to_string()), (code, unknown.unwrap_or(why)));
+        }
     }
 
     /// Input without an end, of which every byte that is read is counted.

@@ -15,7 +15,7 @@ use super::env::Env;
 use super::exit::CliError;
 use super::json::Line;
 use super::out::Out;
-use super::send::post_as_member;
+use super::send::{post_as_member, unanswered};
 use super::signals::Signals;
 use super::waiting::patiently;
 
@@ -100,7 +100,9 @@ async fn grow(message: &mut Growing, mut progress: watch::Receiver<Progress>) ->
             (now.text(), now.end().is_some())
         };
         tokio::select! {
-            shown = message.show(text) => shown?,
+            shown = message.show(text) => {
+                shown.map_err(|error| unanswered(error, &format!("the end of the message to {target}")))?;
+            }
             error = too_late(&handle, &target, progress.clone()) => return Err(error),
         }
         if over {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use clap::Args;
 use quip_protocol::client::{Client, Event as Happened, Handle};
 use quip_protocol::frame::WatchState;
-use quip_protocol::{ConsumerName, Cursor, Event, Refusal, RoomId, Seq, Target};
+use quip_protocol::{ConsumerName, Cursor, Event, Refusal, RoomId, SafeLine, Seq, Target};
 
 use super::backlog::{self, Backlog};
 use super::connect::{Stay, connect};
@@ -135,23 +135,29 @@ pub(super) fn print(
 /// What people are told of the connection, beside the data.
 #[derive(Debug, Default)]
 pub(super) struct News {
-    /// The first connection is no news.
-    lost: bool,
+    /// Why there is no connection, each reason once until there is one again. The first connection is no news.
+    lost: Vec<SafeLine>,
 }
 
 impl News {
     /// Says that the connection broke, or is back.
     pub(super) fn say(&mut self, happened: &Happened) {
+        if let Some(line) = self.line(happened) {
+            say(&line);
+        }
+    }
+
+    fn line(&mut self, happened: &Happened) -> Option<String> {
         match happened {
-            Happened::Down { why, .. } => {
-                say(&format!("{why}; connecting again"));
-                self.lost = true;
+            Happened::Down { why, .. } if !self.lost.contains(why) => {
+                self.lost.push(why.clone());
+                Some(format!("{why}; connecting again"))
             }
-            Happened::Up(_) if self.lost => {
-                say("connected again; going on where it stopped");
-                self.lost = false;
+            Happened::Up(_) if !self.lost.is_empty() => {
+                self.lost.clear();
+                Some("connected again; going on where it stopped".to_owned())
             }
-            _ => {}
+            _ => None,
         }
     }
 }
@@ -185,4 +191,52 @@ fn unwatched(room: RoomId, refusal: Refusal, rooms: &mut Rooms) -> Result<(), Cl
     }
     say(&format!("{} is followed no more: {}", render.target(), refusal.text));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use quip_protocol::Timestamp;
+    use quip_protocol::frame::Welcome;
+    use quip_protocol::limits::Limits;
+
+    use super::*;
+
+    fn up() -> Happened {
+        Happened::Up(Welcome {
+            version: quip_protocol::frame::VERSION,
+            server: SafeLine::new("home"),
+            account: None,
+            open_registration: false,
+            limits: Limits {
+                text_bytes: 200,
+                burst_messages: 10,
+                messages_per_second: 5,
+                requests_in_flight: 32,
+                idle_timeout_ms: 30_000,
+            },
+            now: Timestamp::default(),
+            nodes: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn each_reason_is_told_once_until_there_is_a_connection() {
+        let down = |why| Happened::Down { why: SafeLine::new(why), retry_in: None };
+        let suspended = "this account was suspended; connecting again";
+        let table = [
+            (up(), None),
+            (down("it is away"), Some("it is away; connecting again")),
+            (down("this account was suspended"), Some(suspended)),
+            (down("this account was suspended"), None),
+            (down("it is away"), None),
+            (down("this account was suspended"), None),
+            (up(), Some("connected again; going on where it stopped")),
+            (up(), None),
+            (down("this account was suspended"), Some(suspended)),
+        ];
+        let mut news = News::default();
+        for (at, (happened, expected)) in table.into_iter().enumerate() {
+            assert_eq!(news.line(&happened).as_deref(), expected, "{at}");
+        }
+    }
 }

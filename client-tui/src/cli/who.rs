@@ -77,7 +77,7 @@ pub async fn whoami(_: WhoAmIArgs, env: &Env, out: &mut Out) -> Result<(), CliEr
     let nodes = connection.handle.nodes();
     out.show(&Line::account(&account, away, Some(Place::new(&server, &nodes))), || {
         let account = human::account(&account, away, &TimeZone::system());
-        format!("{account}  at {server}{}", human::nodes(&nodes))
+        format!("{account}  at {}", human::place(&server, &nodes))
     })?;
     connection.close().await;
     Ok(())

@@ -35,7 +35,7 @@ fn a_message_to_somebody_new_is_kept_offline_and_delivered_once() {
     assert_eq!((place(&world).as_str(), said(&world)), ("@dora", ""));
     let screen = world.screen(80, 24);
     for text in
-        ["are you there?", "and more", "Kept, and sent to @dora when the server answers", "2 to deliver"]
+        ["are you there?", "and more", "Kept, and sent to @dora when the server takes it", "2 to deliver"]
     {
         assert!(screen.contains(text), "{text}: {screen}");
     }
@@ -78,6 +78,55 @@ fn nobody_called_dora(world: &mut World) {
     for id in posts.collect::<Vec<_>>() {
         world.input(Input::Refused { id, refusal: refusal.clone() });
     }
+}
+
+/// The shared log is away: nothing is written, and nobody's room is made.
+fn written_by_nobody(world: &mut World) {
+    let away = "the servers' log is away; try again when it is back";
+    let why = quip::app::Failure::Unanswered(SafeLine::new(away));
+    let request = Request::Open { target: target("@dora") };
+    assert!(wanted(world, &Effect::Ask(request.clone())));
+    world.input(Input::Answer { request, answer: Err(why) });
+    world.input(Input::HeldUp(Refusal::retry(ErrorCode::Degraded, away, 500)));
+}
+
+#[test]
+fn a_message_to_somebody_new_waits_where_the_server_writes_nothing() {
+    let mut world = talking();
+    world.input(Input::ReadOnly(SafeLine::new("the servers' log is away")));
+    world.online = false;
+    world.keys("/msg @dora are you there?<Enter>");
+    written_by_nobody(&mut world);
+    // Nothing that asks to try again: it would be there twice.
+    assert_eq!((place(&world).as_str(), said(&world), world.app.composer().text()), ("@dora", "", ""));
+    let screen = world.screen(80, 24);
+    for text in ["are you there?", "Kept, and sent to @dora when the server takes it", "1 to deliver"] {
+        assert!(screen.contains(text), "{text}: {screen}");
+    }
+    // It writes again, and tells of the room that the message made.
+    world.input(Input::Writable);
+    world.host(7, "@dora", "");
+    world.connect();
+    let rooms: Vec<RoomId> = world.app.rooms().listed().map(|(id, _)| id).collect();
+    assert_eq!((rooms, place(&world).as_str()), (vec![RoomId(1), RoomId(7)], "@dora"));
+    let sent = world.rooms[&RoomId(7)].events.iter().filter_map(|event| event.message());
+    assert_eq!(sent.map(Message::text).collect::<Vec<_>>(), ["are you there?"]);
+}
+
+#[test]
+fn who_wrote_to_somebody_new_and_went_on_is_not_fetched_back() {
+    let mut world = talking();
+    world.host(2, "#ops", "");
+    world.connect();
+    world.online = false;
+    world.keys("/msg @dora are you there?<Enter><A-2>half a thou");
+    written_by_nobody(&mut world);
+    assert_eq!((place(&world).as_str(), said(&world)), ("#ops", ""));
+    assert_eq!(world.app.composer().text(), "half a thou");
+    assert!(world.screen(80, 24).contains("@dora"), "it is among the rooms");
+    // What fails again while it waits is no news.
+    written_by_nobody(&mut world);
+    assert_eq!(said(&world), "");
 }
 
 #[test]
@@ -207,14 +256,15 @@ fn the_status_says_since_when() {
     world.pass(MINUTE);
     world.lose(9_000);
     let words = |world: &mut World| world.screen(80, 24).split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words(&mut world).contains("timed out — retrying in 9 s · messages are kept · since 14:37"));
+    let wide = "offline from home: timed out — retrying in 9 s · messages are kept · since 14:37";
+    assert!(world.screen(120, 40).contains(wide));
     // Up again, and the server takes nothing for now.
     world.connect();
     world.online = false;
     world.keys("hello<Enter>");
     let code = ErrorCode::Degraded;
     world.input(Input::HeldUp(Refusal::retry(code, "the disk of the server is full", 5_000)));
-    let told = "home takes no messages since 14:38: the disk of the server is full · 1 to deliver";
+    let told = "takes no messages since 14:38: the disk of the server is full · 1 to deliver";
     world.pass(MINUTE);
     assert!(words(&mut world).contains(told), "{}", words(&mut world));
     let receipt =
@@ -234,18 +284,19 @@ fn a_server_that_writes_nothing_says_so_and_what_is_sent_waits() {
     world.pass(MINUTE);
     world.input(Input::ReadOnly(SafeLine::new("the server cannot write now")));
     world.pass(MINUTE);
-    let told = "read-only since 14:31: the server cannot write now; what you send waits";
-    assert!(words(&mut world).contains(told), "{}", words(&mut world));
+    let read_only = "read-only since 14:31: the server cannot write now";
+    let told = format!("{read_only}; what you send waits");
+    assert!(words(&mut world).contains(&told), "{}", words(&mut world));
     // What is sent is refused meanwhile, in words that say less.
     world.online = false;
     world.keys("hello<Enter>");
     world.input(Input::HeldUp(Refusal::retry(ErrorCode::Degraded, "not now", 5_000)));
-    assert!(words(&mut world).contains(&format!("{told} · 1 to deliver")), "{}", words(&mut world));
+    assert!(words(&mut world).contains(&format!("{read_only} · 1 to deliver")), "{}", words(&mut world));
     // A receipt of what was taken before is no sign that it writes again.
     let receipt =
         Receipt { room: RoomId(1), epoch: Epoch::FIRST, seq: Seq(1), id: MessageId::from_bytes([9; 16]) };
     world.input(Input::Receipt(receipt));
-    assert!(words(&mut world).contains(told));
+    assert!(words(&mut world).contains(read_only));
     world.input(Input::Writable);
     assert!(words(&mut world).contains("connected to home"), "{}", words(&mut world));
     // Another node may write.

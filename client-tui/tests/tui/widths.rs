@@ -1,8 +1,9 @@
-//! Emoji, wide and combining characters, and every size: what is painted fills each row exactly.
+//! Emoji, wide and combining characters, and every size: what is painted fills each row exactly; what is usual is short enough.
 
 use proptest::prelude::*;
 use quip::app::{Input, text};
 use quip::view::{self, Look};
+use quip_protocol::SafeLine;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
@@ -81,5 +82,45 @@ proptest! {
             world.keys("<A-k>");
             check(&world, columns, rows);
         }
+    }
+}
+
+/// The last rows: the status alone.
+fn status_rows(world: &mut World) -> Vec<String> {
+    let screen = world.screen(80, 24);
+    let below = screen.lines().skip_while(|line| !line.starts_with('›')).skip(1);
+    below.take_while(|line| !line.starts_with("cursor")).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_usual_is_said_in_one_row_of_80_cells() {
+    let nobody = "nobody listens there";
+    let running = &format!("{nobody} (is the server running?)");
+    let others = &format!("{nobody} (no answer from 2 other nodes)");
+    let (away, behind) = ("the servers' log is away", "this server is catching up with the others");
+    // Whether it is connected, why it is not well, and what is said without and with a message that waits.
+    let table: [(bool, &str, &str, &str); 5] = [
+        (true, away, "read-only since 14:30: the servers' log is away; what you send waits", away),
+        (true, behind, "read-only since 14:30: this server is catching up with the others", behind),
+        (false, nobody, "offline from home: nobody listens there — retrying in 9 s", nobody),
+        (false, running, "offline from home: nobody listens there — retrying in 9 s", nobody),
+        (false, others, "offline from home: nobody listens there — retrying in 9 s", nobody),
+    ];
+    for (up, why, without, with) in table {
+        let mut world = World::new();
+        world.host(1, "#general", "");
+        world.connect();
+        let reason = SafeLine::new(why);
+        world.online = false;
+        world.input(match up {
+            true => Input::ReadOnly(reason),
+            false => Input::Down { why: reason, retry_in_ms: Some(9_000) },
+        });
+        let rows = status_rows(&mut world);
+        assert!(rows.len() == 1 && rows[0].contains(without), "{why}: {rows:?}");
+        world.keys("hello<Enter>");
+        let rows = status_rows(&mut world);
+        assert!(rows.len() == 1 && rows[0].contains(with), "{why}: {rows:?}");
+        assert!(rows[0].contains("· 1 to deliver"), "{why}: {rows:?}");
     }
 }

@@ -72,7 +72,10 @@ async fn first_ended(attempts: &mut JoinSet<Attempt>, more: bool) -> Option<Atte
 /// That the others do not answer either is said, where it is so.
 fn of_all(error: Error, others: usize) -> Error {
     match error {
-        Error::Unreachable { address, why } => {
+        Error::Unreachable { address, why } if others > 0 => {
+            // What one that is away is asked about is no question where none answers.
+            let asked = why.as_str().strip_suffix("?)").and_then(|why| why.rsplit_once(" ("));
+            let why = asked.map_or(why.as_str(), |(why, _)| why);
             Error::Unreachable { address, why: SafeLine::new(&format!("{why}{}", none_of(others))) }
         }
         error => error,

@@ -192,8 +192,8 @@ fn better_of_two(ready: &[&Candidate], random: &mut impl FnMut() -> u32) -> usiz
 pub(super) fn none_of(count: usize) -> String {
     match count {
         0 => String::new(),
-        1 => " (nor does its other node)".to_owned(),
-        count => format!(" (nor does any of its {count} other nodes)"),
+        1 => " (no answer from its other node)".to_owned(),
+        count => format!(" (no answer from {count} other nodes)"),
     }
 }
 

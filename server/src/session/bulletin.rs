@@ -157,7 +157,7 @@ async fn changed(phase: &mut Option<watch::Receiver<Phase>>) {
 pub fn read_only(cluster: &Cluster) -> Option<&'static str> {
     match &*cluster.phase.borrow() {
         Phase::Live => None,
-        Phase::CatchingUp { .. } => Some("it is catching up with the other servers"),
+        Phase::CatchingUp { .. } => Some("this server is catching up with the others"),
         Phase::Unreachable => Some("the servers' log is away"),
         Phase::Repairing => Some("the servers' log is in repair"),
     }
