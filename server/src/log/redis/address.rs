@@ -179,7 +179,8 @@ impl Address {
     }
 
     fn is_open_at(&self, host: &str) -> bool {
-        !is_here(host) && !(self.is_encrypted() && self.has_password())
+        let is_guarded = self.is_encrypted() && self.has_password();
+        !is_here(host) && !is_guarded
     }
 
     fn has_password(&self) -> bool {
