@@ -66,6 +66,14 @@ impl DataDir {
     }
 }
 
+/// The process that has the directory, as it wrote into `LOCK`; nothing where none has it.
+pub fn holder_of(dir: &Path) -> Option<String> {
+    match File::open(lock_path(dir)).ok()?.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Some(holder(dir)),
+        _ => None,
+    }
+}
+
 /// The locked file, or nothing if another process has locked it.
 fn lock(dir: &Path) -> io::Result<Option<File>> {
     private_dirs().create(dir)?;
@@ -144,10 +152,12 @@ mod tests {
         let first = DataDir::open(&dir).unwrap();
         assert_eq!((first.journal(), first.store()), (dir.join("journal"), dir.join("store")));
         let error = DataDir::open(&dir).unwrap_err().to_string();
+        assert_eq!(holder_of(&dir), Some(std::process::id().to_string()));
         assert!(error.contains(&dir.display().to_string()), "{error}");
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         assert_eq!(error.lines().count(), 1);
         drop(first);
+        assert_eq!((holder_of(&dir), holder_of(root.path())), (None, None));
         DataDir::open(&dir).unwrap();
     }
 

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use quip_protocol::{ErrorCode, RoomName};
+use quip_storage::data_dir::holder_of;
 
 use crate::cluster::realign::is_unfinished;
 use crate::config::Config;
@@ -63,9 +64,7 @@ pub fn stats(of: &Of<'_>) -> Result<(), Failure> {
 
 fn run(of: &Of<'_>, request: AdminRequest) -> Result<(), Failure> {
     let config = merge(of.serve, of.place)?;
-    let asked = ask(&config.data_dir, &request);
-    let asked =
-        asked.map_err(|e| Failure::new(FAILED, format!("the running server does not answer: {e}")))?;
+    let asked = ask(&config.data_dir, &request).map_err(|e| Failure::new(FAILED, e))?;
     let reply = match asked {
         Some(reply) => {
             say(&format!("asked the server that runs on {}", config.data_dir.display()));
@@ -103,6 +102,9 @@ fn offline(config: &Config, request: AdminRequest) -> Result<AdminReply, Failure
         );
         return Err(Failure::new(super::USAGE, text));
     }
+    if let Some(pid) = holder_of(dir) {
+        return Err(Failure::new(FAILED, held(dir, &pid)));
+    }
     say(&format!("no server runs on {}: opening it directly", config.data_dir.display()));
     let runtime =
         tokio::runtime::Runtime::new().map_err(|e| Failure::new(FAILED, format!("cannot start: {e}")))?;
@@ -118,6 +120,14 @@ fn offline(config: &Config, request: AdminRequest) -> Result<AdminReply, Failure
         core.close().await;
         Ok(reply)
     })
+}
+
+/// Somebody has the directory and no socket in it.
+fn held(dir: &Path, pid: &str) -> String {
+    format!(
+        "{} is in use by process {pid}, which answers nobody now (it starts, and a node of a cluster waits for Redis or for other nodes; or it stops, or has no admin socket): its log says why",
+        dir.display()
+    )
 }
 
 /// A link that nobody else can use looks like any other.

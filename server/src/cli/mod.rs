@@ -72,9 +72,13 @@ enum Verb {
         verb: RoomVerb,
     },
     /// Counts of the server that runs
-    #[command(after_help = "Example:\n  quipd stats | jq .connections_now")]
+    #[command(
+        after_help = "Examples:\n  quipd stats | jq 'select(.type == \"stats\").connections_now'\n  quipd stats | jq -c 'select(.type == \"node\") | [.name, .behind]'    the nodes of a cluster"
+    )]
     Stats,
     /// Limits as they are now; with NAME=VALUE they are changed, for later starts too
+    ///
+    /// They are this server's own: each node of a cluster has its limits, and counts for itself what anybody has used of them.
     #[command(
         after_help = "Examples:\n  quipd limits | jq -r 'select(.set).name'          what was changed\n  quipd limits digest_from=500                      holds at once, and after a restart\n  quipd limits digest_from=default                  as it is configured, again"
     )]

@@ -8,12 +8,14 @@ use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use quip_protocol::NodeName;
+use quip_storage::data_dir::holder_of;
 
 use crate::cluster::join::JoinError;
 use crate::config::{ClusterConfig, Config, FileConfig};
 use crate::log::redis::Address;
 use crate::pipeline::open::OpenError;
 use crate::pipeline::stopping::Stopping;
+use crate::session::socket;
 use crate::start::{Running, StartError, start};
 
 use super::{FAILED, Failure, LogFormat, PlaceArgs, ServeArgs, USAGE, print};
@@ -75,7 +77,8 @@ fn cluster(args: &ServeArgs, file: &FileConfig, data_dir: &Path) -> Result<Optio
         true => redis.allowed_in_the_open(),
         false if redis.is_in_the_open() => {
             return Err(usage(format!(
-                "{redis} is another machine: use rediss:// and a password, or, in a network that nobody else is in, say --redis-insecure"
+                "{redis} is another machine: use {}, or, in a network that nobody else is in, say --redis-insecure",
+                redis.unguarded()
             )));
         }
         false => redis,
@@ -140,6 +143,7 @@ fn logging(format: LogFormat) {
 async fn serve(args: &ServeArgs, place: &PlaceArgs, mut config: Config) -> Result<(), Failure> {
     let mut signals =
         Signals::new().map_err(|e| Failure::new(FAILED, format!("cannot listen for signals: {e}")))?;
+    try_addresses(&config).map_err(|e| Failure::new(FAILED, e))?;
     let mut is_first = true;
     loop {
         let Some(mut running) = start_or_stop(config.clone(), &mut signals.stop).await? else {
@@ -155,6 +159,21 @@ async fn serve(args: &ServeArgs, place: &PlaceArgs, mut config: Config) -> Resul
             return Ok(());
         }
         warn!("starting again, to get what the cluster has and this node has not");
+    }
+}
+
+/// Whether it can listen where it is told to, before anything is waited for. A directory that another process has says more.
+fn try_addresses(config: &Config) -> Result<(), StartError> {
+    if holder_of(&config.data_dir).is_some() {
+        return Ok(());
+    }
+    let listen = |address| move |source| StartError::Listen { address, source };
+    for address in config.listen.iter().copied() {
+        socket::try_out(address).map_err(listen(address))?;
+    }
+    match config.http {
+        Some(address) => std::net::TcpListener::bind(address).map(drop).map_err(listen(address)),
+        None => Ok(()),
     }
 }
 

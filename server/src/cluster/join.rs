@@ -162,6 +162,7 @@ impl Joined {
         let mut connection = Connection::new(of.redis.clone());
         let path = config.data_dir.clone();
         let (dir, file, journal) = blocking(move || survey(&path)).await?;
+        let was = file.clone();
         let (file, key) = member(&mut connection, config, of, (file, journal.last()), stopping).await?;
         let (barrier, gate) = Barrier::new();
         let cluster = Cluster {
@@ -186,6 +187,10 @@ impl Joined {
         let beats = Arc::clone(&heart);
         let (redis, to) = (of.redis.clone(), Arc::clone(&cluster));
         let beating = roster::start(redis.clone(), to, own, move || beats.now()).await?;
+        // Not before: one that is refused may come by another name.
+        if was.is_none() {
+            file.write(&config.data_dir)?;
+        }
         tokio::spawn(settings::tell(redis.clone()));
         let (founder, gate, log_bytes) = (file.founder, Some(gate), of.log_bytes);
         Ok(Joined { cluster, founder, key, beating, heart, address: redis, log_bytes, dir, gate })
@@ -294,9 +299,12 @@ impl Joined {
 /// # Errors
 /// See [`JoinError`].
 pub fn alone(data_dir: &Path, leave: bool) -> Result<(), JoinError> {
-    let file = Membership::read(data_dir)?;
     let started = Started { node: None, leave, may_found: false };
-    if plan(started, file.as_ref(), Position::ZERO, None)? == Plan::Leave {
+    let planned = plan(started, Membership::read(data_dir)?.as_ref(), Position::ZERO, None)?;
+    if leave && planned == Plan::Alone {
+        info!("--leave-cluster has nothing to do: this data directory is of no cluster");
+    }
+    if planned == Plan::Leave {
         let dir = taken(data_dir)?;
         if orphans::are_kept(data_dir)? {
             return Err(JoinError::Unappended);
@@ -329,7 +337,7 @@ pub(super) fn open_journal(dir: &DataDir) -> Result<Journal, JoinError> {
     Ok(Journal::open(dir.journal(), JournalOptions::default())?)
 }
 
-/// What the directory, which has this much, is in the cluster or becomes, and the cluster's key. Waits for others where it has to.
+/// What the directory, which has this much, is in the cluster or becomes, and its key. Waits for others; a joiner is written later.
 async fn member(
     connection: &mut Connection,
     config: &Config,
@@ -356,7 +364,6 @@ async fn member(
             Plan::Join(cluster) => {
                 let key = ClusterKey::load(&of.key)?;
                 let joins = Membership { cluster, node: of.node.clone(), id: random()?, founder: false };
-                joins.write(&config.data_dir)?;
                 info!(cluster = %hex(joins.cluster.0), "joining the cluster");
                 return Ok((joins, key));
             }

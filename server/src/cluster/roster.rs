@@ -78,6 +78,16 @@ pub enum Unwelcome {
         /// Where it is.
         address: String,
     },
+    /// Who is sent to one of them would come to the other.
+    #[error(
+        "node {name} of this cluster is at {address} too: give this one an address of its own (--advertise); if {name} is no more, start this one again in some seconds"
+    )]
+    Address {
+        /// Who lives there.
+        name: NodeName,
+        /// Where both are, as they say.
+        address: String,
+    },
 }
 
 /// A node that says that it lives.
@@ -124,7 +134,7 @@ pub async fn start(
         again: Arc::default(),
     };
     beat.first(&now).await?;
-    if let Some(unwelcome) = beat.other_key() {
+    if let Some(unwelcome) = beat.other_key().or_else(|| beat.other_here()) {
         beat.gone().await;
         return Err(unwelcome);
     }
@@ -202,6 +212,14 @@ impl Beat {
         let name = self.keys.keys().next()?.clone();
         let address = self.cluster.roster.borrow().get(&name)?.address.clone();
         Some(Unwelcome::Key { name, address })
+    }
+
+    /// Whether another node that lives says that it is where this one is.
+    fn other_here(&self) -> Option<Unwelcome> {
+        let (own, address) = (&self.cluster.name, &self.own.address);
+        let roster = self.cluster.roster.borrow();
+        let mut here = roster.iter().filter(|(name, said)| *name != own && said.address == *address);
+        here.next().map(|(name, _)| Unwelcome::Address { name: name.clone(), address: address.clone() })
     }
 
     async fn until(

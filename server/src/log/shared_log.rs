@@ -14,7 +14,7 @@ pub(super) const RETRY_MS: u32 = 500;
 /// The same while this node's disk takes nothing: people see to that.
 pub(super) const HELD_MS: u32 = 5_000;
 /// How long a command that is rare waits for a log that takes something.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The handle that sessions have.
 #[derive(Debug, Clone)]

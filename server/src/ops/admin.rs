@@ -11,16 +11,19 @@ use std::time::Duration;
 use quip_protocol::{
     AccountName, DeviceKey, ErrorCode, InviteCode, NodeName, Refusal, RoomName, ServerLink, Timestamp,
 };
+use quip_storage::data_dir::holder_of;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use crate::cluster::{Cluster, Heartbeat};
 use crate::engine::{Actor, Command, CommandBody};
+use crate::log::shared_log;
 use crate::node::{Shared, submit};
 use crate::ops::limits::{self, LimitsError};
 
@@ -30,8 +33,15 @@ pub const SOCKET: &str = "admin.sock";
 const MAX_LINE: u64 = 64 * 1024;
 /// Requests that are served at once; the next ones wait.
 const AT_ONCE: usize = 8;
-/// A request must be read, answered and taken within this.
+/// A request must have come within this, and an answer be taken.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// A request must be answered within this. The log refuses before, with better words.
+const ANSWERED: Duration = Duration::from_secs(12);
+/// How long who asks waits: the server is the one that says why there is no answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const _: () = assert!(shared_log::PATIENCE.as_secs() < ANSWERED.as_secs());
+const _: () = assert!(ANSWERED.as_secs() < PATIENCE.as_secs());
 
 /// What an operator asks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -152,8 +162,8 @@ fn bind_private(data_dir: &Path, path: &Path) -> io::Result<UnixListener> {
 }
 
 async fn serve_one(stream: UnixStream, shared: Shared) {
-    let served = tokio::time::timeout(DEADLINE, serve(stream, &shared)).await;
-    if let Err(e) = served.map_err(io::Error::other).flatten() {
+    let served = serve(stream, &shared).await;
+    if let Err(e) = served {
         debug!(error = %e, "admin connection ended");
     }
 }
@@ -161,21 +171,57 @@ async fn serve_one(stream: UnixStream, shared: Shared) {
 async fn serve(stream: UnixStream, shared: &Shared) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
-    BufReader::new(read.take(MAX_LINE)).read_line(&mut line).await?;
+    let mut read = BufReader::new(read.take(MAX_LINE));
+    timeout(DEADLINE, read.read_line(&mut line)).await??;
     let reply = match serde_json::from_str(&line) {
-        Ok(request) => answer(shared, request).await,
+        Ok(request) => timeout(ANSWERED, answer(shared, request)).await.unwrap_or_else(|_| undecided()),
         Err(e) => AdminReply::Refused(Refusal::new(ErrorCode::BadRequest, format!("not a request: {e}"))),
     };
     let mut text = serde_json::to_string(&reply)?;
     text.push('\n');
-    write.write_all(text.as_bytes()).await
+    timeout(DEADLINE, write.write_all(text.as_bytes())).await?
+}
+
+fn undecided() -> AdminReply {
+    let text = "the server has not done it yet: it may still; look whether it did, and try again later";
+    AdminReply::Refused(Refusal::new(ErrorCode::Unavailable, text))
+}
+
+/// Why a server that runs has not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// It says nothing.
+    #[error("the server on {} (process {pid}) does not answer: it hangs, or has too much to do; look at that process and its log", dir.display())]
+    Silent {
+        /// Its data directory.
+        dir: PathBuf,
+        /// The process that has that, as far as it is known.
+        pid: String,
+    },
+    /// It ended the connection.
+    #[error("the server on {} ended before it answered: see its log, and look whether it was done", dir.display())]
+    Ended {
+        /// Its data directory.
+        dir: PathBuf,
+    },
+    /// Neither.
+    #[error("the running server does not answer: {0}")]
+    System(#[from] io::Error),
 }
 
 /// Asks the server that runs on this data directory; `None` if none does.
 ///
 /// # Errors
 /// When there is one and it does not answer.
-pub fn ask(data_dir: &Path, request: &AdminRequest) -> io::Result<Option<AdminReply>> {
+pub fn ask(data_dir: &Path, request: &AdminRequest) -> Result<Option<AdminReply>, Unanswered> {
+    ask_within(PATIENCE, data_dir, request)
+}
+
+fn ask_within(
+    patience: Duration,
+    data_dir: &Path,
+    request: &AdminRequest,
+) -> Result<Option<AdminReply>, Unanswered> {
     let mut stream = match std::os::unix::net::UnixStream::connect(data_dir.join(SOCKET)) {
         Ok(stream) => stream,
         // A path that is too long for a socket is invalid: the server has none there either.
@@ -187,16 +233,31 @@ pub fn ask(data_dir: &Path, request: &AdminRequest) -> io::Result<Option<AdminRe
         {
             return Ok(None);
         }
-        Err(e) => return Err(e),
+        Err(e) => return Err(e.into()),
     };
-    // Longer than the server takes: it is the one that says why.
-    let patience = Some(DEADLINE * 2);
-    stream.set_read_timeout(patience)?;
-    stream.set_write_timeout(patience)?;
-    stream.write_all((serde_json::to_string(request)? + "\n").as_bytes())?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    let request = serde_json::to_string(request).map_err(io::Error::other)? + "\n";
     let mut line = String::new();
-    io::BufReader::new(stream).read_line(&mut line)?;
-    Ok(Some(serde_json::from_str(&line)?))
+    let asked =
+        stream.write_all(request.as_bytes()).and_then(|()| io::BufReader::new(stream).read_line(&mut line));
+    match asked {
+        Ok(1..) => Ok(Some(serde_json::from_str(&line).map_err(io::Error::other)?)),
+        Ok(0) => Err(Unanswered::Ended { dir: data_dir.to_owned() }),
+        Err(e) => Err(unanswered(e, data_dir)),
+    }
+}
+
+fn unanswered(error: io::Error, data_dir: &Path) -> Unanswered {
+    let dir = data_dir.to_owned();
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            let pid = holder_of(data_dir).unwrap_or_else(|| "unknown".into());
+            Unanswered::Silent { dir, pid }
+        }
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Unanswered::Ended { dir },
+        _ => error.into(),
+    }
 }
 
 /// Answers one request.
@@ -334,4 +395,39 @@ fn counts(shared: &Shared) -> Value {
     }
     stats.insert("applied".into(), json!(node.store.applied().to_string()));
     Value::Object(stats)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use quip_storage::data_dir::DataDir;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_says_nothing_is_named_with_its_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let _lock = DataDir::open(dir.path()).unwrap();
+        // Nobody takes who comes, as where the process is stopped.
+        let _listener = UnixListener::bind(dir.path().join(SOCKET)).unwrap();
+        let asked = ask_within(Duration::from_millis(50), dir.path(), &AdminRequest::Stats);
+        let why = asked.unwrap_err().to_string();
+        assert!(why.contains(&format!("process {}", std::process::id())), "{why}");
+        assert!(why.contains("hangs") && why.lines().count() == 1, "{why}");
+    }
+
+    #[test]
+    fn a_server_that_ends_instead_of_answering_is_told_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(dir.path().join(SOCKET)).unwrap();
+        let ends = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            let mut line = String::new();
+            io::BufReader::new(stream).read_line(&mut line).unwrap();
+        });
+        let why = ask(dir.path(), &AdminRequest::Stats).unwrap_err().to_string();
+        ends.join().unwrap();
+        assert!(why.contains("ended before it answered"), "{why}");
+    }
 }

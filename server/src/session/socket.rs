@@ -38,6 +38,14 @@ pub fn listen(address: SocketAddr, tls: &ServerTls) -> io::Result<Endpoint> {
     Endpoint::new_with_abstract_socket(endpoint_config(tls), config, socket, runtime)
 }
 
+/// Whether an address can be listened on, which is given back at once.
+///
+/// # Errors
+/// When it cannot be.
+pub fn try_out(address: SocketAddr) -> io::Result<()> {
+    socket(address).map(drop)
+}
+
 /// The same on an address that this process had a moment ago: the tasks that had it end when they are next polled.
 ///
 /// # Errors

@@ -1,5 +1,8 @@
 //! Which data directories are of a cluster: how one is founded, joined and left.
 
+use std::net::UdpSocket;
+use std::process::Command;
+
 use quip_tests::cluster::Node;
 use quip_tests::cluster::logs::at_node;
 use quip_tests::{eventually, identity, join};
@@ -81,6 +84,31 @@ fn a_second_node_of_the_same_name_is_refused() {
     let mut double = Node::new(elsewhere.path(), "b", &several.redis.url(), &several.key());
     let why = double.refused();
     assert!(why.contains('b') && why.contains("--node"), "{why}");
+    // The directory is bound to nothing: it comes by another name, as it is told to.
+    assert!(!double.data_dir().join("cluster").exists());
+    let at = double.arguments.iter().position(|argument| argument == "b").unwrap();
+    double.arguments[at] = "other".to_owned();
+    double.started();
+}
+
+/// Without Redis it would wait for that first.
+#[test]
+fn an_address_that_is_in_use_is_told_before_anything_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("cluster.key");
+    let mut node = Node::new(folder.path(), "a", "redis://127.0.0.1:1", &key);
+    let _busy = UdpSocket::bind(("127.0.0.1", node.port())).unwrap();
+    let why = node.refused();
+    assert!(why.contains(&format!("cannot listen on 127.0.0.1:{}", node.port())), "{why}");
+}
+
+#[test]
+fn leaving_where_there_is_nothing_to_leave_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut node = Node::alone(folder.path(), "a");
+    node.arguments = vec!["--leave-cluster".to_owned()];
+    node.started();
+    assert!(node.log().contains("this data directory is of no cluster"), "{}", node.log());
 }
 
 #[test]
@@ -175,5 +203,10 @@ fn a_node_that_waits_for_redis_has_its_directory() {
     assert!(waits.contains(&several.redis.url()), "{waits}");
     let why = quip_storage::data_dir::DataDir::open(node.data_dir()).unwrap_err().to_string();
     assert!(why.contains(&format!("in use by process {}", node.pid())), "{why}");
+    let mut stats = Command::new(quip_tests::binary("quipd"));
+    let stats = stats.arg("stats").arg("--data-dir").arg(node.data_dir()).output().unwrap();
+    let said = String::from_utf8(stats.stderr).unwrap();
+    assert!(!stats.status.success() && said.lines().count() == 1, "{said}");
+    assert!(said.contains(&format!("process {}", node.pid())) && said.contains("waits for Redis"), "{said}");
     assert!(node.stop());
 }

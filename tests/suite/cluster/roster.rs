@@ -125,6 +125,19 @@ async fn a_name_belongs_to_one_node() {
 }
 
 #[tokio::test]
+async fn an_address_belongs_to_one_node() {
+    let redis = Redis::start();
+    let first = node(&redis, "a", 1, 1).await.unwrap();
+    let at_the_first = async || node_at(&redis, "b", 2, 2, "localhost:1".into(), "5e").await;
+    let refused = at_the_first().await.err().unwrap().to_string();
+    assert!(refused.contains("node a") && refused.contains("--advertise"), "{refused}");
+    // It is not taken for one that died.
+    node(&redis, "b", 3, 3).await.unwrap().beating.stop().await;
+    first.beating.stop().await;
+    at_the_first().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_node_that_lost_its_directory_has_its_name_again_when_the_one_of_before_is_forgotten() {
     let redis = Redis::start();
     let dead = node(&redis, "a", 1, 1).await.unwrap();

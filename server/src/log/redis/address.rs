@@ -179,8 +179,22 @@ impl Address {
     }
 
     fn is_open_at(&self, host: &str) -> bool {
-        let is_guarded = self.is_encrypted() && self.info.redis_settings().password().is_some();
+        let is_guarded = self.is_encrypted() && self.has_password();
         !is_here(host) && !is_guarded
+    }
+
+    fn has_password(&self) -> bool {
+        self.info.redis_settings().password().is_some()
+    }
+
+    /// What it lacks of what another machine's should have.
+    pub fn unguarded(&self) -> String {
+        let tls = if self.sentinels.is_empty() { DIRECT_TLS } else { BY_SENTINEL_TLS };
+        match (self.is_encrypted(), self.has_password()) {
+            (false, true) => tls.to_owned(),
+            (true, _) => "a password".to_owned(),
+            (false, false) => format!("{tls} and a password"),
+        }
     }
 
     /// Nobody else is in its network: it may be in the open.
@@ -193,8 +207,9 @@ impl Address {
         match self.may_be_open || !self.is_open_at(&host) {
             true => Ok(self.at(host, port)),
             false => Err(Lost(format!(
-                "the Sentinels say that the master {} is {host}:{port}, and that is another machine: use rediss+sentinel:// and a password, or, in a network that nobody else is in, say --redis-insecure",
-                self.master
+                "the Sentinels say that the master {} is {host}:{port}, and that is another machine: use {}, or, in a network that nobody else is in, say --redis-insecure",
+                self.master,
+                self.unguarded()
             ))),
         }
     }
@@ -297,6 +312,15 @@ mod tests {
         ];
         for (text, is_in_the_open) in table {
             assert_eq!(text.parse::<Address>().unwrap().is_in_the_open(), is_in_the_open, "{text}");
+        }
+        let lacking = [
+            ("redis://10.0.0.1", "rediss:// and a password"),
+            ("redis://:secret@10.0.0.1", "rediss://"),
+            ("rediss://10.0.0.1", "a password"),
+            ("redis+sentinel://:secret@10.0.0.1/mine", "rediss+sentinel://"),
+        ];
+        for (text, lacks) in lacking {
+            assert_eq!(text.parse::<Address>().unwrap().unguarded(), lacks, "{text}");
         }
     }
 
