@@ -143,7 +143,8 @@ fn a_command_finds_the_node_that_lives_and_says_which() {
     // The one that was joined.
     cluster.node("a").kill();
     assert_eq!(whoami(&ann)["node"], "b");
-    assert!(ann.run(&["whoami"]).ok().contains(", node b of "));
+    let answered = format!("  at {}, node b of ", cluster.links[1].address());
+    assert!(ann.run(&["whoami"]).ok().contains(&answered));
     ann.run(&["send", "#general", "still here"]).ok();
     // Who names a node means that one.
     let named = cluster.links[0].reveal();
