@@ -90,8 +90,11 @@ async fn without_redis_nothing_is_written_and_everybody_knows() {
         _ => None,
     });
     assert_eq!(why.await, SafeLine::new("the servers' log is away"));
-    let stats = cluster.nodes[0].admin(&["stats"]);
-    assert!(stats.contains(r#""log":"unreachable""#) && stats.contains(r#""writable":false"#), "{stats}");
+    // The client may be at the other node, which noticed first.
+    eventually("its figures tell", || {
+        let stats = cluster.nodes[0].admin(&["stats"]);
+        (stats.contains(r#""log":"unreachable""#) && stats.contains(r#""writable":false"#)).then_some(())
+    });
     let handle = client.handle();
     let waiting = tokio::spawn(async move { handle.send(&general(), "meanwhile").await });
     let (room, newest) = (general(), quip_protocol::frame::PageFrom::Latest);
@@ -136,10 +139,13 @@ fn a_command_finds_the_node_that_lives_and_says_which() {
     });
     let names = said["nodes"].as_array().unwrap().iter().map(|node| node["name"].clone());
     assert_eq!(names.collect::<Vec<_>>()[0], said["node"], "the one that answers first");
-    let stats = cluster.nodes[1].admin(&["stats"]);
-    let nodes: Vec<Value> = stats.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let nodes: Vec<Value> = eventually("its figures tell of both", || {
+        let stats = cluster.nodes[1].admin(&["stats"]);
+        let nodes = stats.lines().skip(1).map(|line| serde_json::from_str(line).unwrap());
+        Some(nodes.collect()).filter(|nodes: &Vec<Value>| nodes.len() == 2)
+    });
     assert_eq!(nodes.iter().map(|node| node["name"].as_str().unwrap()).collect::<Vec<_>>(), ["a", "b"]);
-    assert_eq!(nodes[1]["this"], true, "{stats}");
+    assert_eq!(nodes[1]["this"], true, "{nodes:?}");
     // The one that was joined.
     cluster.node("a").kill();
     assert_eq!(whoami(&ann)["node"], "b");
