@@ -181,14 +181,20 @@ mod tests {
         entries.flat_map(|entry| entry.commands).collect()
     }
 
+    /// Two directories; what is damaged in the first.
+    fn keep_two(dir: &Path) -> PathBuf {
+        keep_them(&dir.join("orphans-76"), 1, &[&[accepted(1)]]);
+        keep_them(&dir.join("orphans-77"), 1, &[&[accepted(2)]]);
+        let damaged = dir.join("orphans-76").join(NAMED);
+        fs::write(&damaged, [0xff; 20]).unwrap();
+        damaged
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_cannot_be_read_is_tried_again_and_holds_up_the_rest_for_some_seconds() {
         let dir = tempfile::tempdir().unwrap();
         let core = started(dir.path());
-        keep_them(&dir.path().join("orphans-76"), 1, &[&[accepted(1)]]);
-        keep_them(&dir.path().join("orphans-77"), 1, &[&[accepted(2)]]);
-        let damaged = dir.path().join("orphans-76").join(NAMED);
-        fs::write(&damaged, [0xff; 20]).unwrap();
+        let damaged = keep_two(dir.path());
         let mended = async {
             let deadline = Instant::now() + Duration::from_secs(60);
             while names(dir.path()) != ["orphans-76"] {
@@ -207,10 +213,7 @@ mod tests {
     async fn what_can_be_read_soon_is_appended_in_its_order() {
         let dir = tempfile::tempdir().unwrap();
         let core = started(dir.path());
-        keep_them(&dir.path().join("orphans-76"), 1, &[&[accepted(1)]]);
-        keep_them(&dir.path().join("orphans-77"), 1, &[&[accepted(2)]]);
-        let damaged = dir.path().join("orphans-76").join(NAMED);
-        fs::write(&damaged, [0xff; 20]).unwrap();
+        let damaged = keep_two(dir.path());
         let failed = append_each(&core.shared, &mut None, &mut BTreeMap::new(), false).await;
         assert_eq!(failed.len(), 1, "{failed:?}");
         assert_eq!(names(dir.path()).len(), 2);
