@@ -77,25 +77,26 @@ pub async fn run(args: SendArgs, env: &Env, out: &mut Out) -> Result<(), CliErro
     Ok(())
 }
 
-/// Sends it and waits for the receipt.
+/// Sends it and waits for the receipt: of another node, where the first is gone. It answers the same id with the same receipt.
 async fn send(env: &Env, post: Post) -> Result<(Connection, Receipt), CliError> {
-    let connection = connect(env, Stay::Once).await?;
     let what = format!("the message to {}", post.target);
-    let posted = post_as_member(&connection.handle, post.clone());
-    match patiently(&connection.handle, PATIENCE, posted).await {
-        Err(error) if is_lost(&error) && connection.has_others() => {
-            // Another node answers the same id with the same receipt.
-            send_again(env, post).await
+    let sent = match send_once(env, post.clone()).await? {
+        (connection, Err(error)) if is_lost(&error) && connection.has_others() => {
+            send_once(env, post).await.map_err(|error| unanswered(error, &what))?
         }
-        sent => sent.map(|receipt| (connection, receipt)),
+        sent => sent,
+    };
+    match sent {
+        (connection, Ok(receipt)) => Ok((connection, receipt)),
+        (_, Err(error)) => Err(unanswered(error, &what)),
     }
-    .map_err(|error| unanswered(error, &what))
 }
 
-async fn send_again(env: &Env, post: Post) -> Result<(Connection, Receipt), CliError> {
+/// On a connection of its own; without one nothing was sent.
+async fn send_once(env: &Env, post: Post) -> Result<(Connection, Result<Receipt, CliError>), CliError> {
     let connection = connect(env, Stay::Once).await?;
-    let receipt = post_as_member(&connection.handle, post).await?;
-    Ok((connection, receipt))
+    let posted = patiently(&connection.handle, PATIENCE, post_as_member(&connection.handle, post)).await;
+    Ok((connection, posted))
 }
 
 /// Says of `what` was sent and not answered that nobody knows what became of it: the server, or the way to it, was gone
